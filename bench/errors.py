@@ -1,0 +1,30 @@
+"""The errors a user can meet: each says what was given, what is allowed and what to do next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+class BenchError(Exception):
+    """Base of every error that is the input's fault: printed as one line, exit code 2."""
+
+
+class UsageError(BenchError):
+    """A command-line argument, or a combination of them, cannot be used."""
+
+
+class DataError(BenchError):
+    """A data file is missing or damaged, or more images were asked for than there are."""
+
+
+class NetworkError(BenchError):
+    """A network or its weights cannot be loaded, or it does not behave as a classifier."""
+
+
+class StoreError(BenchError):
+    """A run's folder cannot be read or written."""
+
+
+def unknown(what: str, given: str, known: Iterable[str]) -> UsageError:
+    """The error for a name that is not one of the ``known`` names."""
+    return UsageError(f"unknown {what} {given!r}; known: {', '.join(known)}")

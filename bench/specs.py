@@ -1,0 +1,226 @@
+"""What is run, as pure data: attacks, verifiers, holes, suites. Frozen, hashable, and JSON both ways of reading."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, is_dataclass
+from enum import StrEnum
+from typing import Any, ClassVar
+
+from bench.norms import Norm
+
+Value = bool | int | float | str | None
+"""A hyperparameter: what JSON can hold."""
+
+
+class Family(StrEnum):
+    """The kinds of attacks that the grid compares; each grid cell is a family in a norm in a library."""
+
+    DEEPFOOL = "DeepFool"
+    CW = "C&W"
+    BOUNDARY = "boundary"
+    BOUNDARY_FOLLOWING = "boundary-following"
+    REFERENCE = "reference"
+
+
+class Access(StrEnum):
+    """What an attack may see of the network."""
+
+    GRADIENT = "gradient"
+    DECISION = "decision"
+
+
+class Origin(StrEnum):
+    """Whose code an attack row is.
+
+    ``native``: the library's own. ``port``: the paper's step, written on that library's classifier.
+    ``stand-in``: another method of the same family. ``repaired``: the library's own with a defect mended,
+    always beside the native row.
+    """
+
+    NATIVE = "native"
+    PORT = "port"
+    STAND_IN = "stand-in"
+    REPAIRED = "repaired"
+
+
+class Kind(StrEnum):
+    """What a record's distances bound: an attack gives upper bounds, a verifier lower bounds or exact distances."""
+
+    UPPER = "upper"
+    LOWER = "lower"
+    EXACT = "exact"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Method:
+    """An attack as its paper has it, whatever library runs it.
+
+    Attributes:
+        slug: short lower-case name, part of the row's name.
+        title: the name people use.
+        family: its place in the grid.
+        access: what it may see.
+        paper: where it is from, as ``arXiv:1511.04599`` or a citation.
+        idea: how it works, in two sentences.
+        formula: its step or objective, in plain text.
+    """
+
+    slug: str
+    title: str
+    family: Family
+    access: Access
+    paper: str
+    idea: str
+    formula: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttackSpec:
+    """One row of a suite: a method, in one norm, run by one library with pinned hyperparameters.
+
+    Attributes:
+        method: what is run.
+        library: which adapter runs it: ``adapters/<library>_adapter.py``.
+        norm: the distance it minimises.
+        target: the class to call, ``module:Class``; a string, so that suites import no library.
+        params: the class's arguments.
+        origin: whose code it is.
+        batch: images to a block, which is also the most images one call of the attack sees.
+        reasons: for a parameter, the paper's (or the library's) value and why this one.
+        defects: what is known to be wrong with this implementation, in plain words; empty for nothing.
+        bound: on networks whose answer is known, the most this row may find, over the optimum.
+        bound_reason: why ``bound`` is not the usual 1.25.
+        cap: attack only the first so many images of a plan, because the cost is out of proportion; None for all.
+    """
+
+    kind: ClassVar[Kind] = Kind.UPPER
+
+    method: Method
+    library: str
+    norm: Norm
+    target: str
+    params: Mapping[str, Value] = field(default_factory=dict, hash=False)
+    origin: Origin = Origin.NATIVE
+    batch: int = 10
+    reasons: Mapping[str, str] = field(default_factory=dict, hash=False)
+    defects: str = ""
+    bound: float = 1.25
+    bound_reason: str = ""
+    cap: int | None = None
+
+    @property
+    def name(self) -> str:
+        """The row's name, unique in a suite: ``foolbox-ddn-l2``."""
+        return f"{self.library}-{self.method.slug}-{self.norm.value}"
+
+    @property
+    def label(self) -> str:
+        """How tables and plots print the row: ``DDN L2 (Foolbox)``."""
+        return f"{self.method.title} {self.norm.label} ({LIBRARY_LABELS.get(self.library, self.library)})"
+
+
+LIBRARY_LABELS = {"art": "ART", "foolbox": "Foolbox", "certify": "certified"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifierSpec:
+    """One row of a suite that bounds distances from below.
+
+    Attributes:
+        slug: short lower-case name, part of the row's name.
+        title: the name people use.
+        norm: the distance it bounds.
+        kind: ``lower`` for certified lower bounds, ``exact`` for a search that closes the gap.
+        seconds: time limit per image; what is proved by then is the record.
+        gap: the relative gap at which an exact search stops.
+        paper, idea, formula: as in :class:`Method`.
+        batch: images to a block.
+        cap: bound only the first so many images of a plan; None for all.
+    """
+
+    library: ClassVar[str] = "certify"
+
+    slug: str
+    title: str
+    norm: Norm
+    kind: Kind
+    seconds: float
+    gap: float = 1e-4
+    paper: str = ""
+    idea: str = ""
+    formula: str = ""
+    batch: int = 1
+    cap: int | None = None
+
+    @property
+    def name(self) -> str:
+        """The row's name, unique in a suite: ``certify-exact-l2``."""
+        return f"{self.library}-{self.slug}-{self.norm.value}"
+
+    @property
+    def label(self) -> str:
+        """How tables and plots print the row: ``exact L2 (certified)``."""
+        return f"{self.title} {self.norm.label} ({LIBRARY_LABELS[self.library]})"
+
+
+Row = AttackSpec | VerifierSpec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hole:
+    """A cell of the grid that nothing fills, and why."""
+
+    family: Family
+    norm: Norm
+    library: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Suite:
+    """A standardized set of rows.
+
+    Attributes:
+        name: the file's name in ``suites/`` and the ``--suite`` name.
+        description: what it is for, in a sentence.
+        rows: attacks and verifiers, each name once.
+        holes: cells of the grid that are empty, with the reason.
+        samples: how many images, unless ``--samples`` says otherwise.
+        networks: which networks, unless ``--networks`` says otherwise.
+    """
+
+    name: str
+    description: str
+    rows: tuple[Row, ...]
+    holes: tuple[Hole, ...] = ()
+    samples: int
+    networks: tuple[str, ...] = ("MLP", "MLP_d", "CNN", "CNN_d")
+
+
+def to_json(value: Any) -> Any:
+    """A spec as plain JSON data: every field, defaults included, and the derived ``name``, ``label``, ``kind`` and ``library``.
+
+    Args:
+        value: a spec, or a tuple, mapping, enum or scalar inside one.
+
+    Returns:
+        dicts, lists, strings, numbers, booleans and None only.
+
+    Raises:
+        TypeError: something in it is not pure data.
+    """
+    if is_dataclass(value) and not isinstance(value, type):
+        content = {item.name: to_json(getattr(value, item.name)) for item in fields(value)}
+        if isinstance(value, AttackSpec | VerifierSpec):
+            content |= {"name": value.name, "label": value.label, "kind": value.kind.value, "library": value.library}
+        return content
+    if isinstance(value, Mapping):
+        return {str(key): to_json(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [to_json(item) for item in value]
+    if isinstance(value, StrEnum):
+        return value.value
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise TypeError(f"{value!r} is not pure data")
