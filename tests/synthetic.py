@@ -163,7 +163,8 @@ def pictures(samples: int, seed: int) -> NDArray[np.float32]:
     angle = rng.uniform(0, np.pi, size=(samples, 1, 1))
     away = np.abs((x - 13.5) * np.cos(angle) + (y - 13.5) * np.sin(angle))
     along = np.abs(-(x - 13.5) * np.sin(angle) + (y - 13.5) * np.cos(angle))
-    return np.clip(2.2 - away, 0, 1).astype(np.float32)[:, None] * (along < 9).astype(np.float32)[:, None]
+    strokes: NDArray[np.float32] = np.where(along < 9, np.clip(2.2 - away, 0, 1), 0).astype(np.float32)[:, None]
+    return strokes
 
 
 def run(

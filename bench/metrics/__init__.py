@@ -6,10 +6,13 @@ from collections.abc import Callable
 
 import pandas as pd
 
-from bench.metrics import tables
+from bench.metrics import agreement as agree
+from bench.metrics import classes, cost, exact, tables
+from bench.metrics.cost import front
 from bench.metrics.curves import attack_curves, best_curves, certified_curves, robust_accuracy_table
 from bench.metrics.distribution import curve, found_rate, mean_found, median, quantile, robust_accuracy, wilson
 from bench.metrics.frames import Evidence, Manifest, evidence
+from bench.metrics.invariants import Invariant, invariants, violations
 from bench.metrics.optimality import global_optimality, optimality
 from bench.metrics.resample import (
     Paired,
@@ -30,6 +33,13 @@ METRICS: dict[str, Callable[[Evidence], pd.DataFrame]] = {
     "best_curves": best_curves,
     "attack_curves": attack_curves,
     "certified_curves": certified_curves,
+    "ratios": exact.ratios,
+    "exact": exact.table,
+    "agreement": agree.agreement,
+    "library_pairs": agree.pairs,
+    "cost": cost.quality_cost,
+    "class_medians": classes.class_medians,
+    "class_changes": classes.class_changes,
 }
 """Every metric of a run by its name; each documents its columns."""
 
@@ -42,13 +52,16 @@ def summary(records: pd.DataFrame, manifest: Manifest) -> pd.DataFrame:
 __all__ = [
     "METRICS",
     "Evidence",
+    "Invariant",
     "Manifest",
     "Paired",
     "curve",
     "evidence",
     "found_rate",
+    "front",
     "global_optimality",
     "holm",
+    "invariants",
     "mean_found",
     "median",
     "median_interval",
@@ -59,5 +72,6 @@ __all__ = [
     "robust_accuracy",
     "robust_accuracy_interval",
     "summary",
+    "violations",
     "wilson",
 ]

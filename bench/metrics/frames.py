@@ -31,7 +31,8 @@ class Evidence:
     Attributes:
         records: one line per (network, attack, image), columns of ``bench.records.SCHEMA`` and ``distance``, the
             distance in the row's own norm.
-        rows: one line per planned row: attack, label, title, slug, library, norm, kind, family, access, origin, cap.
+        rows: one line per planned row: attack, label, title, slug, library, norm, kind, family, access, origin, cap, steps (of its
+            parameters, NaN for none).
         best: one line per (network, norm, image): ``distance`` (the smallest of any candidate, +inf for none),
             ``attack`` (whose candidate that is), ``label``, ``adversarial_class``, ``lower`` (the largest certified
             lower bound), ``exact`` (bounds met), ``misclassified``. Norms are those of the rows.
@@ -74,7 +75,7 @@ def evidence(records: pd.DataFrame, manifest: Manifest) -> Evidence:
 def row_table(manifest: Manifest) -> pd.DataFrame:
     """The planned rows of a run as a table; see :class:`Evidence`."""
     columns = ["attack", "label", "title", "slug", "library", "library_label", "norm", "kind", "family", "access"]
-    columns += ["origin", "cap", "gap"]
+    columns += ["origin", "cap", "steps"]
     lines = []
     for row in manifest["rows"]:
         method = row.get("method") or {}
@@ -92,10 +93,19 @@ def row_table(manifest: Manifest) -> pd.DataFrame:
                 "access": method.get("access", ""),
                 "origin": row.get("origin", ""),
                 "cap": row.get("cap"),
-                "gap": row.get("gap"),
+                "steps": _steps(row.get("params") or {}),
             }
         )
     return pd.DataFrame(lines, columns=columns)
+
+
+_STEPS = ("steps", "max_iter", "max_steps", "num_steps", "iterations")
+
+
+def _steps(params: Mapping[str, Any]) -> float:
+    """The number of steps among a row's parameters; NaN where it has none."""
+    found = [float(params[name]) for name in _STEPS if isinstance(params.get(name), int | float)]
+    return found[0] if found else float("nan")
 
 
 def own_distance(records: pd.DataFrame) -> FloatArray:

@@ -194,9 +194,9 @@ def signed_ranks(a: FloatArray, b: FloatArray) -> tuple[float, float]:
     signed = np.sign(kept) * ranks
     effect = float(signed.sum() / ranks.sum())
     tied = len(np.unique(size)) < len(size)
-    exact = len(kept) <= 50 and not tied
-    test = stats.wilcoxon(signed, method="exact" if exact else "asymptotic", correction=not exact)
-    return effect, float(test.pvalue)
+    if len(kept) <= 50 and not tied:
+        return effect, float(stats.wilcoxon(signed, method="exact").pvalue)
+    return effect, float(stats.wilcoxon(signed, method="asymptotic", correction=True).pvalue)
 
 
 def _difference_interval(a: FloatArray, b: FloatArray, level: float) -> tuple[float, float]:

@@ -88,7 +88,8 @@ def with_best(evidence: Evidence) -> pd.DataFrame:
 def ratio(distances: dist.FloatArray, best: dist.FloatArray) -> dist.FloatArray:
     """Distance over best known distance, image by image; NaN where the best is 0 or unknown (infinite)."""
     usable = (best > 0) & np.isfinite(best)
-    return np.divide(distances, best, out=np.full(len(best), np.nan), where=usable)
+    ratios: dist.FloatArray = np.divide(distances, best, out=np.full(len(best), np.nan), where=usable)
+    return ratios
 
 
 def median_ratio(ratios: dist.FloatArray) -> float:

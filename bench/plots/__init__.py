@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from bench.plots import distributions
+from bench.plots import comparisons, distributions
 from bench.plots.style import drawing
 from bench.plots.svg import inline
 
@@ -99,6 +99,75 @@ PLOTS: dict[str, Plot] = {
         width=3.1,
         height=2.6,
         columns=("network", "norm", "attack", "eps", "robust_accuracy"),
+    ),
+    "bracket": Plot(
+        title="{norm}: between proof and attack",
+        caption="The true robust accuracy lies in the shaded gap: at least the certified share (dashed), at most what the "
+        "attacks left (solid). Where the two lines meet, the question is settled.",
+        metric="bracket_curves",
+        draw=comparisons.bracket,
+        panel="network",
+        width=3.1,
+        height=2.6,
+        columns=("network", "norm", "attack", "eps", "robust_accuracy"),
+    ),
+    "exact": Plot(
+        title="{norm}: attacks against the exact distance",
+        caption="Each point is an image whose exact distance is known; the bar is the median. At 1 the attack found the "
+        "nearest adversarial example there is. Solved images are the easier ones: on the others attacks may do worse. "
+        "Ratios of 4 and more, and images on which the attack found nothing, stand at the right edge.",
+        metric="exact_ratios",
+        draw=comparisons.ratios,
+        width=8.2,
+        height=1.0,
+        height_per_line=0.42,
+        columns=("network", "norm", "attack", "image", "distance", "ratio"),
+        legend=True,
+    ),
+    "libraries": Plot(
+        title="{norm}: the same attack in both libraries",
+        caption="One point per image and network. On the diagonal both libraries find the same; above it the library on the "
+        "vertical axis finds larger distances, which is worse. Points at the edge: nothing found.",
+        metric="library_pairs",
+        draw=comparisons.libraries,
+        panel="pair",
+        width=2.9,
+        height=2.9,
+        columns=("network", "norm", "title", "library_a", "library_b", "image", "distance_a", "distance_b"),
+        legend=True,
+    ),
+    "costs": Plot(
+        title="{norm}: quality against cost",
+        caption="Median ratio to the best known distance over seconds per image, both on logarithmic axes: lower left is "
+        "better. Filled markers on the line are the front: no other attack is both better and cheaper. Square for ART, "
+        "circle for Foolbox. Attacks that found nothing on half of the images are not drawn.",
+        metric="cost",
+        draw=comparisons.costs,
+        panel="network",
+        width=3.6,
+        height=3.0,
+        columns=("network", "norm", "attack", "ratio", "found_rate", "seconds", "forwards", "backwards", "front"),
+    ),
+    "class_medians": Plot(
+        title="{norm}: class by class",
+        caption="Median of the smallest known distances of each true class: small and light is easily fooled. Classes with few "
+        "images are uncertain; empty cells have no images or no finite median.",
+        metric="class_medians",
+        draw=comparisons.class_heat,
+        width=6.4,
+        height=2.4,
+        columns=("network", "norm", "label", "images", "median"),
+    ),
+    "class_changes": Plot(
+        title="{norm}: what is taken for what",
+        caption="For each true class (down) the share of its images, in percent, whose nearest known adversarial example is "
+        "taken for the class across.",
+        metric="class_changes",
+        draw=comparisons.change_heat,
+        panel="network",
+        width=3.1,
+        height=2.9,
+        columns=("network", "norm", "label", "adversarial_class", "images", "share"),
     ),
 }
 """Every figure of a report, in the order in which it stands there."""

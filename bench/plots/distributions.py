@@ -15,6 +15,10 @@ POINTS = 400
 """At most so many images are drawn as points, every k-th in order of distance."""
 
 
+BEYOND = 10.0
+"""Step curves go on so many times beyond their last step, so that they cross the whole of any axis."""
+
+
 def styles(frame: pd.DataFrame) -> dict[str, NetworkStyle]:
     """The styles of a frame's networks: of all its categories, so that every panel of a report agrees."""
     column = frame["network"]
@@ -38,7 +42,7 @@ def cumulative(frame: pd.DataFrame, axes: Axes) -> Axes:
     limit = _limit(frame)
     for network, group in frame.groupby("network", observed=True):
         style = styles(frame)[str(network)]
-        eps = np.append(group["eps"].to_numpy(), max(limit, group["eps"].max()))
+        eps = np.append(group["eps"].to_numpy(), BEYOND * max(limit, group["eps"].max()))
         with tagged(axes, network=str(network)):
             low, high = (np.append(v, v[-1]) for v in (1 - group["high"].to_numpy(), 1 - group["low"].to_numpy()))
             axes.fill_between(eps, low, high, step="post", color=style.colour, alpha=0.14, linewidth=0)
@@ -171,7 +175,7 @@ def security(frame: pd.DataFrame, axes: Axes) -> Axes:
         style = styles(frame)[str(network)]
         together = attack == "best of all"
         library = "" if together else str(group["library"].iloc[0])
-        eps = np.append(group["eps"].to_numpy(), max(limit, group["eps"].max()))
+        eps = np.append(group["eps"].to_numpy(), BEYOND * max(limit, group["eps"].max()))
         accuracy = np.append(group["robust_accuracy"].to_numpy(), group["robust_accuracy"].to_numpy()[-1])
         with tagged(axes, network=str(network), **({} if together else {"attack": str(attack), "library": library})):
             axes.plot(

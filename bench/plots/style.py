@@ -72,7 +72,7 @@ def library_marker(library: str) -> str:
 @contextmanager
 def drawing() -> Iterator[None]:
     """Matplotlib's settings for every figure of the bench; text stays text, and the same figure is the same file."""
-    settings = {
+    settings: Any = {
         "svg.fonttype": "none",
         "svg.hashsalt": "minimal-norm-bench",
         "text.parse_math": False,  # a dollar sign in a name is a dollar sign

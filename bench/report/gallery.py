@@ -86,7 +86,9 @@ def _chosen(known: pd.DataFrame) -> list[tuple[str, dict[str, Any]]]:
     places = {0: "easiest"} | ({(len(known) - 1) // 2: "median"} if len(known) > 2 else {})
     if len(known) > 1:
         places[len(known) - 1] = "hardest"
-    return [(name, known.iloc[place].to_dict()) for place, name in places.items()] if len(known) else []
+    if not len(known):
+        return []
+    return [(name, {str(key): value for key, value in known.iloc[place].items()}) for place, name in places.items()]
 
 
 def _example(

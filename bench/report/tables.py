@@ -27,12 +27,17 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column: its heading, what it means, and how a line of the frame becomes its cell."""
+    """A column: its heading, how a line of the frame becomes its cell, what it means, and how it is set.
+
+    ``wrap`` lets long text break; ``tags`` are names by which the page filters the whole column.
+    """
 
     heading: str
     cell: Callable[[Mapping[str, Any]], Cell]
     explanation: str = ""
     numeric: bool = True
+    wrap: bool = False
+    tags: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +50,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table with its caption; ``wide`` ones get a filter field."""
+    """A table with its caption."""
 
     id: str
     caption: str
@@ -63,7 +68,9 @@ def table(id_: str, caption: str, columns: Sequence[Column], frame: pd.DataFrame
     return Table(id_, caption, columns, rows)
 
 
-def text(key: str, heading: str, explanation: str = "", labels: Mapping[str, str] | None = None) -> Column:
+def text(
+    key: str, heading: str, explanation: str = "", *, labels: Mapping[str, str] | None = None, wrap: bool = False
+) -> Column:
     """A column of words."""
 
     def cell(line: Mapping[str, Any]) -> Cell:
@@ -71,7 +78,7 @@ def text(key: str, heading: str, explanation: str = "", labels: Mapping[str, str
         shown = (labels or {}).get(value, value)
         return Cell(shown, shown)
 
-    return Column(heading, cell, explanation, numeric=False)
+    return Column(heading, cell, explanation, numeric=False, wrap=wrap)
 
 
 def number(key: str, heading: str, explanation: str = "", *, digits: int = 3, infinite: str = "") -> Column:

@@ -34,7 +34,7 @@ def most_robust(frames: Frames) -> list[Answer]:
         lines = table[table["norm"] == norm.value]
         if not len(lines):
             continue
-        best = lines.loc[lines["median"].idxmax()]
+        best = lines.iloc[int(lines["median"].to_numpy().argmax())]
         name, median = str(best["network"]), float(best["median"])
         bounds = f"95 % interval {figure(best['median_low'])} to {figure(best['median_high'])}"
         if not np.isfinite(median):
