@@ -214,9 +214,10 @@ def _finish(console: Console, path: Path, *, open_page: bool) -> int:
     records = run.records()
     page = report.render(path)
     console.print(_table(records, run.manifest))
-    broken = metrics.invariants(records, run.manifest)
-    for line in broken:
-        console.print(f"CONTRADICTION: {line}", style="bold red", markup=False)
+    rules = metrics.invariants(metrics.evidence(records, run.manifest), run.manifest)
+    broken = [rule for rule in rules if rule.holds is False]
+    for rule in broken:
+        console.print(f"BROKEN: {rule.rule} ({rule.detail})", style="bold red", markup=False)
     if open_page:
         webbrowser.open(page.resolve().as_uri())
     print(page)

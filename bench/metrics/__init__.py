@@ -1,0 +1,77 @@
+"""METRICS: from records to tidy frames. Pure functions; the same statistics take plain arrays of anyone's numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pandas as pd
+
+from bench.metrics import agreement as agree
+from bench.metrics import classes, cost, exact, tables
+from bench.metrics.cost import front
+from bench.metrics.curves import attack_curves, best_curves, certified_curves, robust_accuracy_table
+from bench.metrics.distribution import curve, found_rate, mean_found, median, quantile, robust_accuracy, wilson
+from bench.metrics.frames import Evidence, Manifest, evidence
+from bench.metrics.invariants import Invariant, invariants, violations
+from bench.metrics.optimality import global_optimality, optimality
+from bench.metrics.resample import (
+    Paired,
+    holm,
+    median_interval,
+    paired,
+    ratio_interval,
+    robust_accuracy_interval,
+)
+
+METRICS: dict[str, Callable[[Evidence], pd.DataFrame]] = {
+    "summary": tables.summary,
+    "networks": tables.networks,
+    "differences": tables.differences,
+    "distances": lambda evidence: evidence.best,
+    "attack_distances": lambda evidence: evidence.attacks,
+    "robust_accuracy": robust_accuracy_table,
+    "best_curves": best_curves,
+    "attack_curves": attack_curves,
+    "certified_curves": certified_curves,
+    "ratios": exact.ratios,
+    "exact": exact.table,
+    "agreement": agree.agreement,
+    "library_pairs": agree.pairs,
+    "cost": cost.quality_cost,
+    "class_medians": classes.class_medians,
+    "class_changes": classes.class_changes,
+}
+"""Every metric of a run by its name; each documents its columns."""
+
+
+def summary(records: pd.DataFrame, manifest: Manifest) -> pd.DataFrame:
+    """The table of a run, one line per (network, attack): see :func:`bench.metrics.tables.summary`."""
+    return tables.summary(evidence(records, manifest))
+
+
+__all__ = [
+    "METRICS",
+    "Evidence",
+    "Invariant",
+    "Manifest",
+    "Paired",
+    "curve",
+    "evidence",
+    "found_rate",
+    "front",
+    "global_optimality",
+    "holm",
+    "invariants",
+    "mean_found",
+    "median",
+    "median_interval",
+    "optimality",
+    "paired",
+    "quantile",
+    "ratio_interval",
+    "robust_accuracy",
+    "robust_accuracy_interval",
+    "summary",
+    "violations",
+    "wilson",
+]

@@ -1,0 +1,99 @@
+"""Agreement between libraries: the same attack, written twice, on the same images."""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+
+from bench.metrics.distribution import FloatArray
+from bench.metrics.frames import Evidence
+from bench.metrics.resample import holm, ratio_interval, signed_ranks
+from bench.metrics.tables import median_ratio
+from bench.records import Status
+
+SAME = 0.01
+"""Distances within 1 % of one another count as equal."""
+
+_POINTS = ["network", "norm", "title", "slug", "library_a", "library_b", "attack_a", "attack_b", "image"]
+
+
+def pairs(evidence: Evidence) -> pd.DataFrame:
+    """Distances of one method in two libraries, image by image.
+
+    Returns:
+        Columns network, norm, title and slug of the method, library_a, library_b, attack_a, attack_b, image,
+        distance_a, distance_b. Misclassified images are left out: nothing was attacked there.
+    """
+    rows = evidence.rows[evidence.rows["kind"] == "upper"]
+    records = evidence.attacks
+    attacked = records[records["status"] != Status.MISCLASSIFIED.value]
+    parts = []
+    for (norm, slug), group in rows.groupby(["norm", "slug"], sort=False):
+        for one, two in combinations(group.sort_values("library", kind="stable").to_dict("records"), 2):
+            a = attacked.loc[attacked["attack"] == one["attack"], ["network", "image", "distance"]]
+            b = attacked.loc[attacked["attack"] == two["attack"], ["network", "image", "distance"]]
+            both = a.merge(b, on=["network", "image"], suffixes=("_a", "_b"))
+            parts.append(
+                both.assign(
+                    norm=norm,
+                    title=one["title"],
+                    slug=slug,
+                    library_a=one["library"],
+                    library_b=two["library"],
+                    attack_a=one["attack"],
+                    attack_b=two["attack"],
+                )
+            )
+    columns = [*_POINTS, "distance_a", "distance_b"]
+    return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
+
+
+def relative(a: FloatArray, b: FloatArray) -> FloatArray:
+    """a / b of distances above 0 or infinite: 1 where both are infinite, 0 or +inf where one is."""
+    ratios: FloatArray = np.divide(a, b, out=np.ones(len(a)), where=~(np.isinf(a) & np.isinf(b)))
+    return ratios
+
+
+def agreement(evidence: Evidence) -> pd.DataFrame:
+    """Whether two implementations of one method find the same distances, network by network.
+
+    Returns:
+        Columns network, norm, title, slug, library_a, library_b, attack_a, attack_b; ``images``; ``ratio``: median of
+        distance_a / distance_b over images, ``low``, ``high``: its 95 % bootstrap interval; ``wins_a``, ``wins_b``:
+        share of images on which one is smaller by more than 1 %; ``effect``: matched-pairs rank-biserial correlation,
+        positive where a finds larger distances; ``p_holm``: Wilcoxon's signed-rank test, adjusted over all lines;
+        ``worse``: the library that finds larger distances, if the median ratio differs from 1 by more than 1 % and
+        p_holm is below 0.05, else empty.
+    """
+    lines = []
+    keys = ["norm", "slug", "attack_a", "attack_b", "network"]
+    for _, group in pairs(evidence).groupby(keys, observed=True, sort=False):
+        a, b = group["distance_a"].to_numpy(), group["distance_b"].to_numpy()
+        ratios = relative(a, b)
+        low, high = ratio_interval(ratios)
+        effect, p = signed_ranks(a, b)
+        first = group.iloc[0]
+        lines.append(
+            {name: first[name] for name in _POINTS[:-1]}
+            | {
+                "images": len(group),
+                "ratio": median_ratio(ratios),
+                "low": low,
+                "high": high,
+                "wins_a": float((ratios < 1 - SAME).mean()),
+                "wins_b": float((ratios > 1 + SAME).mean()),
+                "effect": effect,
+                "p_holm": p,
+            }
+        )
+    columns = [*_POINTS[:-1], "images", "ratio", "low", "high", "wins_a", "wins_b", "effect", "p_holm"]
+    table = pd.DataFrame(lines, columns=columns)
+    table["p_holm"] = holm(table["p_holm"].to_numpy(dtype=np.float64))
+    differs = ((table["ratio"] - 1).abs() > SAME) & (table["p_holm"] < 0.05)
+    # A significant test whose direction contradicts the median ratio names no one.
+    worse_a = differs & (table["ratio"] > 1) & (table["effect"] > 0)
+    worse_b = differs & (table["ratio"] < 1) & (table["effect"] < 0)
+    table["worse"] = np.select([worse_a, worse_b], [table["library_a"], table["library_b"]], "")
+    return table

@@ -1,0 +1,224 @@
+"""How sure: bootstrap intervals, and paired comparisons of distances on the same images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import stats
+
+from bench.metrics.distribution import FloatArray, between, checked, quantiles
+
+RESAMPLES = 2000
+LEVEL = 0.95
+_CELLS = 2_000_000
+"""Resampled values held at a time."""
+
+
+def median_interval(
+    distances: ArrayLike, *, level: float = LEVEL, resamples: int = RESAMPLES, seed: int = 0
+) -> tuple[float, float]:
+    """Percentile bootstrap interval of the median.
+
+    The k-th smallest of a resample of n is the ceil(n U)-th smallest of the sample, U being the k-th smallest
+    of n uniform numbers, which is Beta(k, n - k + 1). So each resampled median costs two draws instead of n: the
+    distribution is that of the ordinary bootstrap, exactly.
+
+    Args:
+        distances: (n,) >= 0 or +inf.
+        level: of confidence.
+        resamples: how many.
+        seed: of the draws.
+
+    Returns:
+        Lower and upper end, +inf where the resampled medians are; NaN for no distances.
+    """
+    values = np.sort(checked(distances))
+    return _median_interval(values, level=level, resamples=resamples, seed=seed)
+
+
+def ratio_interval(
+    ratios: ArrayLike, *, level: float = LEVEL, resamples: int = RESAMPLES, seed: int = 0
+) -> tuple[float, float]:
+    """As :func:`median_interval`, for ratios: 0 and +inf are allowed; NaN are left out."""
+    values = np.asarray(ratios, dtype=np.float64).ravel()
+    return _median_interval(np.sort(values[~np.isnan(values)]), level=level, resamples=resamples, seed=seed)
+
+
+def _median_interval(ordered: FloatArray, *, level: float, resamples: int, seed: int) -> tuple[float, float]:
+    if not len(ordered):
+        return float("nan"), float("nan")
+    n = len(ordered)
+    rng = np.random.default_rng(seed)
+    rank = (n + 1) // 2
+    first = rng.beta(rank, n - rank + 1, resamples)
+    low = ordered[_index(first, n)]
+    if n % 2:
+        medians = low
+    else:
+        second = first + (1 - first) * rng.beta(1, n - rank, resamples)
+        medians = between(low, ordered[_index(second, n)], 0.5)
+    ends = quantiles(np.sort(medians), np.array([(1 - level) / 2, (1 + level) / 2]))
+    return float(ends[0]), float(ends[1])
+
+
+def _index(uniform: FloatArray, n: int) -> NDArray[np.int64]:
+    return np.clip(np.ceil(n * uniform).astype(np.int64) - 1, 0, n - 1)
+
+
+def robust_accuracy_interval(
+    distances: ArrayLike, eps: float, *, level: float = LEVEL, resamples: int = RESAMPLES, seed: int = 0
+) -> tuple[float, float]:
+    """Percentile bootstrap interval of the robust accuracy at ``eps``.
+
+    A resampled robust accuracy is Binomial(n, RA)/n, so it is drawn as such.
+
+    Returns:
+        Lower and upper end in [0, 1]; NaN for no distances.
+    """
+    values = checked(distances)
+    if not len(values):
+        return float("nan"), float("nan")
+    n = len(values)
+    shares = np.random.default_rng(seed).binomial(n, float((values > eps).mean()), resamples) / n
+    low, high = np.quantile(shares, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def resampled_medians(distances: FloatArray, *, resamples: int = RESAMPLES, seed: int = 0) -> FloatArray:
+    """Medians of several distributions over the *same* resampled images.
+
+    Args:
+        distances: (n, k): image by network, n >= 1.
+        resamples: how many; fewer are drawn when n is above 2,500, never less than 500.
+        seed: of the draws.
+
+    Returns:
+        (resamples, k) medians.
+    """
+    n, k = distances.shape
+    count = min(resamples, max(500, resamples * 2500 // n))
+    rng = np.random.default_rng(seed)
+    medians = np.empty((count, k))
+    step = max(1, _CELLS // n)
+    low, high = (n - 1) // 2, n // 2
+    for start in range(0, count, step):
+        chosen = rng.integers(0, n, (min(step, count - start), n))
+        for column in range(k):
+            drawn = np.partition(distances[:, column][chosen], [low, high], axis=1)
+            medians[start : start + len(chosen), column] = between(drawn[:, low], drawn[:, high], 0.5)
+    return medians
+
+
+@dataclass(frozen=True, slots=True)
+class Paired:
+    """Two sets of distances on the same images compared; ``a`` larger means ``a`` is harder to fool.
+
+    Attributes:
+        images: how many pairs.
+        median_a, median_b: medians of each.
+        difference: median_a - median_b; NaN when both are infinite.
+        low, high: its bootstrap interval over resampled images.
+        wins: share of images on which ``a`` is larger.
+        losses: share on which ``b`` is larger.
+        effect: matched-pairs rank-biserial correlation in [-1, 1]: (W+ - W-) / (W+ + W-), the signed ranks of the
+            differences; 0 for no difference, 1 when ``a`` is larger on every image.
+        p: of Wilcoxon's signed-rank test, two-sided; 1 when all pairs are equal.
+    """
+
+    images: int
+    median_a: float
+    median_b: float
+    difference: float
+    low: float
+    high: float
+    wins: float
+    losses: float
+    effect: float
+    p: float
+
+
+def paired(
+    a: ArrayLike, b: ArrayLike, *, level: float = LEVEL, resamples: int = RESAMPLES, seed: int = 0
+) -> Paired:
+    """Compare distances of two networks (or attacks) on the same images.
+
+    What was not found in both counts as equal; found in one only, as an infinite difference, which takes the
+    highest ranks. The test and the effect size need ranks only.
+
+    Args:
+        a, b: (n,) distances, >= 0 or +inf; the i-th of both belong to one image. n >= 1.
+        level: of confidence.
+        resamples: of the bootstrap.
+        seed: of its draws.
+
+    Raises:
+        ValueError: different lengths, no pairs, or NaN or negative distances.
+    """
+    first, second = checked(a), checked(b)
+    if len(first) != len(second) or not len(first):
+        raise ValueError(f"{len(first)} and {len(second)} distances: at least one pair on the same image is needed")
+    medians = resampled_medians(np.column_stack([first, second]), resamples=resamples, seed=seed)
+    low, high = _difference_interval(medians[:, 0], medians[:, 1], level)
+    middle = quantiles(np.sort(first), np.array([0.5])), quantiles(np.sort(second), np.array([0.5]))
+    with np.errstate(invalid="ignore"):
+        difference = float(middle[0][0] - middle[1][0])
+    effect, p = signed_ranks(first, second)
+    return Paired(
+        images=len(first),
+        median_a=float(middle[0][0]),
+        median_b=float(middle[1][0]),
+        difference=difference,
+        low=low,
+        high=high,
+        wins=float((first > second).mean()),
+        losses=float((first < second).mean()),
+        effect=effect,
+        p=p,
+    )
+
+
+def signed_ranks(a: FloatArray, b: FloatArray) -> tuple[float, float]:
+    """Rank-biserial correlation and p of Wilcoxon's signed-rank test, zero differences left out.
+
+    Sources: Wilcoxon 1945; Kerby 2014 for the effect size. Infinite differences tie for the highest ranks.
+    """
+    difference = np.subtract(a, b, out=np.zeros_like(a), where=a != b)
+    kept = difference[difference != 0]
+    if not len(kept):
+        return 0.0, 1.0
+    size = np.abs(kept)
+    # SciPy's test computes with the values; ranks in their place give the same statistic and allow for infinity.
+    ranks = stats.rankdata(size)
+    signed = np.sign(kept) * ranks
+    effect = float(signed.sum() / ranks.sum())
+    tied = len(np.unique(size)) < len(size)
+    if len(kept) <= 50 and not tied:
+        return effect, float(stats.wilcoxon(signed, method="exact").pvalue)
+    return effect, float(stats.wilcoxon(signed, method="asymptotic", correction=True).pvalue)
+
+
+def _difference_interval(a: FloatArray, b: FloatArray, level: float) -> tuple[float, float]:
+    both = np.isinf(a) & np.isinf(b)
+    if both.any():
+        return float("nan"), float("nan")
+    ends = quantiles(np.sort(a - b), np.array([(1 - level) / 2, (1 + level) / 2]))
+    return float(ends[0]), float(ends[1])
+
+
+def holm(p: ArrayLike) -> FloatArray:
+    """p values adjusted for their number (S. Holm, 1979): the chance of any false alarm stays below the level.
+
+    Args:
+        p: (k,) values in [0, 1].
+
+    Returns:
+        (k,) adjusted values, in the same order.
+    """
+    values = np.asarray(p, dtype=np.float64)
+    order = np.argsort(values, kind="stable")
+    stepped = np.minimum(np.maximum.accumulate(values[order] * np.arange(len(values), 0, -1)), 1.0)
+    adjusted = np.empty_like(values)
+    adjusted[order] = stepped
+    return adjusted

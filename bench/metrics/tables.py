@@ -1,0 +1,193 @@
+"""Tables of one run: each row of the plan summed up, the networks compared, the best known per network and norm."""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+
+from bench.metrics import distribution as dist
+from bench.metrics.frames import FAILURES, Evidence
+from bench.metrics.optimality import optimality
+from bench.metrics.resample import holm, median_interval, paired, ratio_interval, resampled_medians
+from bench.norms import Norm
+from bench.records import Status
+
+
+def summary(evidence: Evidence) -> pd.DataFrame:
+    """One line per (network, attack) with records: its distances, found rate, cost and quality.
+
+    Returns:
+        Columns network, attack, label, title, library, norm, family, access, origin; ``images``, ``misclassified``,
+        ``found``, ``not_found``, ``failed`` (invalid, error, timeout): counts; ``found_rate``: of the images that were
+        attacked, NaN for none; ``q1``, ``median``, ``q3`` over all images, misclassified ones as 0 and what was not
+        found as +inf; ``median_low``, ``median_high``: 95 % bootstrap interval; ``mean_found``: mean of the finite
+        distances; ``ratio``: median ratio to the best known distance, over images with one above 0, ``ratio_low``,
+        ``ratio_high``: its interval; ``optimality``: local optimality, NaN where it is not defined; ``seconds``,
+        ``forwards``, ``backwards``: means per attacked image.
+    """
+    attacks = with_best(evidence)
+    lines = []
+    for (network, attack), group in attacks.groupby(["network", "attack"], observed=True):
+        distance = group["distance"].to_numpy()
+        best = group["best"].to_numpy()
+        status = group["status"]
+        misclassified = (status == Status.MISCLASSIFIED.value).to_numpy()
+        attacked = int((~misclassified).sum())
+        found = int((status == Status.FOUND.value).sum())
+        ratios = ratio(distance, best)
+        quarter = dist.quantiles(np.sort(distance), np.array([0.25, 0.5, 0.75]))
+        low, high = median_interval(distance)
+        ratio_low, ratio_high = ratio_interval(ratios)
+        lines.append(
+            {
+                "network": network,
+                "attack": attack,
+                "images": len(group),
+                "misclassified": int(misclassified.sum()),
+                "found": found,
+                "not_found": int((status == Status.NOT_FOUND.value).sum()),
+                "failed": int(status.isin([failure.value for failure in FAILURES]).sum()),
+                "found_rate": found / attacked if attacked else np.nan,
+                "q1": quarter[0],
+                "median": quarter[1],
+                "q3": quarter[2],
+                "median_low": low,
+                "median_high": high,
+                "mean_found": dist.mean_found(distance),
+                "ratio": median_ratio(ratios),
+                "ratio_low": ratio_low,
+                "ratio_high": ratio_high,
+                "optimality": optimality(distance, best),
+                **{
+                    cost: float(group[cost].to_numpy()[~misclassified].mean()) if attacked else np.nan
+                    for cost in ("seconds", "forwards", "backwards")
+                },
+            }
+        )
+    names = ["network", "attack", "images", "misclassified", "found", "not_found", "failed", "found_rate", "q1"]
+    names += ["median", "q3", "median_low", "median_high", "mean_found", "ratio", "ratio_low", "ratio_high"]
+    names += ["optimality", "seconds", "forwards", "backwards"]
+    table = pd.DataFrame(lines, columns=names)
+    described = evidence.rows[["attack", "label", "title", "library", "norm", "family", "access", "origin"]]
+    return table.merge(described, on="attack", how="left")
+
+
+def with_best(evidence: Evidence) -> pd.DataFrame:
+    """The attacks' records with ``best``, ``lower_best`` and ``exact`` of the same network, norm and image."""
+    best = evidence.best.rename(columns={"distance": "best", "lower": "lower_best"})
+    parts = []
+    for norm in evidence.norms:
+        records = evidence.attacks[evidence.attacks["norm"] == norm.value]
+        there = best[best["norm"] == norm.value][["network", "image", "best", "lower_best", "exact"]]
+        parts.append(records.merge(there, on=["network", "image"], how="left"))
+    return pd.concat(parts, ignore_index=True) if parts else evidence.attacks.assign(best=1.0, lower_best=0.0)
+
+
+def ratio(distances: dist.FloatArray, best: dist.FloatArray) -> dist.FloatArray:
+    """Distance over best known distance, image by image; NaN where the best is 0 or unknown (infinite)."""
+    usable = (best > 0) & np.isfinite(best)
+    ratios: dist.FloatArray = np.divide(distances, best, out=np.full(len(best), np.nan), where=usable)
+    return ratios
+
+
+def median_ratio(ratios: dist.FloatArray) -> float:
+    """The median of ratios without NaN; NaN for none."""
+    values = np.sort(ratios[~np.isnan(ratios)])
+    return float(dist.quantiles(values, np.array([0.5]))[0]) if len(values) else float("nan")
+
+
+def networks(evidence: Evidence) -> pd.DataFrame:
+    """One line per (network, norm): what is known of it from all attacks and bounds together.
+
+    Returns:
+        Columns network, norm, ``images``, ``misclassified``, ``found`` (images with a known adversarial example, or
+        misclassified), ``q1``, ``median``, ``q3``, ``median_low``, ``median_high`` of the best known distances;
+        ``certified``: the median certified lower bound, NaN when the run has none; ``exact``: images whose distance
+        is known; ``bounded``: images with a certified bound above 0; ``first``: share of bootstrap resamples (of the
+        images common to all networks) in which the network's median is the largest, ties shared.
+    """
+    lines = []
+    bounded_norms = set(evidence.rows.loc[evidence.rows["kind"] != "upper", "norm"])
+    for (network, norm), group in evidence.best.groupby(["network", "norm"], observed=True):
+        distance = np.sort(group["distance"].to_numpy())
+        quarter = dist.quantiles(distance, np.array([0.25, 0.5, 0.75]))
+        low, high = median_interval(distance)
+        lower = group["lower"].to_numpy()
+        certified = norm in bounded_norms and bool(((lower > 0) | group["misclassified"].to_numpy()).any())
+        lines.append(
+            {
+                "network": network,
+                "norm": norm,
+                "images": len(group),
+                "misclassified": int(group["misclassified"].sum()),
+                "found": int(np.isfinite(distance).sum()),
+                "q1": quarter[0],
+                "median": quarter[1],
+                "q3": quarter[2],
+                "median_low": low,
+                "median_high": high,
+                "certified": dist.median(lower) if certified else np.nan,
+                "exact": int((group["exact"] & ~group["misclassified"]).sum()),
+                "bounded": int((lower > 0).sum()),
+            }
+        )
+    columns = ["network", "norm", "images", "misclassified", "found", "q1", "median", "q3", "median_low"]
+    columns += ["median_high", "certified", "exact", "bounded"]
+    table = pd.DataFrame(lines, columns=columns)
+    first = pd.concat([_first(evidence, norm) for norm in evidence.norms]) if evidence.norms else None
+    if first is None:
+        return table.assign(first=np.nan)
+    return in_order(table.merge(first, on=["network", "norm"], how="left"), evidence)
+
+
+def wide(evidence: Evidence, norm: Norm) -> pd.DataFrame:
+    """Best known distances, image by network, of the images that every network with records has."""
+    chosen = evidence.best[evidence.best["norm"] == norm.value]
+    table = chosen.pivot_table(index="image", columns="network", values="distance", observed=True, aggfunc="first")
+    return table.dropna()
+
+
+def _first(evidence: Evidence, norm: Norm) -> pd.DataFrame:
+    table = wide(evidence, norm)
+    if not len(table):
+        return pd.DataFrame({"network": [], "norm": [], "first": []})
+    medians = resampled_medians(table.to_numpy())
+    largest = medians == medians.max(axis=1, keepdims=True)
+    shares = (largest / largest.sum(axis=1, keepdims=True)).mean(axis=0)
+    return pd.DataFrame({"network": table.columns.astype(str), "norm": norm.value, "first": shares})
+
+
+def differences(evidence: Evidence) -> pd.DataFrame:
+    """Every pair of networks in every norm, compared on the images they share.
+
+    Returns:
+        Columns norm, network_a, network_b (a has the larger median, or comes first), the fields of
+        :class:`bench.metrics.resample.Paired`, and ``p_holm``: p adjusted for the pairs of the norm.
+    """
+    lines = []
+    for norm in evidence.norms:
+        table = wide(evidence, norm)
+        compared = []
+        for a, b in combinations([str(name) for name in table.columns] if len(table) else [], 2):
+            one, two = table[a].to_numpy(), table[b].to_numpy()
+            if dist.median(two) > dist.median(one):
+                a, b, one, two = b, a, two, one  # noqa: PLW2901 - the larger median comes first
+            result = paired(one, two)
+            compared.append(
+                {"norm": norm.value, "network_a": a, "network_b": b}
+                | {name: getattr(result, name) for name in result.__slots__}
+            )
+        for line, p in zip(compared, holm([line["p"] for line in compared]), strict=True):
+            lines.append(line | {"p_holm": float(p)})
+    columns = ["norm", "network_a", "network_b", "images", "median_a", "median_b", "difference", "low", "high"]
+    return pd.DataFrame(lines, columns=[*columns, "wins", "losses", "effect", "p", "p_holm"])
+
+
+def in_order(table: pd.DataFrame, evidence: Evidence) -> pd.DataFrame:
+    """Lines sorted as the manifest names networks and as ``Norm`` names norms."""
+    network = {name: place for place, name in enumerate(evidence.networks)}
+    norm = {member.value: place for place, member in enumerate(Norm)}
+    keys = pd.DataFrame({"norm": table["norm"].map(norm), "network": table["network"].astype(str).map(network)})
+    return table.loc[keys.sort_values(["norm", "network"], kind="stable").index].reset_index(drop=True)

@@ -1,0 +1,229 @@
+"""PLOTS: from tidy frames to drawings, ``(frame, axes) -> axes``, and from those to figures of several panels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from bench.plots import comparisons, distributions
+from bench.plots.style import drawing
+from bench.plots.svg import inline
+
+PER_ROW = 4
+"""At most so many panels stand side by side."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plot:
+    """A kind of figure; the report makes one of each for every norm that has data.
+
+    Attributes:
+        title: its heading, ``{norm}`` stands for the norm's label.
+        caption: what it shows and how to read it.
+        metric: the entry of ``bench.metrics.METRICS`` (or of the report's own frames) that it draws.
+        draw: draws one panel.
+        panel: the column whose values get a panel each; empty for one panel.
+        width, height: of a panel in inches; ``height_per_line`` is added for each attack in the frame.
+        columns: what goes into the figure's CSV.
+        legend: whether networks are named in a legend.
+    """
+
+    title: str
+    caption: str
+    metric: str
+    draw: Callable[[pd.DataFrame, Axes], Axes]
+    panel: str = ""
+    width: float = 6.4
+    height: float = 3.4
+    height_per_line: float = 0.0
+    columns: tuple[str, ...] = ()
+    legend: bool = False
+
+
+PLOTS: dict[str, Plot] = {
+    "cumulative": Plot(
+        title="{norm}: how many images a change of this size makes wrong",
+        caption="Share of images with a known adversarial example at most this far away, over all attacks together: a "
+        "curve further to the right is a more robust network. The band is the 95 % interval of the share at each "
+        "distance (Wilson). Misclassified images count at distance 0; images for which nothing was found never count.",
+        metric="best_curves",
+        draw=distributions.cumulative,
+        columns=("network", "norm", "eps", "robust_accuracy", "low", "high"),
+        legend=True,
+    ),
+    "violins": Plot(
+        title="{norm}: distribution of minimal norms, network against network",
+        caption="The smallest known distance of each image (points) and their density (shape); the bar is the middle "
+        "half, the line the median, of the images for which something was found. Misclassified images stand at 0.",
+        metric="distances",
+        draw=distributions.violins,
+        columns=("network", "norm", "image", "label", "distance", "attack"),
+    ),
+    "intervals": Plot(
+        title="{norm}: what each attack finds",
+        caption="For each attack and network, from the first to the third quartile of its distances, with the median as "
+        "marker: square for ART, circle for Foolbox. An open arrow at the right edge means that the attack found "
+        "nothing on half of the images or more. Further left is the better attack; nothing below the truth is possible.",
+        metric="summary",
+        draw=distributions.intervals,
+        width=8.2,
+        height=1.0,
+        height_per_line=0.42,
+        columns=("network", "attack", "norm", "q1", "median", "q3", "found_rate"),
+        legend=True,
+    ),
+    "per_attack": Plot(
+        title="{norm}: network against network, attack by attack",
+        caption="As the first figure, for each attack by itself: does every attack rank the networks alike?",
+        metric="attack_curves",
+        draw=distributions.cumulative,
+        panel="attack",
+        width=2.9,
+        height=2.2,
+        columns=("network", "norm", "attack", "eps", "robust_accuracy"),
+        legend=True,
+    ),
+    "security": Plot(
+        title="{norm}: security evaluation curves",
+        caption="Robust accuracy (images that stay right) under changes of up to eps. Bold: all attacks together, which "
+        "is the best known upper bound of the truth. Thin: each attack by itself, dashed for ART, solid for Foolbox; "
+        "point at a line for its name. The nearer the thin lines to the bold one, the better the attacks agree.",
+        metric="security_curves",
+        draw=distributions.security,
+        panel="network",
+        width=3.1,
+        height=2.6,
+        columns=("network", "norm", "attack", "eps", "robust_accuracy"),
+    ),
+    "bracket": Plot(
+        title="{norm}: between proof and attack",
+        caption="The true robust accuracy lies in the shaded gap: at least the certified share (dashed), at most what the "
+        "attacks left (solid). Where the two lines meet, the question is settled.",
+        metric="bracket_curves",
+        draw=comparisons.bracket,
+        panel="network",
+        width=3.1,
+        height=2.6,
+        columns=("network", "norm", "attack", "eps", "robust_accuracy"),
+    ),
+    "exact": Plot(
+        title="{norm}: attacks against the exact distance",
+        caption="Each point is an image whose exact distance is known; the bar is the median. At 1 the attack found the "
+        "nearest adversarial example there is. Solved images are the easier ones: on the others attacks may do worse. "
+        "Ratios of 4 and more, and images on which the attack found nothing, stand at the right edge.",
+        metric="exact_ratios",
+        draw=comparisons.ratios,
+        width=8.2,
+        height=1.0,
+        height_per_line=0.42,
+        columns=("network", "norm", "attack", "image", "distance", "ratio"),
+        legend=True,
+    ),
+    "libraries": Plot(
+        title="{norm}: the same attack in both libraries",
+        caption="One point per image and network. On the diagonal both libraries find the same; above it the library on the "
+        "vertical axis finds larger distances, which is worse. Points at the edge: nothing found.",
+        metric="library_pairs",
+        draw=comparisons.libraries,
+        panel="pair",
+        width=2.9,
+        height=2.9,
+        columns=("network", "norm", "title", "library_a", "library_b", "image", "distance_a", "distance_b"),
+        legend=True,
+    ),
+    "costs": Plot(
+        title="{norm}: quality against cost",
+        caption="Median ratio to the best known distance over seconds per image, both on logarithmic axes: lower left is "
+        "better. Filled markers on the line are the front: no other attack is both better and cheaper. Square for ART, "
+        "circle for Foolbox. Attacks that found nothing on half of the images are not drawn.",
+        metric="cost",
+        draw=comparisons.costs,
+        panel="network",
+        width=3.6,
+        height=3.0,
+        columns=("network", "norm", "attack", "ratio", "found_rate", "seconds", "forwards", "backwards", "front"),
+    ),
+    "class_medians": Plot(
+        title="{norm}: class by class",
+        caption="Median of the smallest known distances of each true class: small and light is easily fooled. Classes with few "
+        "images are uncertain; empty cells have no images or no finite median.",
+        metric="class_medians",
+        draw=comparisons.class_heat,
+        width=6.4,
+        height=2.4,
+        columns=("network", "norm", "label", "images", "median"),
+    ),
+    "class_changes": Plot(
+        title="{norm}: what is taken for what",
+        caption="For each true class (down) the share of its images, in percent, whose nearest known adversarial example is "
+        "taken for the class across.",
+        metric="class_changes",
+        draw=comparisons.change_heat,
+        panel="network",
+        width=3.1,
+        height=2.9,
+        columns=("network", "norm", "label", "adversarial_class", "images", "share"),
+    ),
+}
+"""Every figure of a report, in the order in which it stands there."""
+
+
+def figure(plot: Plot, frame: pd.DataFrame, *, titles: dict[str, str] | None = None, limit: float | None = None) -> Figure:
+    """A figure of as many panels as the plot's column has values in the frame.
+
+    Args:
+        plot: what to draw.
+        frame: of one norm, not empty.
+        titles: what to print for a value of the panel column.
+        limit: where the axes of distances end, so that panels compare; None leaves it to the plot.
+
+    Returns:
+        The figure; draw and save it within :func:`bench.plots.style.drawing`.
+    """
+    panels = list(dict.fromkeys(frame[plot.panel].astype(str))) if plot.panel else [""]
+    across = min(len(panels), PER_ROW)
+    down = -(-len(panels) // PER_ROW)
+    lines = frame["attack"].nunique() if plot.height_per_line else 0
+    size = (plot.width * across, (plot.height + plot.height_per_line * lines) * down + 0.1)
+    result = Figure(figsize=size, layout="constrained")
+    grid = result.subplots(down, across, squeeze=False)
+    for place, axes in enumerate(grid.flat):
+        if place >= len(panels):
+            axes.set_visible(False)
+            continue
+        part = frame[frame[plot.panel].astype(str) == panels[place]] if plot.panel else frame
+        plot.draw(part, axes)
+        if limit is not None:
+            axes.set_xlim(0, limit)
+        if plot.panel:
+            axes.set_title((titles or {}).get(panels[place], panels[place]))
+        if place % across:
+            axes.set_ylabel("")
+        if place + across < len(panels):
+            axes.set_xlabel("")
+    if plot.legend:
+        _legend(result, frame)
+    return result
+
+
+def _legend(result: Figure, frame: pd.DataFrame) -> None:
+
+
+    handles = []
+    for name, look in distributions.styles(frame).items():
+        if (frame["network"] == name).any():
+            handles.append(Line2D([], [], color=look.colour, linestyle=look.dash, label=_shown(name)))
+    result.legend(handles=handles, loc="outside upper left", ncols=min(len(handles), 6))
+
+
+def _shown(name: str) -> str:
+    """A label that Matplotlib does not leave out for its leading underscore."""
+    return f" {name}" if name.startswith("_") else name
+
+
+__all__ = ["PLOTS", "Plot", "drawing", "figure", "inline"]

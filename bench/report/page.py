@@ -1,0 +1,169 @@
+"""The page itself: sections of tables, figures and pictures, in one self-contained HTML file."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jinja2
+import numpy as np
+from markupsafe import Markup
+
+from bench import metrics, verdict
+from bench.metrics import Evidence
+from bench.plots.style import DARK, network_styles
+from bench.report import words
+from bench.report.figures import Frames
+from bench.report.gallery import Example
+from bench.report.sections import NORM_LABELS, sections
+from bench.report.tables import figure, share
+from bench.specs import LIBRARY_LABELS
+
+
+def render(
+    evidence: Evidence, manifest: Mapping[str, Any], examples: Sequence[Example], title: str
+) -> str:
+    """The page as HTML.
+
+    Args:
+        evidence: of the run.
+        manifest: of the same run.
+        examples: the gallery.
+        title: the run's name.
+
+    Returns:
+        A document that asks for nothing from anywhere.
+    """
+    frames = Frames(evidence)
+    found = verdict.findings(evidence, manifest)
+    environment = _environment()
+    script = _source(environment, "script.js")
+    context = {
+        "title": title,
+        "manifest": manifest,
+        "facts": _facts(evidence, manifest),
+        "answers": words.most_robust(frames),
+        "attacks": words.best_attacks(frames),
+        "verdicts": [(name, verdict.overall(found, name)) for name in evidence.networks],
+        "broken": [rule for rule in metrics.invariants(evidence, manifest) if rule.holds is False],
+        "cautions": words.cautions(evidence, manifest, frames),
+        "overview": overview(frames),
+        "sections": sections(frames, manifest, examples, found),
+        "cards": [card for card in manifest["rows"] if any(evidence.rows["attack"] == card["name"])],
+        "filters": _filters(evidence),
+        "style": Markup(_source(environment, "style.css") + _colours(evidence)),  # noqa: S704 - our own file
+        "script": Markup(script),  # noqa: S704 - our own file
+        "script_hash": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        "library_labels": LIBRARY_LABELS,
+        "norm_labels": NORM_LABELS,
+    }
+    return environment.get_template("report.html.j2").render(context)
+
+
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("bench", "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"slug": slug, "figure": figure, "share": share, "svg": Markup}
+    return environment
+
+
+def _source(environment: jinja2.Environment, name: str) -> str:
+    assert environment.loader is not None
+    return environment.loader.get_source(environment, name)[0]
+
+
+def slug(value: str) -> str:
+    """A text as an id: letters, digits and hyphens; texts that differ only in other characters stay apart."""
+    plain = re.sub(r"[^a-z0-9]+", "-", value.lower()).strip("-")
+    return plain if plain == value else f"{plain}-{hashlib.sha256(value.encode()).hexdigest()[:6]}".strip("-")
+
+
+def _colours(evidence: Evidence) -> str:
+    """CSS: the drawn colours as variables, light and dark, and one class per network."""
+    light = ";".join(f"--c-{colour[1:]}:{colour}" for colour in DARK)
+    dark = ";".join(f"--c-{colour[1:]}:{other}" for colour, other in DARK.items())
+    lines = [
+        f":root{{{light}}}",
+        f'@media screen and (prefers-color-scheme:dark){{:root:not([data-theme="light"]){{{dark}}}}}',
+        f'@media screen{{:root[data-theme="dark"]{{{dark}}}}}',
+    ]
+    for name, look in network_styles(evidence.networks).items():
+        lines.append(f".network-{slug(name)}{{--network:var(--c-{look.colour[1:]})}}")
+    return "\n".join(lines)
+
+
+def _filters(evidence: Evidence) -> list[tuple[str, str, list[tuple[str, str]]]]:
+    """The choices by which the page filters: key, heading, (value, label) of each."""
+    rows = evidence.rows
+    choices = [
+        ("network", "Networks", [(name, name) for name in evidence.networks]),
+        ("norm", "Norms", [(norm.value, norm.label) for norm in evidence.norms]),
+        ("library", "Libraries", list(dict(zip(rows["library"], rows["library_label"], strict=True)).items())),
+        ("attack", "Attacks and bounds", list(zip(rows["attack"], rows["label"], strict=True))),
+    ]
+    return [choice for choice in choices if len(choice[2]) > 1]
+
+
+def _facts(evidence: Evidence, manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The line under the title."""
+    images = int(evidence.records["image"].nunique())
+    return [
+        ("Suite", str(manifest["suite"]["name"])),
+        ("Images", f"{images:,} of the {manifest['split']} split"),
+        ("Networks", f"{len(evidence.networks)}"),
+        ("Attacks", f"{int((evidence.rows['kind'] == 'upper').sum())}"),
+        ("Seed", str(manifest["seed"])),
+        ("Started", str(manifest["started"])[:16].replace("T", " ") + " UTC"),
+        ("Status", str(manifest.get("status", "finished"))),
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """A network in a norm on the first screen: its median, its interval, and their places on a scale of 0 to 100."""
+
+    network: str
+    text: str
+    interval: str
+    width: float
+    low: float
+    high: float
+    best: bool
+
+
+def overview(frames: Frames) -> list[tuple[str, str, list[Bar]]]:
+    """For each norm the medians of all networks as bars: norm, label, bars."""
+    content = frames["networks"]
+    made = []
+    for norm in frames.evidence.norms:
+        lines = content[content["norm"] == norm.value]
+        ends = lines[["median", "median_high"]].to_numpy(dtype=np.float64)
+        top = float(ends[np.isfinite(ends)].max(initial=0.0)) or 1.0
+        best = float(lines["median"].max()) if len(lines) else 0.0
+        bars = [
+            Bar(
+                network=str(line["network"]),
+                text=figure(line["median"]),
+                interval=f"{figure(line['median_low'])} to {figure(line['median_high'])}",
+                width=_place(line["median"], top),
+                low=_place(line["median_low"], top),
+                high=_place(line["median_high"], top),
+                best=bool(line["median"] == best),
+            )
+            for line in lines.to_dict("records")
+        ]
+        made.append((norm.value, norm.label, bars))
+    return made
+
+
+def _place(value: float, top: float) -> float:
+    return 100.0 if not np.isfinite(value) else round(100 * float(value) / top, 2)

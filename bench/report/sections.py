@@ -1,0 +1,419 @@
+"""The sections of the page: which tables, figures and pictures stand where, and what they are called."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from bench.metrics import Evidence, invariants, violations
+from bench.norms import Norm
+from bench.records import Status
+from bench.report.figures import Frames, Group, figures
+from bench.report.gallery import Example
+from bench.report.tables import (
+    UNDEFINED,
+    Cell,
+    Column,
+    Table,
+    count,
+    figure,
+    interval,
+    number,
+    percent,
+    share,
+    sort_key,
+    table,
+    text,
+)
+from bench.specs import LIBRARY_LABELS
+from bench.verdict import Finding, Outcome
+
+NORM_LABELS = {norm.value: norm.label for norm in Norm}
+_NOT_FOUND = "nothing was found on half of the images or more"
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A section of the page: a heading, a paragraph, then tables, figures and pictures in this order."""
+
+    id: str
+    title: str
+    intro: str
+    tables: Sequence[Table] = field(default_factory=list)
+    groups: Sequence[Group] = field(default_factory=list)
+    examples: Sequence[Example] = field(default_factory=list)
+
+
+def sections(
+    frames: Frames, manifest: Mapping[str, Any], examples: Sequence[Example], found: Sequence[Finding]
+) -> list[Section]:
+    """All sections that have something to show, in their order.
+
+    Args:
+        frames: of the run.
+        manifest: of the run.
+        examples: the gallery.
+        found: the verdicts' findings.
+    """
+    made = [
+        Section(
+            "distributions",
+            "Minimal norms, network against network",
+            "A minimal norm is the size of the smallest known change that makes the network wrong on an image, over all "
+            "attacks of the run, in whatever norm an attack worked.",
+            groups=[*figures("cumulative", frames), *figures("violins", frames)],
+        ),
+        Section(
+            "networks",
+            "The networks compared",
+            "The same in numbers, with how sure they are. All intervals hold at 95 %.",
+            tables=[_networks(frames, manifest), _medians(frames), _pairs(frames), _robust_accuracy(frames)],
+        ),
+        Section(
+            "brackets",
+            "Between proof and attack",
+            "An attack bounds the minimal norm from above, a certificate from below.",
+            groups=figures("bracket", frames),
+        ),
+        Section(
+            "verdict",
+            "Can these distances be trusted?",
+            "Checks for defences that only hide their weakness from the attacks. A failed check means that the distances of "
+            "that network are probably too large, not that it is robust.",
+            tables=[_findings(found)],
+        ),
+        Section(
+            "security",
+            "Security evaluation curves",
+            "How many images stay right as the allowed change grows.",
+            groups=figures("security", frames),
+        ),
+        Section(
+            "attacks",
+            "The attacks compared",
+            "What each attack found, how often, and at what cost. An attack can only overstate a minimal norm: of two, the "
+            "one with the smaller distances is nearer to the truth.",
+            tables=[_summary(frames), *_exact(frames)],
+            groups=[
+                *figures("intervals", frames),
+                *figures("exact", frames),
+                *figures("costs", frames),
+                *figures("per_attack", frames),
+            ],
+        ),
+        Section(
+            "libraries",
+            "Library against library",
+            "The same method, written twice, on the same images.",
+            tables=_agreement(frames),
+            groups=figures("libraries", frames),
+        ),
+        Section(
+            "classes",
+            "Class by class",
+            "Which classes are easily left, and for which.",
+            groups=[*figures("class_medians", frames), *figures("class_changes", frames)],
+        ),
+        Section(
+            "gallery",
+            "Gallery",
+            "The easiest, the median and the hardest image of each network and norm among those with a known adversarial "
+            "example: original, adversarial example, and the change (blue darker, red lighter, at full strength for the "
+            "largest change of that picture).",
+            examples=examples,
+        ),
+        Section("run", "What was run", "What it takes to run it again.", tables=_run_tables(frames, manifest)),
+    ]
+    return [section for section in made if section.tables or section.groups or section.examples]
+
+
+def _networks(frames: Frames, manifest: Mapping[str, Any]) -> Table:
+    content = pd.DataFrame(
+        {
+            "network": [str(network["name"]) for network in manifest["networks"]],
+            "accuracy": [float(network.get("accuracy") or np.nan) for network in manifest["networks"]],
+            "parameters": [int(network.get("parameters") or 0) for network in manifest["networks"]],
+            "source": [str(network.get("factory") or "shipped with the bench") for network in manifest["networks"]],
+            "sha256": [str(network.get("sha256", ""))[:12] for network in manifest["networks"]],
+        }
+    )
+    columns = [
+        _network_column(),
+        percent("accuracy", "Clean accuracy", f"on the whole {manifest['split']} split", digits=2),
+        count("parameters", "Parameters"),
+        text("source", "Source"),
+        text("sha256", "SHA-256", "of weights and structure, its beginning"),
+    ]
+    return table("table-networks", "The networks under test.", columns, content)
+
+
+def _network_column(key: str = "network", heading: str = "Network") -> Column:
+    return text(key, heading)
+
+
+def _medians(frames: Frames) -> Table:
+    columns = [
+        _norm_column(),
+        _network_column(),
+        interval("median", "median_low", "median_high", "Median (95 % interval)", "bootstrap over images"),
+        number("q1", "First quartile"),
+        number("q3", "Third quartile", infinite="nothing was found on a quarter of the images or more"),
+        percent("first", "Ranked first", "share of bootstrap resamples in which this network has the largest median", digits=0),
+        number("certified", "Certified median", "median of the certified lower bounds"),
+        count("exact", "Exact", "images whose distance is known: lower bound and adversarial example meet"),
+        count("misclassified", "Misclassified", "clean images that are already wrong; they count at distance 0"),
+        count("images", "Images"),
+    ]
+    caption = "Smallest known distances of each network. Misclassified images count as 0, images without a known adversarial example as infinite."
+    return table("table-medians", caption, columns, frames["networks"])
+
+
+def _pairs(frames: Frames) -> Table:
+    columns = [
+        _norm_column(),
+        _network_column("network_a", "More robust"),
+        _network_column("network_b", "than"),
+        interval("difference", "low", "high", "Difference of medians (95 % interval)", "bootstrap over the same images"),
+        percent("wins", "Larger on", "share of images on which the first network's distance is larger", digits=0),
+        percent("losses", "Smaller on", digits=0),
+        number("effect", "Effect", "matched-pairs rank-biserial correlation, -1 to 1", digits=2),
+        number("p_holm", "p (Holm)", "Wilcoxon's signed-rank test, adjusted for the pairs of the norm", digits=2),
+        count("images", "Images"),
+    ]
+    caption = "Every pair of networks compared image by image. Where the interval holds 0 or p is large, the order is not settled."
+    return table("table-pairs", caption, columns, frames["differences"])
+
+
+def _robust_accuracy(frames: Frames) -> Table:
+    """One line per norm and eps, one column per network."""
+    content = frames["robust_accuracy"]
+    keys = ["norm", "eps"]
+    lines = content[keys].drop_duplicates().reset_index(drop=True)
+    columns = [_norm_column(), number("eps", "eps", "size of the change")]
+    for name in frames.evidence.networks:
+        own = content[content["network"] == name].drop(columns="network")
+        own = own.rename(columns={column: f"{column} of {name}" for column in own.columns if column not in keys})
+        lines = lines.merge(own, on=keys, how="left")
+        columns.append(_robust_column(name))
+    caption = (
+        "Robust accuracy: the share of images that no known change of size eps makes wrong, with its bootstrap interval; "
+        "then, where the run has bounds, the share that is certified. The truth lies between the two shares."
+    )
+    return table("table-robust", caption, columns, lines)
+
+
+def _robust_column(name: str) -> Column:
+    def cell(line: Mapping[str, Any]) -> Cell:
+        value, low, high, certified = (
+            float(line[f"{key} of {name}"]) for key in ("robust_accuracy", "low", "high", "certified")
+        )
+        if np.isnan(value):
+            return Cell(UNDEFINED)
+        shown = f"{share(value, 0)} ({100 * low:.0f} to {100 * high:.0f})"
+        if not np.isnan(certified):
+            shown += f", certified {share(certified, 0)}"
+        return Cell(shown, value)
+
+    return Column(name, cell, tags={"network": name})
+
+
+def _norm_column() -> Column:
+    return text("norm", "Norm", labels=NORM_LABELS)
+
+
+def _findings(found: Sequence[Finding]) -> Table:
+    tones = {Outcome.PASS: "good", Outcome.WARN: "warn", Outcome.FAIL: "bad"}
+    rank = {outcome: place for place, outcome in enumerate(Outcome)}
+
+    def outcome(line: Mapping[str, Any]) -> Cell:
+        value = Outcome(line["outcome"])
+        return Cell(value.value, rank[value], tone=tones.get(value, ""))
+
+    content = pd.DataFrame(
+        [
+            {
+                "network": finding.network,
+                "title": finding.check.title,
+                "outcome": finding.outcome.value,
+                "message": finding.message,
+                "why": f"{finding.check.why} {finding.check.source}".strip(),
+            }
+            for finding in found
+        ],
+        columns=["network", "title", "outcome", "message", "why"],
+    )
+    columns = [
+        _network_column(),
+        text("title", "What a healthy network shows", wrap=True),
+        Column("Outcome", outcome, numeric=False),
+        text("message", "Figures", wrap=True),
+        text("why", "Why it matters, and the source", wrap=True),
+    ]
+    return table("table-verdict", "The checks behind the verdict on each network.", columns, content)
+
+
+def _exact(frames: Frames) -> list[Table]:
+    content = frames["exact"]
+    if not len(content):
+        return []
+    columns = [
+        _network_column(),
+        text("label", "Attack"),
+        _norm_column(),
+        count("solved", "Solved", "images whose exact distance is known"),
+        number("median", "Median ratio", "distance found over exact distance", digits=4, infinite=_NOT_FOUND),
+        number("p90", "90th percentile", digits=4, infinite="nothing was found on a tenth of the images or more"),
+        number("largest", "Largest", digits=4, infinite="nothing was found on some image"),
+        percent("within", "Within 1 %", "share of solved images with a ratio of at most 1.01", digits=0),
+        count("open", "Open", "images between a lower bound and the best attack"),
+        Column("Median ratio, open", _open_cell, "from distance over the best known to distance over the lower bound"),
+    ]
+    caption = (
+        "Every attack against the truth. Solved images are the easier ones, so ratios on them flatter the attacks; on open "
+        "images the true ratio lies in the interval given."
+    )
+    return [table("table-exact", caption, columns, content)]
+
+
+def _open_cell(line: Mapping[str, Any]) -> Cell:
+    if not line["open"]:
+        return Cell(UNDEFINED)
+    return Cell(f"{figure(line['open_least'])} to {figure(line['open_most'])}", sort_key(line["open_most"]))
+
+
+def _agreement(frames: Frames) -> list[Table]:
+    content = frames["agreement"]
+    if not len(content):
+        return []
+
+    def advice(line: Mapping[str, Any]) -> Cell:
+        worse = str(line["worse"])
+        if not worse:
+            return Cell("no difference beyond chance")
+        return Cell(f"{LIBRARY_LABELS.get(worse, worse)} finds larger distances: avoid it here", tone="warn")
+
+    columns = [
+        _network_column(),
+        text("title", "Method"),
+        _norm_column(),
+        text("library_a", "A", labels=LIBRARY_LABELS),
+        text("library_b", "B", labels=LIBRARY_LABELS),
+        interval("ratio", "low", "high", "A / B (95 % interval)", "median over images of A's distance over B's", digits=4),
+        percent("wins_a", "A smaller", "share of images on which A's distance is smaller by more than 1 %", digits=0),
+        percent("wins_b", "B smaller", "share of images on which B's distance is smaller by more than 1 %", digits=0),
+        number("p_holm", "p (Holm)", "Wilcoxon's signed-rank test, adjusted for all lines of this table", digits=2),
+        Column("Advice", advice, numeric=False),
+        count("images", "Images"),
+    ]
+    caption = "The same method in two libraries on the same images: who finds the smaller distance. Larger is worse."
+    return [table("table-agreement", caption, columns, content)]
+
+
+def _summary(frames: Frames) -> Table:
+    columns = [
+        _network_column(),
+        text("label", "Attack"),
+        _norm_column(),
+        text("library", "Library", labels=LIBRARY_LABELS),
+        text("origin", "Origin", "whose code: the library's own (native), the paper's step on its classifier (port), another method of the family (stand-in), the library's with a defect mended (repaired)"),
+        text("access", "Sees", "gradients, or decisions only"),
+        number("median", "Median", infinite=_NOT_FOUND),
+        number("q1", "q1"),
+        number("q3", "q3", infinite="nothing was found on a quarter of the images or more"),
+        percent("found_rate", "Found", "share of the attacked images", warn_below=0.9),
+        Column("Ratio to best", _ratio_cell, "median over images of this attack's distance over the best known one"),
+        number("optimality", "Optimality", "local optimality (arXiv 2404.19460): 0 for doing nothing, 1 for the best known everywhere"),
+        number("seconds", "Seconds", "per attacked image"),
+        number("forwards", "Forward", "images passed forward through the network, per attacked image"),
+        number("backwards", "Backward", "gradients asked for, per attacked image"),
+        count("failed", "Failed", "error, timeout or invalid candidate; counted as not found", bad_above=0),
+        Column("Images", _images_cell, "that the attack was planned for"),
+    ]
+    caption = "Every attack on every network. Distances over all images: misclassified ones count as 0, what was not found as infinite."
+    content = frames["summary"]
+    most = content.groupby(["network", "norm"], observed=True)["images"].transform("max")
+    return table("table-attacks", caption, columns, content.assign(fewer=content["images"] < most))
+
+
+def _images_cell(line: Mapping[str, Any]) -> Cell:
+    if line["fewer"]:
+        return Cell(f"{line['images']:,}", line["images"], "fewer than other attacks: its median is of other images", "warn")
+    return Cell(f"{line['images']:,}", line["images"])
+
+
+def _ratio_cell(line: Mapping[str, Any]) -> Cell:
+    value = float(line["ratio"])
+    tone = "good" if value <= 1.02 else "warn" if 1.25 < value < 2 else "bad" if value >= 2 else ""
+    ends = f"95 % interval {figure(line['ratio_low'])} to {figure(line['ratio_high'])}"
+    return Cell(figure(value, 4), value if np.isfinite(value) else ("Infinity" if value > 0 else ""), ends, tone)
+
+
+def _run_tables(frames: Frames, manifest: Mapping[str, Any]) -> list[Table]:
+    evidence = frames.evidence
+    made = [_invariants(evidence, manifest)]
+    broken = violations(evidence)
+    if len(broken):
+        columns = [
+            _network_column(),
+            _norm_column(),
+            count("image", "Image"),
+            number("lower", "Certified bound", digits=9),
+            number("distance", "Distance found", digits=9),
+            text("attack", "By"),
+        ]
+        made.append(table("table-violations", "Bounds that an adversarial example breaks.", columns, broken))
+    holes = pd.DataFrame(manifest.get("holes", []), columns=["family", "norm", "library", "reason"])
+    if len(holes):
+        columns = [
+            text("family", "Family"),
+            _norm_column(),
+            text("library", "Library", labels=LIBRARY_LABELS),
+            text("reason", "Why nothing stands here", wrap=True),
+        ]
+        made.append(table("table-holes", "Cells of the grid that nothing fills.", columns, holes))
+    statuses = evidence.records.groupby(["attack", "status"], observed=True).size().unstack(fill_value=0)
+    shown = [status for status in Status if status.value in statuses.columns]
+    statuses = statuses.reset_index().merge(evidence.rows[["attack", "label", "norm", "library"]], on="attack")
+    columns = [text("label", "Attack or bound"), _norm_column()]
+    columns += [
+        count(status.value, status.label, status.explanation, bad_above=0 if status.value in ("error", "timeout", "invalid") else np.inf)
+        for status in shown
+    ]
+    made.append(table("table-statuses", "How the records ended, over all networks.", columns, statuses))
+    failures = _failures(evidence)
+    if len(failures):
+        columns = [
+            _network_column(),
+            text("label", "Attack or bound"),
+            text("status", "Status"),
+            text("message", "Reason", wrap=True),
+            count("records", "Records"),
+        ]
+        made.append(table("table-failures", "What failed, and why.", columns, failures))
+    return made
+
+
+def _invariants(evidence: Evidence, manifest: Mapping[str, Any]) -> Table:
+    content = pd.DataFrame([{"rule": i.rule, "holds": i.holds, "detail": i.detail} for i in invariants(evidence, manifest)])
+
+    def holds(line: Mapping[str, Any]) -> Cell:
+        kept = line["holds"]
+        if kept is None:
+            return Cell("open", tone="warn")
+        return Cell("holds", tone="good") if kept else Cell("BROKEN", tone="bad")
+
+    columns = [text("rule", "Rule"), Column("Holds", holds, numeric=False), text("detail", "Figures", wrap=True)]
+    return table("table-invariants", "What must hold of every run.", columns, content)
+
+
+def _failures(evidence: Evidence, most: int = 200) -> pd.DataFrame:
+    """Failures by network, attack, status and reason; the most frequent first."""
+    failed = evidence.records[evidence.records["message"].fillna("") != ""]
+    keys = ["network", "attack", "status", "message"]
+    counted = failed.groupby(keys, observed=True).size().rename("records").reset_index()
+    labels = evidence.rows[["attack", "label", "norm", "library"]]
+    return counted.merge(labels, on="attack").sort_values("records", ascending=False).head(most)

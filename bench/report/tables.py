@@ -1,0 +1,163 @@
+"""Tables of the page: cells that carry how they sort, read and filter, made from metric frames."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+
+INFINITE = "∞"
+UNDEFINED = "–"
+TAGS = ("network", "norm", "library", "attack")
+"""The columns by which the page filters."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """What a cell shows, sorts by, and explains on demand; ``tone`` is ``good``, ``warn``, ``bad`` or empty."""
+
+    text: str
+    sort: float | str = ""
+    title: str = ""
+    tone: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column: its heading, how a line of the frame becomes its cell, what it means, and how it is set.
+
+    ``wrap`` lets long text break; ``tags`` are names by which the page filters the whole column.
+    """
+
+    heading: str
+    cell: Callable[[Mapping[str, Any]], Cell]
+    explanation: str = ""
+    numeric: bool = True
+    wrap: bool = False
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line: its cells, and the names by which the page filters it."""
+
+    cells: Sequence[Cell]
+    tags: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table with its caption."""
+
+    id: str
+    caption: str
+    columns: Sequence[Column]
+    rows: Sequence[Row] = field(default_factory=list)
+
+
+def table(id_: str, caption: str, columns: Sequence[Column], frame: pd.DataFrame) -> Table:
+    """A table of a frame: one row per line, tagged with whatever of ``TAGS`` the frame has."""
+    rows = []
+    for line in frame.to_dict("records"):
+        content = {str(key): value for key, value in line.items()}
+        tags = {tag: str(content[tag]) for tag in TAGS if isinstance(content.get(tag), str)}
+        rows.append(Row([column.cell(content) for column in columns], tags))
+    return Table(id_, caption, columns, rows)
+
+
+def text(
+    key: str, heading: str, explanation: str = "", *, labels: Mapping[str, str] | None = None, wrap: bool = False
+) -> Column:
+    """A column of words."""
+
+    def cell(line: Mapping[str, Any]) -> Cell:
+        value = str(line[key])
+        shown = (labels or {}).get(value, value)
+        return Cell(shown, shown)
+
+    return Column(heading, cell, explanation, numeric=False, wrap=wrap)
+
+
+def number(key: str, heading: str, explanation: str = "", *, digits: int = 3, infinite: str = "") -> Column:
+    """A column of numbers with so many significant digits; ``infinite`` explains an infinite one."""
+
+    def cell(line: Mapping[str, Any]) -> Cell:
+        value = line[key]
+        return Cell(figure(value, digits), sort_key(value), infinite if value == math.inf else "")
+
+    return Column(heading, cell, explanation)
+
+
+def count(key: str, heading: str, explanation: str = "", *, bad_above: float = math.inf) -> Column:
+    """A column of whole numbers, marked where it is above a limit."""
+
+    def cell(line: Mapping[str, Any]) -> Cell:
+        value = int(line[key])
+        return Cell(f"{value:,}", value, tone="warn" if value > bad_above else "")
+
+    return Column(heading, cell, explanation)
+
+
+def percent(key: str, heading: str, explanation: str = "", *, warn_below: float = -1, digits: int = 1) -> Column:
+    """A column of shares, marked where one is below a limit."""
+
+    def cell(line: Mapping[str, Any]) -> Cell:
+        value = float(line[key])
+        return Cell(share(value, digits), sort_key(value), tone="warn" if value < warn_below else "")
+
+    return Column(heading, cell, explanation)
+
+
+def interval(key: str, low: str, high: str, heading: str, explanation: str = "", *, digits: int = 3) -> Column:
+    """A column of numbers with their interval in brackets."""
+
+    def cell(line: Mapping[str, Any]) -> Cell:
+        ends = f"{figure(line[low], digits)} to {figure(line[high], digits)}"
+        known = not math.isnan(line[key])
+        return Cell(f"{figure(line[key], digits)} ({ends})" if known else UNDEFINED, sort_key(line[key]))
+
+    return Column(heading, cell, explanation)
+
+
+def figure(value: float, digits: int = 3) -> str:
+    """A number as people read it: ``0.462``, ``1,230``, infinity, or a dash for not defined."""
+    value = float(value)
+    if math.isnan(value):
+        return UNDEFINED
+    if math.isinf(value):
+        return INFINITE if value > 0 else "-" + INFINITE
+    if value == 0:
+        return "0"
+    if value.is_integer() and abs(value) < 1e6:
+        return f"{value:,.0f}"
+    if 1e-4 <= abs(value) < 1e6:
+        places = max(0, digits - 1 - math.floor(math.log10(abs(value))))
+        return f"{value:,.{places}f}"
+    return f"{value:.{digits - 1}e}"
+
+
+def share(value: float, digits: int = 1) -> str:
+    """A share in percent, or a dash; never rounded up to 100 % or down to 0 %."""
+    if math.isnan(value):
+        return UNDEFINED
+    if value in (0, 1):
+        return f"{value:.0%}"
+    shown = f"{value:.{digits}%}"
+    if float(shown[:-1]) == 100:
+        return f"> {100 - 10.0**-digits:.{digits}f}%"
+    if float(shown[:-1]) == 0:
+        return f"< {10.0**-digits:.{digits}f}%"
+    return shown
+
+
+def sort_key(value: float) -> float | str:
+    """What a number sorts by in the page: itself, spelled as JavaScript reads it where it is infinite; empty for NaN."""
+    value = float(value)
+    if math.isnan(value):
+        return ""
+    if math.isinf(value):
+        return "Infinity" if value > 0 else "-Infinity"
+    return value

@@ -1,0 +1,282 @@
+"""Made-up runs that look healthy: for tests of what reads runs, where the right answer must be known."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from bench.norms import Norm, distances
+from bench.records import SCHEMA
+from bench.specs import Access, AttackSpec, Family, Hole, Kind, Method, Origin, Suite, VerifierSpec, to_json
+
+Floats = NDArray[np.float64]
+SHAPE = (1, 28, 28)
+
+
+def method(slug: str, title: str, family: Family, access: Access = Access.GRADIENT) -> Method:
+    return Method(
+        slug=slug,
+        title=title,
+        family=family,
+        access=access,
+        paper="arXiv:1511.04599",
+        idea=f"{title} walks to the boundary. It stops there.",
+        formula="x + |f(x)| / |w|^2 w",
+    )
+
+
+DEEPFOOL = method("deepfool", "DeepFool", Family.DEEPFOOL)
+CW = method("cw", "C&W", Family.CW)
+HSJ = method("hsj", "HopSkipJump", Family.BOUNDARY, Access.DECISION)
+BB = method("bb", "Brendel-Bethge", Family.BOUNDARY_FOLLOWING)
+REFERENCE = method("reference", "DDN", Family.REFERENCE)
+
+
+def attack(of: Method, norm: Norm, library: str = "foolbox", **options: Any) -> AttackSpec:
+    return AttackSpec(method=of, norm=norm, library=library, target="fakes:Attack", params={"steps": 50}, **options)
+
+
+def verifier(norm: Norm, kind: Kind = Kind.EXACT) -> VerifierSpec:
+    title = {Kind.EXACT: "exact search", Kind.LOWER: "root bound"}[kind]
+    return VerifierSpec(slug=kind.value, title=title, norm=norm, kind=kind, seconds=5.0, paper="arXiv:1811.00866")
+
+
+SUITE = Suite(
+    name="synthetic",
+    description="Made-up rows for tests.",
+    rows=(
+        *(attack(DEEPFOOL, norm) for norm in (Norm.L2, Norm.LINF)),
+        *(attack(DEEPFOOL, norm, "art", origin=Origin.PORT) for norm in (Norm.L2, Norm.LINF)),
+        *(attack(CW, norm) for norm in (Norm.L2,)),
+        *(attack(CW, norm, "art", defects="Its search never refines upwards.", cap=10) for norm in (Norm.L2,)),
+        *(attack(HSJ, norm) for norm in (Norm.L0, Norm.L2, Norm.LINF)),
+        *(attack(BB, norm, lib) for norm in (Norm.L0, Norm.L2, Norm.LINF) for lib in ("art", "foolbox")),
+        *(attack(REFERENCE, norm) for norm in (Norm.L0, Norm.L2, Norm.LINF)),
+        *(verifier(norm) for norm in (Norm.L0, Norm.L2, Norm.LINF)),
+    ),
+    holes=(
+        Hole(family=Family.CW, norm=Norm.L0, library="foolbox", reason="Foolbox has no C&W in L0."),
+        Hole(family=Family.BOUNDARY, norm=Norm.L0, library="art", reason="ART has no decision-based attack in L0."),
+    ),
+    samples=20,
+)
+
+SCALE = {Norm.L0: 6.0, Norm.L1: 6.0, Norm.L2: 0.9, Norm.LINF: 0.06}
+NETWORK_SCALE = {"MLP": 0.5, "MLP_d": 0.62, "CNN": 1.3, "CNN_d": 1.55}
+METHOD_FACTOR = {"reference": 1.0, "bb": 1.02, "cw": 1.01, "deepfool": 1.06, "hsj": 1.3}
+
+
+@dataclass(frozen=True)
+class SyntheticRun:
+    """The reading side of a stored run, in memory."""
+
+    path: Path
+    manifest: dict[str, Any]
+    frame: pd.DataFrame
+    clean: NDArray[np.float32]
+    changed: Mapping[tuple[str, str], dict[int, NDArray[np.float32]]] = field(default_factory=dict)
+
+    def records(self) -> pd.DataFrame:
+        return self.frame.copy()
+
+    def images(self) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+        return np.arange(len(self.clean), dtype=np.int32), self.clean
+
+    def candidates(self, network: str, attack: str) -> dict[int, NDArray[np.float32]]:
+        return dict(self.changed.get((network, attack), {}))
+
+
+def frame(records: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """Records with the missing columns filled in, typed as the store's."""
+    defaults: dict[str, Any] = {
+        "network": "MLP", "attack": "foolbox-reference-l2", "library": "foolbox", "norm": "l2", "kind": "upper",
+        "block": 0, "image": 0, "label": 0, "predicted": 0, "status": "found", "adversarial_class": 1,
+        "l0": np.inf, "l1": np.inf, "l2": np.inf, "linf": np.inf, "lower": 0.0, "seconds": 0.01,
+        "forwards": 10.0, "backwards": 10.0, "message": "",
+    }  # fmt: skip
+    return typed(pd.DataFrame([defaults | dict(record) for record in records], columns=SCHEMA.names))
+
+
+def typed(content: pd.DataFrame) -> pd.DataFrame:
+    """The columns in the schema's order and types."""
+    for column in ("network", "attack", "library", "norm", "kind", "status"):
+        content[column] = content[column].astype("category")
+    for column in ("block", "image", "label", "predicted", "adversarial_class"):
+        content[column] = content[column].astype(np.int32)
+    return content[list(SCHEMA.names)]
+
+
+def manifest(
+    suite: Suite = SUITE, networks: Sequence[str] = tuple(NETWORK_SCALE), samples: int = 20, **extra: Any
+) -> dict[str, Any]:
+    """A finished run's manifest."""
+    content = to_json(suite)
+    planned = len(networks) * sum(min(samples, row.cap or samples) for row in suite.rows)
+    return {
+        "format": 1,
+        "name": "synthetic",
+        "status": "finished",
+        "started": "2026-01-02T03:04:05+00:00",
+        "ended": "2026-01-02T03:14:05+00:00",
+        "seed": 0,
+        "split": "test",
+        "samples": samples,
+        "suite": {"name": suite.name, "description": suite.description},
+        "rows": content["rows"],
+        "holes": content["holes"],
+        "networks": [
+            {
+                "name": name,
+                "factory": None,
+                "weights": None,
+                "sha256": hashlib.sha256(name.encode()).hexdigest(),
+                "parameters": 118_282,
+                "classes": 10,
+                "accuracy": 0.98,
+                "structure": f"{name}(...)",
+            }
+            for name in networks
+        ],
+        "box": [0.0, 1.0],
+        "shape": list(SHAPE),
+        "image_sha256": {str(i): hashlib.sha256(bytes([i % 256, i // 256])).hexdigest() for i in range(samples)},
+        "packages": {"torch": "2.14.1", "foolbox": "3.3.4"},
+        "git": {"revision": "fc357ae", "dirty": False},
+        "machine": {"platform": "Linux", "cores": 2},
+        "command": ["python", "-m", "bench.run", "--suite", "synthetic"],
+        "warnings": [],
+        "planned": planned,
+    } | extra
+
+
+def pictures(samples: int, seed: int) -> NDArray[np.float32]:
+    """(samples, 1, 28, 28) images of one bright stroke each."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[0:28, 0:28]
+    angle = rng.uniform(0, np.pi, size=(samples, 1, 1))
+    away = np.abs((x - 13.5) * np.cos(angle) + (y - 13.5) * np.sin(angle))
+    along = np.abs(-(x - 13.5) * np.sin(angle) + (y - 13.5) * np.cos(angle))
+    strokes: NDArray[np.float32] = np.where(along < 9, np.clip(2.2 - away, 0, 1), 0).astype(np.float32)[:, None]
+    return strokes
+
+
+def run(
+    path: Path = Path("synthetic"),
+    *,
+    suite: Suite = SUITE,
+    networks: Sequence[str] = tuple(NETWORK_SCALE),
+    samples: int = 20,
+    seed: int = 0,
+    clean_errors: float = 0.03,
+    failures: float = 0.03,
+    solved: float = 0.7,
+    **extra: Any,
+) -> SyntheticRun:
+    """A run in which every attack finds its factor times the image's true distance, or more.
+
+    Args:
+        path: where it says it is stored.
+        suite: the rows.
+        networks: their names; known ones differ in scale.
+        samples: images.
+        seed: of everything random.
+        clean_errors: share of misclassified images.
+        failures: share of ``not_found``, ``error`` and ``timeout`` among decision-based rows.
+        solved: share of images that the verifier closes.
+        extra: manifest entries to set.
+    """
+    rng = np.random.default_rng(seed)
+    images = pictures(samples, seed)
+    labels = rng.integers(0, 10, samples)
+    parts: list[pd.DataFrame] = []
+    changed: dict[tuple[str, str], dict[int, NDArray[np.float32]]] = {}
+    ease = rng.normal(0, 0.35, samples)
+    for network in networks:
+        wrong = rng.random(samples) < clean_errors
+        true = np.exp(ease + rng.normal(0, 0.15, samples)) * NETWORK_SCALE.get(network, 1.0)
+        for row in suite.rows:
+            n = min(samples, row.cap or samples)
+            part, candidates = _rows(row, network, images[:n], labels[:n], true[:n], wrong[:n], failures, solved, rng)
+            parts.append(part)
+            changed[network, row.name] = candidates
+    content = typed(pd.concat(parts, ignore_index=True))
+    return SyntheticRun(
+        Path(path), manifest(suite, networks, samples, seed=seed) | extra, content, images, changed
+    )
+
+
+def _rows(
+    row: AttackSpec | VerifierSpec,
+    network: str,
+    images: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    true: Floats,
+    wrong: NDArray[np.bool_],
+    failures: float,
+    solved: float,
+    rng: np.random.Generator,
+) -> tuple[pd.DataFrame, dict[int, NDArray[np.float32]]]:
+    n = len(images)
+    scale = SCALE[row.norm]
+    exact = np.maximum(np.round(true * scale), 1) if row.norm is Norm.L0 else true * scale
+    verifies = isinstance(row, VerifierSpec)
+    factor = 1.0 if isinstance(row, VerifierSpec) else METHOD_FACTOR.get(row.method.slug, 1.2)
+    excess = factor if verifies else 1 + (factor - 1) * rng.lognormal(0, 0.8, n) * (1.2 if row.library == "art" else 1)
+    wanted = exact * excess
+    if row.norm is Norm.L0:
+        wanted = np.ceil(wanted - 1e-9)
+    candidates = np.stack([_change(image, row.norm, size, rng) for image, size in zip(images, wanted, strict=True)])
+    measured = distances(images, candidates)
+    status = np.full(n, "found", dtype=object)
+    lower = np.zeros(n)
+    if isinstance(row, AttackSpec) and row.method.access is Access.DECISION:
+        status[rng.random(n) < failures] = "not_found"
+        status[rng.random(n) < failures / 2] = "timeout"
+    if verifies:
+        closed = rng.random(n) < solved
+        own = measured[row.norm]
+        lower = np.where(closed, own * (1 - 5e-5), own * rng.uniform(0.6, 0.9, n))
+        if row.norm is Norm.L0:
+            lower = np.where(closed, own, np.maximum(np.floor(lower), 1))
+        status[~closed] = "not_found"
+    status[wrong] = "misclassified"
+    lower[wrong] = 0
+    values = {}
+    for norm in Norm:
+        values[norm.value] = np.select([status == "found", status == "misclassified"], [measured[norm], 0.0], np.inf)
+    attacked = status != "misclassified"
+    target = (labels + rng.choice([1, 2, 5], n)) % 10
+    part = pd.DataFrame(
+        {
+            "network": network, "attack": row.name, "library": row.library, "norm": row.norm.value,
+            "kind": row.kind.value, "block": np.arange(n) // row.batch, "image": np.arange(n), "label": labels,
+            "predicted": np.where(wrong, (labels + 1) % 10, labels), "status": status,
+            "adversarial_class": np.where(status == "found", target, -1), **values, "lower": lower,
+            "seconds": attacked * rng.lognormal(-3 + 3 * (factor - 1), 0.2, n),
+            "forwards": attacked * 100.0, "backwards": attacked * (0.0 if factor > 1.2 else 100.0),
+            "message": np.where(status == "timeout", "no end within 60 s", ""),
+        }
+    )  # fmt: skip
+    kept = {i: candidates[i] for i in range(n) if status[i] == "found"}
+    return part, kept
+
+
+def _change(image: NDArray[np.float32], norm: Norm, size: float, rng: np.random.Generator) -> NDArray[np.float32]:
+    """A candidate inside the box at about the wanted distance."""
+    toward = 1.0 - 2.0 * (image > 0.5)
+    if norm is Norm.L0:
+        chosen = rng.choice(image.size, int(size), replace=False)
+        mask = np.zeros(image.size, dtype=bool)
+        mask[chosen] = True
+        return np.where(mask.reshape(image.shape), (image <= 0.5).astype(np.float32), image).astype(np.float32)
+    pattern = np.abs(rng.normal(size=image.shape)) if norm is Norm.L2 else np.ones(image.shape)
+    step = toward * pattern
+    step *= size / float(norm.of(step[None])[0])
+    return np.clip(image + step, 0, 1).astype(np.float32)
