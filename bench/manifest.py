@@ -134,7 +134,7 @@ def demand_same(name: str, stored: Manifest, current: Manifest) -> None:
     """
     before, after = stored["identity"], current["identity"]
     differences = [
-        f"{key} {_short(before.get(key))}, now {_short(after.get(key))}"
+        f"{key} was {_short(before.get(key))}, is {_short(after.get(key))}"
         for key in dict.fromkeys([*before, *after])
         if before.get(key) != after.get(key)
     ]
@@ -150,7 +150,7 @@ def _short(value: object) -> str:
     if value is None:
         return "absent"
     text = value if isinstance(value, str) else json.dumps(value)
-    return f"was {text}" if len(text) <= 12 else f"({hashlib.sha256(text.encode()).hexdigest()[:8]})"
+    return text if len(text) <= 20 else f"sha256 {hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
 def now() -> str:

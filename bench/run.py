@@ -100,7 +100,8 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     options = parser().parse_args(arguments)
-    console = Console()
+    # A pipe or a log has no width of its own; the tables need about this much.
+    console = Console(width=None if sys.stdout.isatty() else 150)
     try:
         if options.list:
             _list(console, options.suite)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 import traceback
 from dataclasses import dataclass
@@ -9,12 +10,12 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 import adapters.base
 from bench import data, networks
-from bench.executors import seed_everything
 from bench.judge import Decision, Judge, Verdict
 from bench.networks import NetworkSpec
 from bench.norms import Norm
@@ -125,7 +126,7 @@ def _propose(block: Block, network: nn.Module, images: Tensor, labels: Tensor) -
     row = block.row
     # Importing a library is no part of an attack's cost.
     attacker = adapters.base.load(row.library) if isinstance(row, AttackSpec) else None
-    seed_everything(block.seed)
+    _seed(block.seed)
     status, message, lower = None, "", np.zeros(len(images))
     candidates: object = None
     start = time.perf_counter()
@@ -141,6 +142,13 @@ def _propose(block: Block, network: nn.Module, images: Tensor, labels: Tensor) -
     return Proposal(
         candidates, lower, seconds / n, counted.forwards / n, counted.backwards / n, status=status, message=message
     )
+
+
+def _seed(seed: int) -> None:
+    """Seed the global generators of Python, NumPy and torch."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)  # noqa: NPY002 - the libraries draw from the global generator
+    torch.manual_seed(seed)
 
 
 def _verdicts(judge: Judge, images: Tensor, labels: Tensor, proposal: Proposal) -> list[Verdict]:

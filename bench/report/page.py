@@ -24,9 +24,7 @@ from bench.report.tables import figure, share
 from bench.specs import LIBRARY_LABELS
 
 
-def render(
-    evidence: Evidence, manifest: Mapping[str, Any], examples: Sequence[Example], title: str
-) -> str:
+def render(evidence: Evidence, manifest: Mapping[str, Any], examples: Sequence[Example], title: str) -> str:
     """The page as HTML.
 
     Args:

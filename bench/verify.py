@@ -1,0 +1,97 @@
+"""Judging a stored run again: every adversarial example, read back, must still be one, at the stored distances."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from bench import networks
+from bench.errors import NetworkError
+from bench.judge import Judge
+from bench.networks import NetworkSpec
+from bench.norms import Norm
+from bench.records import Status
+from bench.store import Run
+
+
+def verify(run: Run) -> tuple[int, list[str]]:
+    """Judge every stored adversarial example of a run again.
+
+    Args:
+        run: a stored run; its networks are loaded from where they came.
+
+    Returns:
+        How many examples were judged, and a line for each that is missing, not adversarial any more, or at another
+        distance than its record says.
+
+    Raises:
+        StoreError: a part of the run is damaged.
+        NetworkError: a network cannot be loaded, or is another than the run's.
+    """
+    records = run.records()
+    indices, images = run.images()
+    hashes = run.manifest["image_sha256"]
+    broken = [
+        f"image {index}: the stored clean image is not the one the manifest names"
+        for index, image in zip(indices, images, strict=True)
+        if hashlib.sha256(image.tobytes()).hexdigest() != hashes[str(index)]
+    ]
+    clean = dict(zip(indices.tolist(), images, strict=True))
+    count = 0
+    for entry in run.manifest["networks"]:
+        judge = _judge(entry)
+        of_network = records[records["network"] == entry["name"]]
+        for row in run.manifest["rows"]:
+            found = of_network[(of_network["attack"] == row["name"]) & (of_network["status"] == Status.FOUND)]
+            if len(found):
+                broken += _differences(judge, found, clean, run.candidates(entry["name"], row["name"]))
+                count += len(found)
+    return count, broken
+
+
+def _judge(entry: dict[str, str]) -> Judge:
+    network = networks.load(NetworkSpec(entry["name"], entry["factory"], entry["weights"]))
+    fingerprint = networks.fingerprint(network)
+    if fingerprint != entry["sha256"]:
+        raise NetworkError(
+            f"network {entry['name']} is not the run's any more: SHA-256 {fingerprint}, the run had {entry['sha256']}"
+        )
+    return Judge(network)
+
+
+def _differences(
+    judge: Judge, found: pd.DataFrame, clean: dict[int, np.ndarray], candidates: dict[int, np.ndarray]
+) -> list[str]:
+    """What the judge says of one network's and attack's examples that their records do not."""
+    entries = found.to_dict("records")
+    stored = [entry for entry in entries if entry["image"] in candidates]
+    broken = [
+        f"{_where(entry)}: no adversarial example is stored" for entry in entries if entry["image"] not in candidates
+    ]
+    if not stored:
+        return broken
+    verdicts = judge.judge(
+        np.stack([clean[entry["image"]] for entry in stored]),
+        [entry["label"] for entry in stored],
+        np.stack([candidates[entry["image"]] for entry in stored]),
+    )
+    for entry, verdict in zip(stored, verdicts, strict=True):
+        if verdict.status is not Status.FOUND:
+            broken.append(
+                f"{_where(entry)}: the stored example is judged {verdict.status.label} now {verdict.message}".rstrip()
+            )
+            continue
+        broken += [
+            f"{_where(entry)}: {norm.label} is {verdict.distances[norm]!r}, the record says {entry[norm.value]!r}"
+            for norm in Norm
+            if verdict.distances[norm] != entry[norm.value]
+        ]
+    return broken
+
+
+def _where(entry: Mapping[Hashable, Any]) -> str:
+    return f"{entry['network']}, {entry['attack']}, image {entry['image']}"

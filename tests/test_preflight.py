@@ -1,0 +1,167 @@
+"""Bad networks, each as a newcomer would bring it: found before the first attack, in words."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from bench import data, networks
+from bench.errors import NetworkError
+from bench.preflight import Finding, Level, check, demand
+
+N = 60
+
+
+class Around(nn.Module):
+    """The trained MLP with something done to its input or output."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.network = networks.load("MLP")
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.after(self.network(self.before(images)))
+
+    def before(self, images: Tensor) -> Tensor:
+        return images
+
+    def after(self, logits: Tensor) -> Tensor:
+        return logits
+
+
+class NanLogits(Around):
+    def after(self, logits: Tensor) -> Tensor:
+        return torch.where(logits > 10, torch.nan, logits)
+
+
+class InfiniteLogits(Around):
+    def after(self, logits: Tensor) -> Tensor:
+        return torch.where(logits < -5, -torch.inf, logits)
+
+
+class Constant(Around):
+    def after(self, logits: Tensor) -> Tensor:
+        return torch.zeros_like(logits)
+
+
+class OneClass(Around):
+    def after(self, logits: Tensor) -> Tensor:
+        return logits + 1e4 * nn.functional.one_hot(torch.tensor(3), 10)
+
+
+class DropoutLeftOn(Around):
+    def after(self, logits: Tensor) -> Tensor:
+        return nn.functional.dropout(logits, 0.5, training=True)
+
+
+class BatchStatistics(Around):
+    def after(self, logits: Tensor) -> Tensor:
+        return (logits - logits.mean(0)) / (logits.std(0, correction=0) + 1e-3)
+
+
+class Probabilities(Around):
+    def after(self, logits: Tensor) -> Tensor:
+        return logits.softmax(1)
+
+
+class Bytes(Around):
+    def before(self, images: Tensor) -> Tensor:
+        return images / 255
+
+
+class Raises(Around):
+    def before(self, images: Tensor) -> Tensor:
+        if len(images) > 2:
+            raise IndexError("only two")
+        return images
+
+
+class SingleOnly(Around):
+    def before(self, images: Tensor) -> Tensor:
+        return images + torch.zeros(1, dtype=torch.float32) @ torch.zeros((1, 1), dtype=images.dtype)
+
+
+class FewClasses(Around):
+    def after(self, logits: Tensor) -> Tensor:
+        return logits[:, :5]
+
+
+class Integers(Around):
+    def after(self, logits: Tensor) -> Tensor:
+        return (logits * 100).long()
+
+
+class Quantised(Around):
+    def before(self, images: Tensor) -> Tensor:
+        return (images * 8).round() / 8
+
+
+class NoGraph(Around):
+    def before(self, images: Tensor) -> Tensor:
+        return images.detach()
+
+
+class Saturated(Around):
+    def after(self, logits: Tensor) -> Tensor:
+        return logits * 1e4
+
+
+def findings(network: nn.Module) -> dict[str, Finding]:
+    return {finding.check: finding for finding in check(network.eval(), *data.test(N))}
+
+
+@pytest.mark.parametrize("name", networks.NETWORKS)
+def test_the_four_networks_pass_every_check(name: str) -> None:
+    found = findings(networks.load(name))
+    assert {finding.status for finding in found.values()} == {Level.PASS}
+    assert len(found) == 9
+
+
+@pytest.mark.parametrize(
+    ("network", "name", "message"),
+    [
+        (NanLogits, "finite logits", "NaN or infinite for .* of 60 images"),
+        (InfiniteLogits, "finite logits", "NaN or infinite"),
+        (Constant, "depends on the image", "the same for every image"),
+        (OneClass, "depends on the image", "the one class 3"),
+        (DropoutLeftOn, "repeats", r"two forward passes of the same images differ .* random numbers.*network.eval\(\)"),
+        (BatchStatistics, "batches", "every image must be classified by itself"),
+        (Raises, "runs", "IndexError: only two"),
+        (SingleOnly, "float64", "does not run in float64.*Avoid fixed dtypes"),
+        (FewClasses, "runs", "5 classes; the labels need at least 10"),
+        (Integers, "runs", "torch.int64; it must return floating-point logits"),
+    ],
+)
+def test_what_makes_every_number_meaningless_stops_the_run(network: type[Around], name: str, message: str) -> None:
+    found = list(findings(network()).values())
+    assert [finding.check for finding in found if finding.status is Level.FAIL] == [name]
+    with pytest.raises(NetworkError, match=f"network mine: .*{message}"):
+        demand("mine", found)
+
+
+@pytest.mark.parametrize(
+    ("network", "name", "message"),
+    [
+        (Probabilities, "logits", "probabilities .* not logits"),
+        (Bytes, "clean accuracy", "values from 0 to 255: it seems to expect another input range"),
+        (Quantised, "gradients", "gradient of the margin vanishes for 100% of the images"),
+        (NoGraph, "gradients", "no gradient reaches the image"),
+        (Saturated, "gradients", "gradient of the loss underflows"),
+    ],
+)
+def test_what_is_legitimate_but_strange_is_a_warning(network: type[Around], name: str, message: str) -> None:
+    found = findings(network())
+    assert [finding.check for finding in found.values() if finding.status is not Level.PASS] == [name]
+    assert found[name].status is Level.WARN
+    demand("mine", list(found.values()))
+    with pytest.raises(AssertionError, match=message):
+        raise AssertionError(found[name].message)
+
+
+def test_modules_in_training_mode_are_named() -> None:
+    network = nn.Sequential(networks.load("MLP"), nn.Dropout(0.5)).eval()
+    network[1].train()
+    found = check(network, *data.test(N))
+    assert found[-1].check == "repeats"
+    assert "modules in training mode: 1" in found[-1].message
