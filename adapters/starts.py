@@ -86,18 +86,20 @@ def _chain(*parts: Candidates) -> Candidates:
 
 
 @cache
-def _pool() -> tuple[Tensor, Tensor]:
-    return data.train(POOL)
+def _pool() -> tuple[Tensor, Tensor, Tensor]:
+    images, labels = data.train(POOL)
+    return images, labels, images.flatten(1).square().sum(1)
 
 
 def _nearest(image: Tensor, label: int) -> Candidates:
     if tuple(image.shape) != data.SHAPE:
         return
-    images, labels = _pool()
-    others = images[labels != label]
-    # One image at a time, so that the order cannot depend on the rounding of a larger matrix product.
-    order = (others - image.cpu()).square().flatten(1).sum(1).argsort()[:TRIES]
-    yield from others[order].to(image.device).split(4)
+    images, labels, squares = _pool()
+    # ||p - x||^2 without ||x||^2. One image at a time, so that the order cannot depend on the rounding of a larger
+    # matrix product.
+    distances = squares - 2 * images.flatten(1).mv(image.flatten().cpu())
+    order = distances.masked_fill(labels == label, torch.inf).argsort()[:TRIES]
+    yield from images[order].to(image.device).split(4)
 
 
 def _noises(image: Tensor, seed: int) -> Candidates:
