@@ -1,1 +1,30 @@
-"""Adapters: any torch network as a classifier of an attack library, and that library's attacks for the bench."""
+"""Adapters: any torch network as a classifier of an attack library, and that library's attacks for the bench.
+
+For notebooks: ``from adapters import art_classifier, foolbox_model``. Each imports its library at its first call.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from torch import nn
+
+if TYPE_CHECKING:
+    from art.estimators.classification import PyTorchClassifier
+    from foolbox.models.pytorch import PyTorchModel
+
+__all__ = ["art_classifier", "foolbox_model"]
+
+
+def art_classifier(network: nn.Module, **options: Any) -> PyTorchClassifier:
+    """The network as an ART classifier: see :func:`adapters.art_adapter.classifier`."""
+    from adapters.art_adapter import classifier  # noqa: PLC0415 - imports ART, which takes seconds
+
+    return classifier(network, **options)
+
+
+def foolbox_model(network: nn.Module, **options: Any) -> PyTorchModel:
+    """The network as a Foolbox model: see :func:`adapters.foolbox_adapter.classifier`."""
+    from adapters.foolbox_adapter import classifier  # noqa: PLC0415 - imports Foolbox, which takes seconds
+
+    return classifier(network, **options)

@@ -1,0 +1,52 @@
+"""Foolbox's attacks where the adapter changes how the library runs them, and not what they do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import eagerpy as ep
+import foolbox.attacks.hop_skip_jump as foolbox_hop_skip_jump
+import torch
+from eagerpy.astensor import astensor
+from eagerpy.tensor.tensor import Tensor
+
+
+class HopSkipJumpAttack(foolbox_hop_skip_jump.HopSkipJumpAttack):
+    """Foolbox's HopSkipJump for one image at a time, with the decisions of a gradient estimate asked in one batch.
+
+    The library asks for them one by one. Points, noise and the estimate made of them are the library's. With several
+    images the library normalises noise and gradient over the whole batch, so that each image's result depends on
+    the others.
+    """
+
+    def approximate_gradients(
+        self, is_adversarial: Callable[[Tensor], Tensor], x_advs: Tensor, steps: int, delta: Tensor
+    ) -> Tensor:
+        """The estimated normal of the boundary.
+
+        Args:
+            is_adversarial: the decision on (n, ...) images.
+            x_advs: (1, ...) the point on the boundary.
+            steps: how many decisions.
+            delta: (1,) how far from the point they are asked.
+
+        Returns:
+            (1, ...), of L2 norm 1.
+
+        Raises:
+            ValueError: more than one image.
+        """
+        if len(x_advs) != 1:
+            raise ValueError(f"one image at a time, not {len(x_advs)}")
+        shape = (steps, *x_advs.shape[1:])
+        noise = (ep.normal(x_advs, shape) if self.constraint == "l2" else ep.uniform(x_advs, shape, -1, 1)).raw
+        per_image = (-1, *[1] * (noise.ndim - 1))
+        noise = noise / (noise.flatten(1).square().sum(1).sqrt().view(per_image) + 1e-12)
+        around = (x_advs.raw + delta.raw * noise).clamp(0, 1)
+        moves = (around - x_advs.raw) / (delta.raw + 1e-8)
+        wrong = torch.where(is_adversarial(astensor(around)).raw, 1.0, -1.0)
+        mean = wrong.mean()
+        votes = torch.where(mean.abs() == 1, wrong, wrong - mean)
+        normal = (votes.view(per_image) * moves).mean(0, keepdim=True)
+        result: Tensor = astensor(normal / (normal.square().sum().sqrt() + 1e-12))
+        return result

@@ -1,0 +1,222 @@
+"""The attacks as their papers have them: one entry each, whatever library runs it."""
+
+from __future__ import annotations
+
+from bench.specs import Access, Family, Method
+
+DEEPFOOL = Method(
+    slug="deepfool",
+    title="DeepFool",
+    family=Family.DEEPFOOL,
+    access=Access.GRADIENT,
+    paper="arXiv:1511.04599",
+    idea=(
+        "Take the network for linear at the current point, so that every class boundary is a hyperplane, and step "
+        "onto the nearest one. Repeat from there until the class changes, then go a little beyond."
+    ),
+    formula=(
+        "f_k = z_k(x) - z_y(x), w_k = grad f_k; L2: r = |f_k| / ||w_k||_2^2 * w_k; "
+        "Linf: r = |f_k| / ||w_k||_1 * sign(w_k); k with the smallest |f_k| / ||w_k||_dual; x <- x + r"
+    ),
+)
+
+SPARSEFOOL = Method(
+    slug="sparsefool",
+    title="SparseFool",
+    family=Family.DEEPFOOL,
+    access=Access.GRADIENT,
+    paper="arXiv:1811.02248",
+    idea=(
+        "DeepFool finds a point on the boundary and the boundary's normal there; the boundary is then taken for that "
+        "hyperplane. The hyperplane is reached inside the box by moving as few pixels as possible, those with the "
+        "largest normal first, and all is repeated until the class changes."
+    ),
+    formula=(
+        "x_B = DeepFool(x), w = grad (z_k - z_y)(x_B); from x, pixel by pixel d = argmax |w_d| of those not yet used: "
+        "x_d <- clip(x_d + |w . (x_t - x)| / |w_d| * sign(w_d)), x_t = x + lambda (x_B - x)"
+    ),
+)
+
+CW = Method(
+    slug="cw",
+    title="C&W",
+    family=Family.CW,
+    access=Access.GRADIENT,
+    paper="arXiv:1608.04644",
+    idea=(
+        "Minimise the distance plus a constant times how far the class is from changing, with Adam, in a variable "
+        "that cannot leave the box. A binary search finds the smallest constant that still changes the class."
+    ),
+    formula=(
+        "min over w of D(x', x) + c * max(z_y(x') - max over k != y of z_k(x'), -kappa), x' = (tanh(w) + 1) / 2; "
+        "L2: D = ||x' - x||_2^2; L0: L2 repeated, each time fixing the pixels with the least gradient times change; "
+        "Linf: D = sum of max(|x'_i - x_i| - tau, 0), tau lowered as long as it succeeds"
+    ),
+)
+
+CW_REPAIRED = Method(
+    slug="cw-repaired",
+    title="C&W (repaired)",
+    family=Family.CW,
+    access=Access.GRADIENT,
+    paper="arXiv:1608.04644",
+    idea=(
+        "The library's C&W with the defects mended that keep it from the paper's algorithm. It stands beside the "
+        "library's own, so that the difference can be read off."
+    ),
+    formula=CW.formula,
+)
+
+BOUNDARY = Method(
+    slug="boundary",
+    title="Boundary attack",
+    family=Family.BOUNDARY,
+    access=Access.DECISION,
+    paper="arXiv:1712.04248",
+    idea=(
+        "Start from an image of another class and walk at random along the boundary, keeping a step only if the class "
+        "stays wrong. The sizes of the steps along the boundary and towards the image follow the share of steps kept."
+    ),
+    formula=(
+        "eta ~ N(0, I), scaled to ||eta||_2 = delta ||x' - x||_2 and projected on the sphere around x; "
+        "then x' <- x' + epsilon (x - x'); kept if argmax z(x') != y"
+    ),
+)
+
+HOPSKIPJUMP = Method(
+    slug="hopskipjump",
+    title="HopSkipJump",
+    family=Family.BOUNDARY,
+    access=Access.DECISION,
+    paper="arXiv:1904.02144",
+    idea=(
+        "Find a point on the boundary by bisection and estimate the boundary's normal there from decisions at random "
+        "points around it. Step along the normal, bisect back to the boundary, repeat."
+    ),
+    formula=(
+        "grad ~ mean over b of (phi_b - mean phi) u_b, phi_b = +1 if argmax z(x_t + delta u_b) != y else -1; "
+        "x <- x_t + xi_t v(grad), v = grad / ||grad||_2 (L2) or sign(grad) (Linf), xi_t = ||x_t - x||_p / sqrt(t)"
+    ),
+)
+
+POINTWISE = Method(
+    slug="pointwise",
+    title="Pointwise",
+    family=Family.BOUNDARY,
+    access=Access.DECISION,
+    paper="arXiv:1805.09190",
+    idea=(
+        "Start from an adversarial image and put back one pixel after the other, in random order, as long as the class "
+        "stays wrong. What cannot be put back is the change."
+    ),
+    formula="for i in random order: x'_i <- x_i if argmax z(x' with x_i) != y; until no pixel can be put back",
+)
+
+BRENDEL_BETHGE = Method(
+    slug="bb",
+    title="Brendel-Bethge",
+    family=Family.BOUNDARY_FOLLOWING,
+    access=Access.GRADIENT,
+    paper="arXiv:1907.01003",
+    idea=(
+        "Start from a point on the boundary between the image and an adversarial one, and follow the boundary "
+        "towards the image. Each step solves exactly for the point nearest to the image on the linearised boundary, "
+        "inside the box and a trust region."
+    ),
+    formula=(
+        "min over delta of ||x - x' - delta||_p with b . delta = c, ||delta||_2 <= r, 0 <= x' + delta <= 1; "
+        "b = grad of (max over k != y of z_k - z_y)(x'), c its distance to the boundary"
+    ),
+)
+
+DDN = Method(
+    slug="ddn",
+    title="DDN",
+    family=Family.REFERENCE,
+    access=Access.GRADIENT,
+    paper="arXiv:1811.09600",
+    idea=(
+        "Follow the gradient of the loss and, after every step, project on a sphere around the image. The sphere "
+        "shrinks while the class is wrong and grows while it is right, so that it closes in on the boundary."
+    ),
+    formula=(
+        "delta <- delta + alpha g / ||g||_2, g = grad cross-entropy(x + delta); rho <- rho (1 - gamma) if argmax z != y "
+        "else rho (1 + gamma); delta <- rho delta / ||delta||_2, then clip to the box"
+    ),
+)
+
+FMN = Method(
+    slug="fmn",
+    title="FMN",
+    family=Family.REFERENCE,
+    access=Access.GRADIENT,
+    paper="arXiv:2102.12827",
+    idea=(
+        "DDN for any norm: normalised gradient steps on the margin, each followed by a projection on the ball of "
+        "radius epsilon. While no adversarial point is known, epsilon is estimated from margin and gradient as if "
+        "the network were linear; afterwards it shrinks and grows by a decaying factor."
+    ),
+    formula=(
+        "epsilon <- min(epsilon (1 - gamma), best) if argmax z != y, else ||delta||_p + margin / ||grad margin||_q or "
+        "epsilon (1 + gamma); delta <- project_epsilon(delta + alpha g / ||g||_2); alpha and gamma decay by cosine"
+    ),
+)
+
+EAD = Method(
+    slug="ead",
+    title="EAD",
+    family=Family.REFERENCE,
+    access=Access.GRADIENT,
+    paper="arXiv:1709.04114",
+    idea=(
+        "C&W with an elastic-net distance: L1 beside the square of L2. It is minimised by iterative "
+        "shrinkage-thresholding, which makes small changes exactly zero."
+    ),
+    formula="min over x' of c * max(z_y - max over k != y of z_k, -kappa) + ||x' - x||_2^2 + beta ||x' - x||_1",
+)
+
+JSMA = Method(
+    slug="jsma",
+    title="JSMA",
+    family=Family.REFERENCE,
+    access=Access.GRADIENT,
+    paper="arXiv:1511.07528",
+    idea=(
+        "Score every pixel by how much the derivatives of the logits say that it moves the class, and change the "
+        "best scored fully. Repeat until the class changes or too many pixels are changed."
+    ),
+    formula="S_i = dz_t/dx_i * |sum over k != t of dz_k/dx_i| where the signs agree, else 0; x_i <- clip(x_i + theta)",
+)
+
+SIGNOPT = Method(
+    slug="signopt",
+    title="Sign-OPT",
+    family=Family.BOUNDARY,
+    access=Access.DECISION,
+    paper="arXiv:1909.10773",
+    idea=(
+        "Look for the direction in which the boundary is nearest. The gradient of that distance is estimated from "
+        "one decision for each random direction: whether a small turn brings the boundary nearer."
+    ),
+    formula=(
+        "g(theta) = distance to the boundary along theta; grad g ~ sum over q of sign(g(theta + eps u_q) - g(theta)) u_q; "
+        "theta <- theta - eta grad g"
+    ),
+)
+
+SIGMA_ZERO = Method(
+    slug="sigma-zero",
+    title="sigma-zero",
+    family=Family.REFERENCE,
+    access=Access.GRADIENT,
+    paper="arXiv:2402.01879",
+    idea=(
+        "Minimise the margin plus a smooth approximation of the number of changed pixels, with normalised gradients "
+        "and Adam. Changes below a threshold are set to zero, and the threshold rises while the class is wrong and "
+        "falls while it is right."
+    ),
+    formula=(
+        "min over delta of max(z_y - max over k != y of z_k, 0) + 1/n sum delta_i^2 / (delta_i^2 + sigma); "
+        "delta_i <- 0 where |delta_i| < tau; tau <- tau +- t * step"
+    ),
+)
