@@ -30,7 +30,7 @@ from bench.report.tables import (
     text,
 )
 from bench.specs import LIBRARY_LABELS
-from bench.verdict import Finding, Outcome
+from bench.verdict import Check, Finding, Outcome
 
 NORM_LABELS = {norm.value: norm.label for norm in Norm}
 _NOT_FOUND = "nothing was found on half of the images or more"
@@ -226,34 +226,34 @@ def _norm_column() -> Column:
 
 
 def _findings(found: Sequence[Finding]) -> Table:
+    """One line per check, one column per network."""
+    networks = list(dict.fromkeys(finding.network for finding in found))
+    checks = list(dict.fromkeys(finding.check for finding in found))
+    by_place = {(finding.check, finding.network): finding for finding in found}
+    content = pd.DataFrame({"place": range(len(checks))})
+
+    def check(line: Mapping[str, Any]) -> Cell:
+        one = checks[line["place"]]
+        return Cell(one.title, one.title, note=f"{one.why} {one.source}".strip())
+
+    columns = [Column("What a healthy network shows", check, numeric=False, wrap=True)]
+    columns += [_finding_column(name, checks, by_place) for name in networks]
+    caption = "The checks behind the verdict on each network: the worst of them is the verdict."
+    return table("table-verdict", caption, columns, content)
+
+
+def _finding_column(name: str, checks: Sequence[Check], found: Mapping[tuple[Check, str], Finding]) -> Column:
     tones = {Outcome.PASS: "good", Outcome.WARN: "warn", Outcome.FAIL: "bad"}
     rank = {outcome: place for place, outcome in enumerate(Outcome)}
 
-    def outcome(line: Mapping[str, Any]) -> Cell:
-        value = Outcome(line["outcome"])
-        return Cell(value.value, rank[value], tone=tones.get(value, ""))
+    def cell(line: Mapping[str, Any]) -> Cell:
+        finding = found.get((checks[line["place"]], name))
+        if finding is None:
+            return Cell(UNDEFINED)
+        outcome = finding.outcome
+        return Cell(outcome.value, rank[outcome], tone=tones.get(outcome, ""), note=finding.message)
 
-    content = pd.DataFrame(
-        [
-            {
-                "network": finding.network,
-                "title": finding.check.title,
-                "outcome": finding.outcome.value,
-                "message": finding.message,
-                "why": f"{finding.check.why} {finding.check.source}".strip(),
-            }
-            for finding in found
-        ],
-        columns=["network", "title", "outcome", "message", "why"],
-    )
-    columns = [
-        _network_column(),
-        text("title", "What a healthy network shows", wrap=True),
-        Column("Outcome", outcome, numeric=False),
-        text("message", "Figures", wrap=True),
-        text("why", "Why it matters, and the source", wrap=True),
-    ]
-    return table("table-verdict", "The checks behind the verdict on each network.", columns, content)
+    return Column(name, cell, numeric=False, wrap=True, tags={"network": name})
 
 
 def _exact(frames: Frames) -> list[Table]:
@@ -318,7 +318,6 @@ def _summary(frames: Frames) -> Table:
         _network_column(),
         text("label", "Attack"),
         _norm_column(),
-        text("library", "Library", labels=LIBRARY_LABELS),
         text("origin", "Origin", "whose code: the library's own (native), the paper's step on its classifier (port), another method of the family (stand-in), the library's with a defect mended (repaired)"),
         text("access", "Sees", "gradients, or decisions only"),
         number("median", "Median", infinite=_NOT_FOUND),

@@ -102,9 +102,10 @@ def best_attacks(frames: Frames) -> list[Answer]:
 
 
 def _quality(line: pd.Series) -> str:
+    ratio = float(line["ratio"])
+    near = "the best known distance in median" if ratio < 1.0005 else f"{figure(ratio, 4)} times the best known distance in median"
     return (
-        f"{figure(float(line['ratio']), 4)} times the best known distance in median, "
-        f"found on {share(float(line['found_rate']))}, {figure(float(line['seconds']), 2)} s per image"
+        f"{near}, found on {share(float(line['found_rate']))}, {figure(float(line['seconds']), 2)} s per image"
     )
 
 
