@@ -88,7 +88,7 @@ def _first(split: Split, images: Tensor, labels: Tensor, n: int | None) -> Image
         n = len(images)
     if not 1 <= n <= len(images):
         raise DataError(f"{n} images of split {split.value!r} asked for; it has 1 to {len(images):,}")
-    return images[:n].unsqueeze(1).to(torch.float32) / 255, labels[:n]
+    return images[:n].unsqueeze(1).to(torch.float32) / 255, labels[:n].clone()
 
 
 @cache

@@ -20,6 +20,9 @@ from torch import Tensor, nn
 from bench.data import CLASSES, SHAPE
 from bench.errors import NetworkError, UsageError, unknown
 
+BATCH = 1_000
+"""Images in a forward pass when a whole split is evaluated."""
+
 WEIGHTS = Path(__file__).parent / "weights"
 
 
@@ -174,6 +177,24 @@ def load(network: NetworkSpec | str, device: str | torch.device = "cpu") -> nn.M
     except (RuntimeError, AssertionError) as error:
         raise NetworkError(f"network {spec.name} cannot be moved to device {str(device)!r}: {error}") from error
     return module.eval().requires_grad_(False)
+
+
+def evaluate(network: nn.Module, images: Tensor, labels: Tensor) -> tuple[float, float]:
+    """Mean cross-entropy in nats and accuracy in [0, 1] of a network in eval mode.
+
+    Args:
+        network: logits out.
+        images: (n, 1, 28, 28) float32.
+        labels: (n,) int64.
+    """
+    network.eval()
+    loss, correct = 0.0, 0
+    with torch.inference_mode():
+        for x, y in zip(images.split(BATCH), labels.split(BATCH), strict=True):
+            logits = network(x.to(memory_format=torch.channels_last))
+            loss += float(nn.functional.cross_entropy(logits, y, reduction="sum"))
+            correct += int((logits.argmax(1) == y).sum())
+    return loss / len(labels), correct / len(labels)
 
 
 def fingerprint(network: nn.Module) -> str:

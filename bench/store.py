@@ -94,7 +94,7 @@ class Run:
         ]
         bare = [table.replace_schema_metadata() for table in tables]
         table = pa.concat_tables(bare or [SCHEMA.empty_table()]).unify_dictionaries()
-        frame = table.to_pandas()
+        frame: pd.DataFrame = table.to_pandas()
         orders = {
             "network": [network["name"] for network in self.manifest["networks"]],
             "attack": [row["name"] for row in self.manifest["rows"]],

@@ -18,13 +18,10 @@ from matplotlib.ticker import MaxNLocator
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from safetensors.torch import save as to_safetensors
-from torch import Tensor, nn
 
 from bench import data
 from bench.errors import BenchError, UsageError
-from bench.networks import NETWORKS, Network
-
-EVALUATION_BATCH = 1_000
+from bench.networks import NETWORKS, Network, evaluate
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,24 +33,6 @@ class Epoch:
     train_accuracy: float
     test_loss: float
     test_accuracy: float
-
-
-def evaluate(network: nn.Module, images: Tensor, labels: Tensor) -> tuple[float, float]:
-    """Mean cross-entropy in nats and accuracy in [0, 1] of a network in eval mode.
-
-    Args:
-        network: logits out.
-        images: (n, 1, 28, 28) float32.
-        labels: (n,) int64.
-    """
-    network.eval()
-    loss, correct = 0.0, 0
-    with torch.inference_mode():
-        for x, y in zip(images.split(EVALUATION_BATCH), labels.split(EVALUATION_BATCH), strict=True):
-            logits = network(x.to(memory_format=torch.channels_last))
-            loss += float(nn.functional.cross_entropy(logits, y, reduction="sum"))
-            correct += int((logits.argmax(1) == y).sum())
-    return loss / len(labels), correct / len(labels)
 
 
 def train(

@@ -1,0 +1,209 @@
+"""The judge: decides, independently of every library, what a candidate is worth."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from bench.errors import NetworkError
+from bench.norms import Norm, distances, without_small_changes
+from bench.records import Status
+
+BOX_TOLERANCE = 1e-6
+"""How far a value may leave the box and count as rounding; it is then set to the box's edge and judged there.
+
+float32 values near 1 are 6e-8 apart; an attack that rescales an image makes a few such errors, not twenty.
+"""
+
+TIE = 1e-9
+"""Logits (relative to the largest) closer than this are compared again with the image alone in its batch.
+
+float64 sums over a thousand products differ by about 1e-13 with the order of summation, which depends on the
+batch; a decision with a margin above 1e-9 is the same in every batch, and the others are made in a batch of one.
+"""
+
+BATCH = 250
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What the network says of one image, in float64.
+
+    Attributes:
+        label: the true class.
+        predicted: the class of the largest logit, the lowest where several tie; -1 if a logit is not finite.
+        margin: largest logit of another class minus the label's; the image is adversarial when it is above 0.
+    """
+
+    label: int
+    predicted: int
+    margin: float
+
+    @property
+    def finite(self) -> bool:
+        """Whether all logits are numbers."""
+        return self.predicted >= 0
+
+    @property
+    def wrong(self) -> bool:
+        """Whether some other class has a strictly larger logit than the label: a tie fools nobody."""
+        return self.finite and self.margin > 0
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a candidate is worth.
+
+    Attributes:
+        status: ``found``, ``not_found`` or ``invalid``.
+        adversarial_class: the network's class for it if ``found``, else -1.
+        distances: every norm of the change if ``found``, else +inf.
+        message: why it is ``invalid``.
+        candidate: the values judged, float32 inside the box, if ``found``.
+    """
+
+    status: Status
+    adversarial_class: int = -1
+    distances: dict[Norm, float] = field(default_factory=lambda: dict.fromkeys(Norm, math.inf))
+    message: str = ""
+    candidate: NDArray[np.float32] | None = None
+
+
+class Judge:
+    """Judges candidates for one network, on a float64 copy of it in eval mode.
+
+    What it decides for an image does not depend on the other images it is given with it.
+    """
+
+    def __init__(self, network: nn.Module, box: tuple[float, float] = (0.0, 1.0)) -> None:
+        """Copy the network.
+
+        Args:
+            network: logits out for (n, ...) images.
+            box: lowest and highest value of an image.
+
+        Raises:
+            NetworkError: the network cannot be copied or converted.
+        """
+        try:
+            self._network = copy.deepcopy(network).to(torch.float64).eval().requires_grad_(False)
+        except Exception as error:
+            raise NetworkError(f"the network cannot be copied in float64: {type(error).__name__}: {error}") from error
+        self._device = next((p.device for p in network.parameters()), torch.device("cpu"))
+        self._box = box
+
+    def decide(self, images: Array | Tensor, labels: Sequence[int] | Array | Tensor) -> list[Decision]:
+        """The network's decision for each image.
+
+        Args:
+            images: (n, ...) in the box.
+            labels: (n,) true classes.
+        """
+        values = torch.as_tensor(np.asarray(images, dtype=np.float64), device=self._device)
+        true = [int(label) for label in labels]
+        logits = np.concatenate(
+            [self._logits(batch) for batch in values.split(BATCH)] if true else [np.zeros((0, 1))], axis=0
+        )
+        decisions = [_decision(row, label) for row, label in zip(logits, true, strict=True)]
+        for i, row in enumerate(logits):
+            if decisions[i].finite and _close(row, true[i]):
+                decisions[i] = _decision(self._logits(values[i : i + 1])[0], true[i])
+        return decisions
+
+    def judge(
+        self, images: Array | Tensor, labels: Sequence[int] | Array | Tensor, candidates: object
+    ) -> list[Verdict]:
+        """Judge one candidate for each correctly classified image.
+
+        Args:
+            images: (n, *shape) clean images in the box.
+            labels: (n,) true classes.
+            candidates: what the attack returned: (n, *shape) in the box if it is in order, else anything.
+
+        Returns:
+            One verdict per image. A candidate is rounded to float32, the network's input type, before it is
+            judged. One that leaves the box by more than ``BOX_TOLERANCE``, holds NaN, or has another shape is
+            ``invalid``. An L0 distance counts the values that changed by more than its tolerance, if the image
+            with the smaller changes put back is adversarial as well; otherwise every changed value counts.
+        """
+        clean = np.asarray(images, dtype=np.float64)
+        proposed, fault = _as_array(candidates, clean.shape)
+        if proposed is None:
+            return [Verdict(Status.INVALID, message=fault) for _ in clean]
+        faults = [self._fault(values) for values in proposed]
+        low, high = self._box
+        inside = np.where(np.isfinite(proposed), np.clip(proposed, low, high), clean).astype(np.float32)
+        decisions = self.decide(inside, labels)
+        restored = without_small_changes(clean, inside)
+        witnesses = self.decide(restored, labels)
+        lengths = distances(clean, inside)
+        few = Norm.L0.of(restored - clean)
+        verdicts = []
+        for i, decision in enumerate(decisions):
+            if faults[i]:
+                verdicts.append(Verdict(Status.INVALID, message=faults[i]))
+            elif not decision.finite:
+                verdicts.append(
+                    Verdict(Status.INVALID, message="the network's logits for the candidate are not finite")
+                )
+            elif not decision.wrong:
+                verdicts.append(Verdict(Status.NOT_FOUND))
+            else:
+                measured = {norm: float(values[i]) for norm, values in lengths.items()}
+                if witnesses[i].wrong:
+                    measured[Norm.L0] = float(few[i])
+                verdicts.append(Verdict(Status.FOUND, decision.predicted, measured, candidate=inside[i]))
+        return verdicts
+
+    def _logits(self, images: Tensor) -> Array:
+        with torch.no_grad():
+            logits: Array = self._network(images).cpu().numpy()
+        return logits
+
+    def _fault(self, values: Array) -> str:
+        """Why a candidate is no image; empty if it is one."""
+        missing = int((~np.isfinite(values)).sum())
+        if missing:
+            return f"{missing} of {values.size} values are not finite"
+        low, high = self._box
+        excess = np.maximum(low - values, values - high)
+        if excess.max(initial=0.0) > BOX_TOLERANCE:
+            outside = int((excess > BOX_TOLERANCE).sum())
+            return f"left the box [{low:g}, {high:g}] by up to {excess.max():.3g} at {outside} of {values.size} values"
+        return ""
+
+
+def _decision(logits: Array, label: int) -> Decision:
+    if not np.isfinite(logits).all():
+        return Decision(label, -1, math.nan)
+    return Decision(label, int(logits.argmax()), float(np.delete(logits, label).max() - logits[label]))
+
+
+def _close(logits: Array, label: int) -> bool:
+    """Whether rounding could change which class wins, or whether another class beats the label."""
+    slack = TIE * max(1.0, float(np.abs(logits).max()))
+    first, second = np.sort(logits)[::-1][:2]
+    return bool(first - second <= slack or abs(np.delete(logits, label).max() - logits[label]) <= slack)
+
+
+def _as_array(candidates: object, shape: tuple[int, ...]) -> tuple[Array | None, str]:
+    """Candidates as float64 values of ``shape``, rounded to float32; or None and the reason."""
+    try:
+        given = candidates.detach().cpu().numpy() if isinstance(candidates, Tensor) else candidates
+        with np.errstate(over="ignore"):
+            values = np.asarray(given, dtype=np.float32).astype(np.float64)
+    except (TypeError, ValueError) as error:
+        return None, f"the attack returned {type(candidates).__name__}, which is no array of images ({error})"
+    if values.shape != shape:
+        return None, f"the attack returned shape {values.shape}, not {shape}"
+    return values, ""

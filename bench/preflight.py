@@ -1,0 +1,346 @@
+"""Checks of a network before the first attack: what would make every number of a run meaningless is found here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bench.errors import NetworkError
+from bench.judge import Judge
+
+
+class Level(StrEnum):
+    """What a finding means: ``fail`` stops the run, ``warn`` goes into the report."""
+
+    PASS = "pass"  # noqa: S105 - no password
+    WARN = "warn"
+    FAIL = "fail"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """The outcome of one check.
+
+    Attributes:
+        check: its name.
+        status: pass, warn or fail.
+        value: the number it is decided by; None where there is none.
+        message: what was found, and for a warning or failure what to do.
+    """
+
+    check: str
+    status: Level
+    value: float | None
+    message: str
+
+    def to_json(self) -> dict[str, Any]:
+        """For the manifest."""
+        return asdict(self) | {"status": self.status.value}
+
+
+def check(network: nn.Module, images: Tensor, labels: Tensor, box: tuple[float, float] = (0.0, 1.0)) -> list[Finding]:
+    """Look at a network's behaviour on some images.
+
+    Args:
+        network: in eval mode, on the images' device.
+        images: (n, ...) float32 in the box, at most a few hundred.
+        labels: (n,) int64.
+        box: lowest and highest value of an image.
+
+    Returns:
+        One finding per check, up to the first failure, after which the later checks mean nothing.
+    """
+    probe = Probe(network, images, labels, box)
+    findings: list[Finding] = []
+    for step in (_runs, _finite, _repeats, _batches, _depends, _logits, _double, _accuracy, _gradients):
+        for finding in step(probe):
+            findings.append(finding)
+            if finding.status is Level.FAIL:
+                return findings
+    return findings
+
+
+def demand(name: str, findings: list[Finding]) -> None:
+    """Refuse a network that failed.
+
+    Raises:
+        NetworkError: the first failure, with the network's name.
+    """
+    for finding in findings:
+        if finding.status is Level.FAIL:
+            raise NetworkError(f"network {name}: {finding.message}")
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """What the checks look at; see :func:`check`."""
+
+    network: nn.Module
+    images: Tensor
+    labels: Tensor
+    box: tuple[float, float]
+
+
+def _forward(network: nn.Module, images: Tensor) -> Tensor:
+    with torch.no_grad():
+        logits: Tensor = network(images)
+    return logits
+
+
+def _runs(probe: Probe) -> Iterator[Finding]:
+    network, images, labels = probe.network, probe.images, probe.labels
+    try:
+        logits = _forward(network, images)
+    except Exception as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        yield Finding("runs", Level.FAIL, None, f"forward fails on images of shape {tuple(images.shape)}: {reason}")
+        return
+    n, needed = len(images), int(labels.max()) + 1
+    if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != n:
+        shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        yield Finding(
+            "runs",
+            Level.FAIL,
+            None,
+            f"it returns {shape} for {n} images; it must return logits of shape ({n}, classes)",
+        )
+    elif logits.shape[1] < max(2, needed):
+        yield Finding(
+            "runs",
+            Level.FAIL,
+            float(logits.shape[1]),
+            f"it has {logits.shape[1]} classes; the labels need at least {max(2, needed)}",
+        )
+    elif not logits.is_floating_point():
+        yield Finding("runs", Level.FAIL, None, f"it returns {logits.dtype}; it must return floating-point logits")
+    else:
+        yield Finding("runs", Level.PASS, float(logits.shape[1]), f"it returns logits for {logits.shape[1]} classes")
+
+
+def _finite(probe: Probe) -> Iterator[Finding]:
+    network, images = probe.network, probe.images
+    bad = int((~_forward(network, images).isfinite()).any(1).sum())
+    if bad:
+        yield Finding(
+            "finite logits",
+            Level.FAIL,
+            float(bad),
+            f"its logits are NaN or infinite for {bad} of {len(images)} images; an attack cannot compare them. "
+            "Look for log(0), division by zero, overflow or damaged weights",
+        )
+    else:
+        yield Finding("finite logits", Level.PASS, 0.0, "every logit is a finite number")
+
+
+def _repeats(probe: Probe) -> Iterator[Finding]:
+    network, images = probe.network, probe.images
+    first, second = _forward(network, images), _forward(network, images)
+    difference = float((first - second).abs().max())
+    training = [name or type(module).__name__ for name, module in network.named_modules() if module.training]
+    if difference > 0:
+        cause = f"modules in training mode: {', '.join(training[:5])}" if training else "it draws random numbers"
+        yield Finding(
+            "repeats",
+            Level.FAIL,
+            difference,
+            f"two forward passes of the same images differ by up to {difference:.3g} ({cause}); a minimal norm is "
+            "not defined for a random classifier. Return network.eval(), or fix the randomness",
+        )
+    elif training:
+        yield Finding(
+            "repeats",
+            Level.WARN,
+            0.0,
+            f"it repeats exactly, but these modules stay in training mode: {', '.join(training[:5])}",
+        )
+    else:
+        yield Finding("repeats", Level.PASS, 0.0, "two forward passes of the same images are equal to the bit")
+
+
+def _batches(probe: Probe) -> Iterator[Finding]:
+    network, images = probe.network, probe.images
+    together = _forward(network, images)
+    some = min(8, len(images))
+    alone = torch.cat([_forward(network, images[i : i + 1]) for i in range(some)])
+    difference = float((together[:some] - alone).abs().max())
+    slack = 1e-3 * max(1.0, float(together.abs().max()))
+    if difference > slack:
+        yield Finding(
+            "batches",
+            Level.FAIL,
+            difference,
+            f"an image's logits change by up to {difference:.3g} with the other images in its batch; every image must "
+            "be classified by itself (batch normalisation in training mode does this)",
+        )
+    else:
+        yield Finding("batches", Level.PASS, difference, "an image's logits do not depend on its batch")
+
+
+def _depends(probe: Probe) -> Iterator[Finding]:
+    network, images, box = probe.network, probe.images, probe.box
+    low, high = box
+    probes = torch.cat(
+        [images, low + (high - low) * (1 - (images - low) / (high - low)), torch.full_like(images[:1], low)]
+    )
+    logits = _forward(network, probes)
+    classes = int(logits.argmax(1).unique().numel())
+    spread = float((logits - logits[:1]).abs().max())
+    if spread == 0:
+        yield Finding(
+            "depends on the image",
+            Level.FAIL,
+            0.0,
+            "its logits are the same for every image; there is nothing to attack",
+        )
+    elif classes == 1:
+        yield Finding(
+            "depends on the image",
+            Level.FAIL,
+            1.0,
+            f"it gives every image, and every negative, the one class {int(logits.argmax(1)[0])}; check its weights and its input range",
+        )
+    else:
+        yield Finding(
+            "depends on the image",
+            Level.PASS,
+            float(classes),
+            f"it uses {classes} classes on the run's images and their negatives",
+        )
+
+
+def _logits(probe: Probe) -> Iterator[Finding]:
+    network, images = probe.network, probe.images
+    logits = _forward(network, images)
+    sums = logits.exp().sum(1)
+    if bool((logits >= 0).all()) and bool(((logits.sum(1) - 1).abs() < 1e-3).all()):
+        yield Finding(
+            "logits",
+            Level.WARN,
+            None,
+            "its outputs are probabilities (they are positive and sum to 1), not logits: distances stay true, but "
+            "gradient attacks work on saturated values and may look weak. Return the values before the softmax",
+        )
+    elif bool(((sums - 1).abs() < 1e-3).all()):
+        yield Finding("logits", Level.PASS, None, "its outputs are log-probabilities, which are logits")
+    else:
+        yield Finding("logits", Level.PASS, None, "its outputs are logits")
+
+
+def _double(probe: Probe) -> Iterator[Finding]:
+    network, images, labels, box = probe.network, probe.images, probe.labels, probe.box
+    try:
+        decisions = Judge(network, box).decide(images.cpu(), labels.cpu())
+    except Exception as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        yield Finding(
+            "float64",
+            Level.FAIL,
+            None,
+            f"it does not run in float64, in which candidates are judged: {reason}. Avoid fixed dtypes in forward "
+            "(use torch.zeros_like, x.new_tensor)",
+        )
+        return
+    single = _forward(network, images).argmax(1).tolist()
+    differ = sum(decision.predicted != predicted for decision, predicted in zip(decisions, single, strict=True))
+    if differ > len(images) // 10:
+        yield Finding(
+            "float64",
+            Level.WARN,
+            float(differ),
+            f"{differ} of {len(images)} images have another class in float64 than in float32; the judge decides in float64",
+        )
+    else:
+        yield Finding(
+            "float64",
+            Level.PASS,
+            float(differ),
+            f"{len(images) - differ} of {len(images)} images have the same class in float32 and float64",
+        )
+
+
+def _accuracy(probe: Probe) -> Iterator[Finding]:
+    network, images, labels = probe.network, probe.images, probe.labels
+
+    def accuracy(inputs: Tensor) -> float:
+        return float((_forward(network, inputs).argmax(1) == labels).float().mean())
+
+    clean = accuracy(images)
+    others = {
+        "values from 0 to 255": images * 255,
+        "values from -1 to 1": images * 2 - 1,
+        "values normalised with MNIST's mean 0.1307 and deviation 0.3081": (images - 0.1307) / 0.3081,
+    }
+    better = {name: accuracy(inputs) for name, inputs in others.items()}
+    best = max(better, key=lambda name: better[name])
+    if len(images) < 10:
+        yield Finding("clean accuracy", Level.PASS, clean, f"{clean:.1%} of {len(images)} images, too few to judge by")
+    elif better[best] >= clean + 0.1:
+        yield Finding(
+            "clean accuracy",
+            Level.WARN,
+            clean,
+            f"it is right on {clean:.1%} of the images, but on {better[best]:.1%} of them given {best}: it seems to "
+            "expect another input range. Put that scaling into the network; images here are in [0, 1]",
+        )
+    elif clean < 0.5:
+        yield Finding(
+            "clean accuracy",
+            Level.WARN,
+            clean,
+            f"it is right on only {clean:.1%} of the images; misclassified images have distance 0",
+        )
+    else:
+        yield Finding("clean accuracy", Level.PASS, clean, f"it is right on {clean:.1%} of {len(images)} images")
+
+
+def _gradients(probe: Probe) -> Iterator[Finding]:
+    network, images, labels = probe.network, probe.images, probe.labels
+    inputs = images.clone().requires_grad_(True)
+    try:
+        with torch.enable_grad():
+            logits = network(inputs)
+            (gradient,) = torch.autograd.grad(nn.functional.cross_entropy(logits, labels, reduction="sum"), inputs)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())
+        yield Finding(
+            "gradients",
+            Level.WARN,
+            None,
+            f"no gradient reaches the image ({reason}); only decision-based attacks mean something",
+        )
+        return
+    if not bool(gradient.isfinite().all()):
+        yield Finding(
+            "gradients", Level.WARN, None, "gradients of the loss are NaN or infinite; gradient attacks will fail"
+        )
+        return
+    # Where the loss underflows the margin's gradient still tells whether the network gives any.
+    inputs = images.clone().requires_grad_(True)
+    with torch.enable_grad():
+        logits = network(inputs)
+        chosen = logits.gather(1, labels[:, None]).squeeze(1)
+        others = logits.scatter(1, labels[:, None], -torch.inf).amax(1)
+        (margin,) = torch.autograd.grad((chosen - others).sum(), inputs)
+    flat = float((margin.flatten(1).abs().amax(1) == 0).float().mean())
+    saturated = float((gradient.flatten(1).abs().amax(1) == 0).float().mean())
+    if flat > 0.1:
+        yield Finding(
+            "gradients",
+            Level.WARN,
+            flat,
+            f"the gradient of the margin vanishes for {flat:.0%} of the images: gradients may be masked, and gradient attacks look weak",
+        )
+    elif saturated > 0.5:
+        yield Finding(
+            "gradients",
+            Level.WARN,
+            saturated,
+            f"the gradient of the loss underflows for {saturated:.0%} of the images; the margin's does not",
+        )
+    else:
+        yield Finding("gradients", Level.PASS, flat, f"the margin has a gradient at {1 - flat:.0%} of the images")

@@ -1,0 +1,189 @@
+"""The four networks as shipped, and the ways to bring one's own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from bench import data, networks
+from bench.errors import BenchError, NetworkError, UsageError
+from bench.networks import NETWORKS, NetworkSpec
+
+AT_LEAST = {"MLP": 0.9723, "MLP_d": 0.9724, "CNN": 0.9895, "CNN_d": 0.9910}
+PARAMETERS = {"MLP": 118_282, "MLP_d": 118_282, "CNN": 129_090, "CNN_d": 129_090}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_shipped_network_is_as_good_as_its_record_says(name: str) -> None:
+    network = networks.load(name)
+    _, accuracy = networks.evaluate(network, *data.test())
+    assert accuracy >= AT_LEAST[name]
+    # Another machine's rounding may move an image that lies on a boundary.
+    assert accuracy == pytest.approx(networks.pinned(name)["test_accuracy"], abs=3e-4)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_shipped_network_is_ready_to_be_attacked(name: str) -> None:
+    network = networks.load(name)
+    assert sum(parameter.numel() for parameter in network.parameters()) == PARAMETERS[name]
+    assert not any(module.training for module in network.modules())
+    assert not any(parameter.requires_grad for parameter in network.parameters())
+    images, _ = data.test(3)
+    assert network(images).shape == (3, 10)
+    assert torch.equal(network(images), network(images))
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_hyperparameters_are_those_of_the_class(name: str) -> None:
+    cls = NETWORKS[name]
+    assert (cls.epochs, cls.batch_size, cls.lr) == (30, 32, 3e-4)
+    assert cls.optimizer is torch.optim.Adam
+    assert isinstance(cls.loss(), nn.CrossEntropyLoss)
+    pinned = networks.pinned(name)
+    assert (pinned["epochs"], pinned["batch_size"], pinned["lr"]) == (cls.epochs, cls.batch_size, cls.lr)
+
+
+@pytest.mark.parametrize(("name", "places"), [("MLP", 0), ("MLP_d", 2), ("CNN", 0), ("CNN_d", 2)])
+def test_the_d_networks_have_dropout(name: str, places: int) -> None:
+    dropouts = [module for module in NETWORKS[name]() if isinstance(module, nn.Dropout)]
+    assert [module.p for module in dropouts] == [0.4] * places
+
+
+def test_damaged_weights_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for path in networks.WEIGHTS.glob("MLP.*"):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    weights = tmp_path / "MLP.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    monkeypatch.setattr(networks, "WEIGHTS", tmp_path)
+    with pytest.raises(NetworkError, match=r"are not those that were shipped: SHA-256 .* bench.train MLP --save"):
+        networks.load("MLP")
+
+
+OWN = """
+import torch
+from torch import nn
+
+def good():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Flatten(), nn.Linear(784, 10))
+
+def MLP():
+    return good()
+
+def nothing():
+    return None
+
+def wide():
+    return nn.Conv2d(1, 3, 3)
+
+def narrow():
+    return nn.Sequential(nn.Flatten(), nn.Linear(784, 1))
+
+def misfit():
+    return nn.Linear(3, 10)
+
+def broken():
+    raise RuntimeError("out of cheese")
+
+number = 5
+"""
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Path:
+    path = tmp_path / "own.py"
+    path.write_text(OWN)
+    return path
+
+
+def test_a_users_network_is_loaded_from_its_file(own: Path) -> None:
+    (spec,) = networks.specs([f"{own}:good"])
+    assert spec == NetworkSpec("good", f"{own}:good")
+    network = networks.load(spec)
+    assert not network.training
+    assert network(torch.zeros(2, 1, 28, 28)).shape == (2, 10)
+
+
+def test_a_users_network_never_takes_a_shipped_name(own: Path) -> None:
+    assert [spec.name for spec in networks.specs(["MLP", f"{own}:MLP"])] == ["MLP", "MLP_own"]
+
+
+def test_weights_fill_the_users_network(own: Path, tmp_path: Path) -> None:
+    network = nn.Sequential(nn.Flatten(), nn.Linear(784, 10))
+    path = tmp_path / "own.safetensors"
+    save_file(network.state_dict(), path)
+    (spec,) = networks.specs([f"{own}:good"], str(path))
+    assert networks.fingerprint(networks.load(spec)) == networks.fingerprint(network)
+    (without,) = networks.specs([f"{own}:good"])
+    assert networks.fingerprint(networks.load(without)) != networks.fingerprint(network)
+
+
+@pytest.mark.parametrize(
+    ("factory", "complaint"),
+    [
+        ("nothing", r"returned NoneType; it must return a torch.nn.Module"),
+        ("wide", r"returns \(2, 3, 26, 26\); it must return logits of shape \(2, classes\)"),
+        ("narrow", r"returns \(2, 1\); it must return logits"),
+        ("misfit", r"fails on a \(2, 1, 28, 28\) float32 input: RuntimeError"),
+        ("broken", r"broken\(\) raises RuntimeError: out of cheese"),
+        ("number", r"has no function 'number'"),
+        ("absent", r"has no function 'absent'"),
+    ],
+)
+def test_a_factory_that_makes_no_classifier_is_refused(own: Path, factory: str, complaint: str) -> None:
+    (spec,) = networks.specs([f"{own}:{factory}"])
+    with pytest.raises(NetworkError, match=complaint):
+        networks.load(spec)
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        (b"pickle", "not a safetensors file"),
+        (None, "cannot be read: No such file"),
+        ("other", "do not fit the network"),
+    ],
+)
+def test_bad_weights_are_refused(own: Path, tmp_path: Path, content: bytes | str | None, complaint: str) -> None:
+    path = tmp_path / "own.safetensors"
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    elif content is not None:
+        save_file(nn.Linear(3, 3).state_dict(), path)
+    (spec,) = networks.specs([f"{own}:good"], str(path))
+    with pytest.raises(NetworkError, match=complaint):
+        networks.load(spec)
+
+
+@pytest.mark.parametrize(
+    ("names", "weights", "complaint"),
+    [
+        (["LeNet"], None, "unknown network 'LeNet'; known: MLP, MLP_d, CNN, CNN_d, path/to/file.py:factory"),
+        (["MLP", "MLP"], None, "network MLP is named twice"),
+        (["file.py:not a name"], None, "not a Python function's name"),
+        (["file.txt:factory"], None, "unknown network"),
+        (["MLP"], "w.safetensors", "needs exactly one path/to/file.py:factory"),
+    ],
+)
+def test_names_that_mean_nothing_are_refused(names: list[str], weights: str | None, complaint: str) -> None:
+    with pytest.raises(UsageError, match=complaint):
+        networks.specs(names, weights)
+
+
+@pytest.mark.parametrize("text", ["raise SystemError('no')", "import nonsense_xyz", "def ("])
+def test_a_file_that_cannot_be_imported_is_named(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "bad.py"
+    path.write_text(text)
+    with pytest.raises(BenchError, match=r"bad.py cannot be imported"):
+        networks.load(NetworkSpec("f", f"{path}:f"))
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(NetworkError, match=r"is not a Python file"):
+        networks.load(NetworkSpec("f", f"{tmp_path}/none.py:f"))
