@@ -139,6 +139,9 @@ def cautions(evidence: Evidence, manifest: Mapping[str, Any], frames: Frames) ->
             f"This run is {status}: {stored:,} of {planned:,} planned records are stored. Comparisons use the images that "
             "the networks share."
         )
+    found += [
+        f"{warning.get('network') or 'Note'}: {warning.get('message', '')}" for warning in manifest.get("warnings", [])
+    ]
     table = frames["summary"]
     if len(table):
         failed = table.groupby("label", sort=False)["failed"].sum()
@@ -173,9 +176,10 @@ def cautions(evidence: Evidence, manifest: Mapping[str, Any], frames: Frames) ->
             "Distances are the smallest that were found: the truth may be smaller, and this run has no certified bounds to say by how much."
         )
     images = int(best["image"].nunique()) if len(best) else 0
+    name = str(manifest.get("split"))
     split = {"test": "the test split", "val": "the held-out validation split", "train": "the training split"}
     found.append(
-        f"{images:,} image{'s' if images != 1 else ''} of {split.get(str(manifest.get('split')), 'the data')}: differences inside the "
+        f"{images:,} image{'s' if images != 1 else ''} of {split.get(name, f'split {name}')}: differences inside the "
         "intervals are not differences, and other data may behave otherwise."
     )
     return found
