@@ -204,10 +204,22 @@ CHECKS: tuple[Check, ...] = (
         "arXiv:2106.09947",
     ),
     Check(
-        "repeat",
+        "repeats",
         "Two forward passes give the same logits",
         "Randomness in the network makes a candidate adversarial in one pass and not in the next; distances then mean little.",
         "arXiv:2002.08347",
+    ),
+    Check(
+        "batches",
+        "An image's logits do not depend on its batch",
+        "An attack on several images at once would otherwise attack another network than the one that is judged.",
+        "",
+    ),
+    Check(
+        "logits",
+        "The outputs are logits",
+        "Probabilities saturate: their gradients vanish where the network is sure, and gradient-based attacks look weak.",
+        "arXiv:1902.06705",
     ),
     Check(
         "loss_falls",
@@ -254,7 +266,7 @@ def findings(evidence: Evidence, manifest: Mapping[str, Any]) -> list[Finding]:
         known = {check.name for check in CHECKS}
         for key, result in preflight.items():
             if key not in known:
-                check = Check(str(key), str(key).replace("_", " ").capitalize(), "", "")
+                check = Check(str(key), str(key)[:1].upper() + str(key)[1:].replace("_", " "), "", "")
                 made.append(Finding(name, check, *_reported(result)))
     return made
 

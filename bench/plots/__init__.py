@@ -81,7 +81,7 @@ PLOTS: dict[str, Plot] = {
         title="{norm}: network against network, attack by attack",
         caption="As the first figure, for each attack by itself: does every attack rank the networks alike?",
         metric="attack_curves",
-        draw=distributions.cumulative,
+        draw=distributions.cumulative_lines,
         panel="attack",
         width=2.9,
         height=2.2,
@@ -150,7 +150,7 @@ PLOTS: dict[str, Plot] = {
     ),
     "class_medians": Plot(
         title="{norm}: class by class",
-        caption="Median of the smallest known distances of each true class: small and light is easily fooled. Classes with few "
+        caption="Median of the smallest known distances of each true class: small and light means easily fooled. Classes with few "
         "images are uncertain; empty cells have no images or no finite median.",
         metric="class_medians",
         draw=comparisons.class_heat,

@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, NullFormatter, PercentFormatter
+from matplotlib.axis import Axis
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator, PercentFormatter
 
 from bench.norms import Norm
 from bench.plots.distributions import BEYOND, distance_label, styles
@@ -107,7 +108,6 @@ def ratios(frame: pd.DataFrame, axes: Axes) -> Axes:
     axes.set_xlim(0.97, RATIO_LIMIT * 1.04)
     ticks = [1, 1.1, 1.25, 1.5, 2, 3, 4]
     axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks[:-1]] + [f"≥ {RATIO_LIMIT:g}"])
-    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xticks([], minor=True)
     axes.set_yticks(range(len(attacks)), [str(frame.loc[frame["attack"] == a, "label"].iloc[0]) for a in attacks])
     axes.set_ylim(len(attacks) - 0.4, -0.6)
@@ -147,10 +147,8 @@ def libraries(frame: pd.DataFrame, axes: Axes) -> Axes:
     axes.set_yscale("log")
     axes.set_xlim(low, edge * 1.06)
     axes.set_ylim(low, edge * 1.06)
-    plain = FuncFormatter(lambda value, _: f"{value:g}")
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_formatter(plain)
-        axis.set_minor_formatter(NullFormatter())
+    _plain_log(axes.xaxis)
+    _plain_log(axes.yaxis)
     axes.set_xlabel(f"{frame['label_a'].iloc[0]} distance")
     axes.set_ylabel(f"{frame['label_b'].iloc[0]} distance")
     axes.set_aspect("equal")
@@ -166,6 +164,7 @@ def costs(frame: pd.DataFrame, axes: Axes) -> Axes:
     """
     style = styles(frame)[str(frame["network"].iloc[0])]
     known = frame[np.isfinite(frame["ratio"]) & (frame["seconds"] > 0)].sort_values("seconds")
+    named = _room_for_names(known)
     for line in known.to_dict("records"):
         library = str(line["library"])
         with tagged(axes, network=str(line["network"]), attack=str(line["attack"]), library=library):
@@ -178,6 +177,8 @@ def costs(frame: pd.DataFrame, axes: Axes) -> Axes:
                 color=style.colour,
                 markerfacecolor=style.colour if line["front"] else "none",
             )
+            if line["attack"] not in named:
+                continue
             axes.annotate(
                 str(line["title"]),
                 (line["seconds"], min(line["ratio"], RATIO_LIMIT)),
@@ -197,10 +198,34 @@ def costs(frame: pd.DataFrame, axes: Axes) -> Axes:
     axes.set_yticks([], minor=True)
     axes.set_ylim(0.98, max(top * 1.12, 1.1))
     if len(known):
-        axes.set_xlim(known["seconds"].min() / 1.8, known["seconds"].max() * 6)
+        axes.set_xlim(known["seconds"].min() / 1.8, known["seconds"].max() * 8)
+    axes.xaxis.set_major_locator(LogLocator(numticks=5))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xlabel("seconds per image")
     axes.set_ylabel("ratio to best known (median)")
     return axes
+
+
+def _room_for_names(known: pd.DataFrame) -> set[str]:
+    """The attacks whose names fit beside their points: the front first, then those that have room."""
+    named: list[tuple[str, float, float]] = []
+    if not len(known):
+        return set()
+    x = np.log(known["seconds"].to_numpy(dtype=np.float64))
+    y = np.log(np.minimum(known["ratio"].to_numpy(dtype=np.float64), RATIO_LIMIT))
+    wide, high = np.ptp(x) + np.log(14.4), max(float(y.max()), 0.1) + 0.1
+    for place in np.argsort(~known["front"].to_numpy(dtype=bool), kind="stable"):
+        if all(abs(x[place] - a) > 0.34 * wide or abs(y[place] - b) > 0.07 * high for _, a, b in named):
+            named.append((str(known["attack"].iloc[place]), float(x[place]), float(y[place])))
+    return {name for name, _, _ in named}
+
+
+def _plain_log(axis: Axis) -> None:
+    """Ticks of a logarithmic axis at 1, 2 and 5 times powers of ten, as plain numbers."""
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_locator(NullLocator())
 
 
 def class_heat(frame: pd.DataFrame, axes: Axes) -> Axes:
@@ -235,19 +260,23 @@ def change_heat(frame: pd.DataFrame, axes: Axes) -> Axes:
 
 def _heat(table: pd.DataFrame, axes: Axes, form: str, low: float | None = None) -> None:
     small = table.size <= 400
+    hidden = table.isna() | (table == 0) if low == 0 else table.isna()
     with sns.axes_style(rc={"axes.grid": False}):
         sns.heatmap(
             table,
             ax=axes,
             annot=small,
             fmt=form,
-            cmap="cividis_r",
+            cmap="Blues",
+            mask=hidden,
             vmin=low,
             cbar=False,
             linewidths=0.5,
             linecolor="#ffffff",
             annot_kws={"fontsize": 7.5},
         )
+    for number in axes.texts:
+        number.set_in_layout(False)
     axes.grid(visible=False)
     axes.tick_params(rotation=0, length=0)
 

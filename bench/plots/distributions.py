@@ -32,20 +32,28 @@ def distance_label(norm: str, *, short: bool = False) -> str:
     return f"{member.label} distance" if short else f"{member.label} distance ({member.unit})"
 
 
-def cumulative(frame: pd.DataFrame, axes: Axes) -> Axes:
+def cumulative_lines(frame: pd.DataFrame, axes: Axes) -> Axes:
+    """As :func:`cumulative`, without bands: for panels too small for them."""
+    return cumulative(frame, axes, bands=False)
+
+
+def cumulative(frame: pd.DataFrame, axes: Axes, *, bands: bool = True) -> Axes:
     """Share of images made wrong by a change of at most eps: one step line per network with its 95 % band.
 
     Args:
         frame: curves of one norm, as ``bench.metrics.best_curves`` or ``attack_curves`` gives them.
         axes: to draw on.
+        bands: whether to draw the intervals.
     """
     limit = _limit(frame)
     for network, group in frame.groupby("network", observed=True):
         style = styles(frame)[str(network)]
         eps = np.append(group["eps"].to_numpy(), BEYOND * max(limit, group["eps"].max()))
         with tagged(axes, network=str(network)):
-            low, high = (np.append(v, v[-1]) for v in (1 - group["high"].to_numpy(), 1 - group["low"].to_numpy()))
-            axes.fill_between(eps, low, high, step="post", color=style.colour, alpha=0.14, linewidth=0)
+            if bands:
+                ends = (1 - group[name].to_numpy() for name in ("high", "low"))
+                low, high = (np.append(end, end[-1]) for end in ends)
+                axes.fill_between(eps, low, high, step="post", color=style.colour, alpha=0.14, linewidth=0)
             wrong = 1 - group["robust_accuracy"].to_numpy()
             axes.plot(
                 eps,

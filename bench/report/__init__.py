@@ -2,40 +2,97 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import secrets
+from collections.abc import Sequence
 from pathlib import Path
 
-from bench import metrics, store
+from bench import metrics, store, verdict
 from bench.errors import StoreError
-from bench.report import gallery, page
+from bench.report import exports, gallery, index, page, sources
+
+COMPARISON = "compare"
 
 
 def render(run_path: Path | str) -> Path:
-    """Write the report of a run.
+    """Write the report of a run: ``report.html``, ``records.csv`` and ``summary.json`` in its folder.
+
+    The list of all runs beside it, ``index.html`` in the folder above, is written as well where that is possible.
 
     Args:
         run_path: the run's folder.
 
     Returns:
-        The path of ``report.html`` in it.
+        The path of ``report.html``.
 
     Raises:
         StoreError: the run cannot be read, or the report cannot be written.
     """
     run = store.read(run_path)
-    evidence = metrics.evidence(run.records(), run.manifest)
-    low, high = run.manifest["box"]
-    examples = gallery.examples(evidence, run.images(), run.candidates, (float(low), float(high)))
-    html = page.render(evidence, run.manifest, examples, str(run.manifest["name"]))
-    return _write(run.path / "report.html", html)
+    source = sources.single(run)
+    evidence = metrics.evidence(source.records, source.manifest)
+    findings = verdict.findings(evidence, source.manifest)
+    _write(run.path / "records.csv", exports.records_csv(source.records))
+    _write(run.path / "summary.json", exports.summary_json(evidence, source.manifest, findings).encode())
+    written = _write(run.path / "report.html", _page(source, evidence, findings).encode())
+    with contextlib.suppress(StoreError):  # the list is a convenience; a folder above may be read-only
+        render_index(run.path.resolve().parent)
+    return written
 
 
-def _write(path: Path, content: str) -> Path:
-    temporary = path.with_name(f".{path.name}.tmp")
+def render_together(run_paths: Sequence[Path | str], target: Path | None = None) -> Path:
+    """Write one page of several runs side by side, such as a network before and after a defence.
+
+    Args:
+        run_paths: folders of runs over the same images, at least two.
+        target: the file to write; by default ``compare-<run>-<run>.html`` beside the first run.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        StoreError: a run cannot be read, the runs cannot be compared, or the page cannot be written.
+    """
+    runs = [store.read(path) for path in run_paths]
+    source = sources.together(runs)
+    evidence = metrics.evidence(source.records, source.manifest)
+    findings = verdict.findings(evidence, source.manifest)
+    results = runs[0].path.resolve().parent
+    if target is None:
+        target = results / f"{COMPARISON}-{'-'.join(run.path.resolve().name for run in runs)[:150]}.html"
+    written = _write(target, _page(source, evidence, findings).encode())
+    with contextlib.suppress(StoreError):
+        render_index(results)
+    return written
+
+
+def render_index(results: Path) -> Path:
+    """Write ``index.html`` in a results folder: all its runs with links to their reports.
+
+    Raises:
+        StoreError: it cannot be read or written.
+    """
     try:
-        temporary.write_text(content, encoding="utf-8")
+        content = page.render_index(index.entries(results), index.comparisons(results))
+    except OSError as error:
+        raise StoreError(f"{results} cannot be read: {error.strerror}") from error
+    return _write(results / "index.html", content.encode())
+
+
+def _page(source: sources.Source, evidence: metrics.Evidence, findings: list[verdict.Finding]) -> str:
+    low, high = source.manifest["box"]
+    examples = gallery.examples(evidence, source.images, source.candidates, (float(low), float(high)))
+    return page.render(evidence, source, examples, findings)
+
+
+def _write(path: Path, content: bytes) -> Path:
+    temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
+    try:
+        temporary.write_bytes(content)
         os.replace(temporary, path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
         raise StoreError(f"{path} cannot be written: {error.strerror}; make room or mend the permissions") from error
     return path

@@ -32,11 +32,11 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """One kind of figure in every norm that has data for it, under one caption."""
+    """One kind of figure in every norm that has data for it, under one caption; ``layout`` is a class of the page."""
 
     title: str
     caption: str
-    wide: bool
+    layout: str
     figures: Sequence[Figure]
 
 
@@ -125,8 +125,8 @@ def figures(name: str, frames: Frames) -> list[Group]:
         if len(part):
             made.append(_figure(name, plot, part, norm, frames))
     title = plot.title.removeprefix("{norm}: ")
-    wide = bool(plot.panel or plot.height_per_line)
-    return [Group(title[:1].upper() + title[1:], plot.caption, wide, made)] if made else []
+    layout = "stack" if plot.panel else "halves" if plot.height_per_line else "grid"
+    return [Group(title[:1].upper() + title[1:], plot.caption, layout, made)] if made else []
 
 
 def _figure(name: str, plot: plots.Plot, part: pd.DataFrame, norm: Norm, frames: Frames) -> Figure:

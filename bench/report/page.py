@@ -19,30 +19,33 @@ from bench.plots.style import DARK, network_styles
 from bench.report import words
 from bench.report.figures import Frames
 from bench.report.gallery import Example
+from bench.report.index import Entry
 from bench.report.sections import NORM_LABELS, sections
+from bench.report.sources import Source
 from bench.report.tables import figure, share
 from bench.specs import LIBRARY_LABELS
+from bench.verdict import Finding
 
 
-def render(evidence: Evidence, manifest: Mapping[str, Any], examples: Sequence[Example], title: str) -> str:
+def render(evidence: Evidence, source: Source, examples: Sequence[Example], found: list[Finding]) -> str:
     """The page as HTML.
 
     Args:
-        evidence: of the run.
-        manifest: of the same run.
+        evidence: of the run or runs.
+        source: of the same.
         examples: the gallery.
-        title: the run's name.
+        found: of :func:`bench.verdict.findings`.
 
     Returns:
         A document that asks for nothing from anywhere.
     """
     frames = Frames(evidence)
-    found = verdict.findings(evidence, manifest)
+    manifest = source.manifest
     environment = _environment()
     script = _source(environment, "script.js")
     context = {
-        "title": title,
-        "manifest": manifest,
+        "title": source.title,
+        "runs": source.runs,
         "facts": _facts(evidence, manifest),
         "answers": words.most_robust(frames),
         "attacks": words.best_attacks(frames),
@@ -60,6 +63,17 @@ def render(evidence: Evidence, manifest: Mapping[str, Any], examples: Sequence[E
         "norm_labels": NORM_LABELS,
     }
     return environment.get_template("report.html.j2").render(context)
+
+
+def render_index(entries: Sequence[Entry], comparisons: Sequence[tuple[str, str]]) -> str:
+    """The list of all runs as HTML."""
+    environment = _environment()
+    context = {
+        "entries": entries,
+        "comparisons": comparisons,
+        "style": Markup(_source(environment, "style.css")),  # noqa: S704 - our own file
+    }
+    return environment.get_template("index.html.j2").render(context)
 
 
 def _environment() -> jinja2.Environment:
@@ -116,7 +130,7 @@ def _facts(evidence: Evidence, manifest: Mapping[str, Any]) -> list[tuple[str, s
     images = int(evidence.records["image"].nunique())
     return [
         ("Suite", str(manifest["suite"]["name"])),
-        ("Images", f"{images:,} of the {manifest['split']} split"),
+        ("Images", f"{images:,} of split {manifest['split']}"),
         ("Networks", f"{len(evidence.networks)}"),
         ("Attacks", f"{int((evidence.rows['kind'] == 'upper').sum())}"),
         ("Seed", str(manifest["seed"])),

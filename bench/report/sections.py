@@ -30,7 +30,7 @@ from bench.report.tables import (
     text,
 )
 from bench.specs import LIBRARY_LABELS
-from bench.verdict import Finding, Outcome
+from bench.verdict import Check, Finding, Outcome
 
 NORM_LABELS = {norm.value: norm.label for norm in Norm}
 _NOT_FOUND = "nothing was found on half of the images or more"
@@ -162,12 +162,7 @@ def _medians(frames: Frames) -> Table:
         interval("median", "median_low", "median_high", "Median (95 % interval)", "bootstrap over images"),
         number("q1", "First quartile"),
         number("q3", "Third quartile", infinite="nothing was found on a quarter of the images or more"),
-        percent(
-            "first",
-            "Ranked first",
-            "share of bootstrap resamples in which this network has the largest median",
-            digits=0,
-        ),
+        percent("first", "Ranked first", "share of bootstrap resamples in which this network has the largest median", digits=0),
         number("certified", "Certified median", "median of the certified lower bounds"),
         count("exact", "Exact", "images whose distance is known: lower bound and adversarial example meet"),
         count("misclassified", "Misclassified", "clean images that are already wrong; they count at distance 0"),
@@ -182,9 +177,7 @@ def _pairs(frames: Frames) -> Table:
         _norm_column(),
         _network_column("network_a", "More robust"),
         _network_column("network_b", "than"),
-        interval(
-            "difference", "low", "high", "Difference of medians (95 % interval)", "bootstrap over the same images"
-        ),
+        interval("difference", "low", "high", "Difference of medians (95 % interval)", "bootstrap over the same images"),
         percent("wins", "Larger on", "share of images on which the first network's distance is larger", digits=0),
         percent("losses", "Smaller on", digits=0),
         number("effect", "Effect", "matched-pairs rank-biserial correlation, -1 to 1", digits=2),
@@ -233,34 +226,34 @@ def _norm_column() -> Column:
 
 
 def _findings(found: Sequence[Finding]) -> Table:
+    """One line per check, one column per network."""
+    networks = list(dict.fromkeys(finding.network for finding in found))
+    checks = list(dict.fromkeys(finding.check for finding in found))
+    by_place = {(finding.check, finding.network): finding for finding in found}
+    content = pd.DataFrame({"place": range(len(checks))})
+
+    def check(line: Mapping[str, Any]) -> Cell:
+        one = checks[line["place"]]
+        return Cell(one.title, one.title, note=f"{one.why} {one.source}".strip())
+
+    columns = [Column("What a healthy network shows", check, numeric=False, wrap=True)]
+    columns += [_finding_column(name, checks, by_place) for name in networks]
+    caption = "The checks behind the verdict on each network: the worst of them is the verdict."
+    return table("table-verdict", caption, columns, content)
+
+
+def _finding_column(name: str, checks: Sequence[Check], found: Mapping[tuple[Check, str], Finding]) -> Column:
     tones = {Outcome.PASS: "good", Outcome.WARN: "warn", Outcome.FAIL: "bad"}
     rank = {outcome: place for place, outcome in enumerate(Outcome)}
 
-    def outcome(line: Mapping[str, Any]) -> Cell:
-        value = Outcome(line["outcome"])
-        return Cell(value.value, rank[value], tone=tones.get(value, ""))
+    def cell(line: Mapping[str, Any]) -> Cell:
+        finding = found.get((checks[line["place"]], name))
+        if finding is None:
+            return Cell(UNDEFINED)
+        outcome = finding.outcome
+        return Cell(outcome.value, rank[outcome], tone=tones.get(outcome, ""), note=finding.message)
 
-    content = pd.DataFrame(
-        [
-            {
-                "network": finding.network,
-                "title": finding.check.title,
-                "outcome": finding.outcome.value,
-                "message": finding.message,
-                "why": f"{finding.check.why} {finding.check.source}".strip(),
-            }
-            for finding in found
-        ],
-        columns=["network", "title", "outcome", "message", "why"],
-    )
-    columns = [
-        _network_column(),
-        text("title", "What a healthy network shows", wrap=True),
-        Column("Outcome", outcome, numeric=False),
-        text("message", "Figures", wrap=True),
-        text("why", "Why it matters, and the source", wrap=True),
-    ]
-    return table("table-verdict", "The checks behind the verdict on each network.", columns, content)
+    return Column(name, cell, numeric=False, wrap=True, tags={"network": name})
 
 
 def _exact(frames: Frames) -> list[Table]:
@@ -309,9 +302,7 @@ def _agreement(frames: Frames) -> list[Table]:
         _norm_column(),
         text("library_a", "A", labels=LIBRARY_LABELS),
         text("library_b", "B", labels=LIBRARY_LABELS),
-        interval(
-            "ratio", "low", "high", "A / B (95 % interval)", "median over images of A's distance over B's", digits=4
-        ),
+        interval("ratio", "low", "high", "A / B (95 % interval)", "median over images of A's distance over B's", digits=4),
         percent("wins_a", "A smaller", "share of images on which A's distance is smaller by more than 1 %", digits=0),
         percent("wins_b", "B smaller", "share of images on which B's distance is smaller by more than 1 %", digits=0),
         number("p_holm", "p (Holm)", "Wilcoxon's signed-rank test, adjusted for all lines of this table", digits=2),
@@ -327,23 +318,14 @@ def _summary(frames: Frames) -> Table:
         _network_column(),
         text("label", "Attack"),
         _norm_column(),
-        text("library", "Library", labels=LIBRARY_LABELS),
-        text(
-            "origin",
-            "Origin",
-            "whose code: the library's own (native), the paper's step on its classifier (port), another method of the family (stand-in), the library's with a defect mended (repaired)",
-        ),
+        text("origin", "Origin", "whose code: the library's own (native), the paper's step on its classifier (port), another method of the family (stand-in), the library's with a defect mended (repaired)"),
         text("access", "Sees", "gradients, or decisions only"),
         number("median", "Median", infinite=_NOT_FOUND),
         number("q1", "q1"),
         number("q3", "q3", infinite="nothing was found on a quarter of the images or more"),
         percent("found_rate", "Found", "share of the attacked images", warn_below=0.9),
         Column("Ratio to best", _ratio_cell, "median over images of this attack's distance over the best known one"),
-        number(
-            "optimality",
-            "Optimality",
-            "local optimality (arXiv 2404.19460): 0 for doing nothing, 1 for the best known everywhere",
-        ),
+        number("optimality", "Optimality", "local optimality (arXiv 2404.19460): 0 for doing nothing, 1 for the best known everywhere"),
         number("seconds", "Seconds", "per attacked image"),
         number("forwards", "Forward", "images passed forward through the network, per attacked image"),
         number("backwards", "Backward", "gradients asked for, per attacked image"),
@@ -358,9 +340,7 @@ def _summary(frames: Frames) -> Table:
 
 def _images_cell(line: Mapping[str, Any]) -> Cell:
     if line["fewer"]:
-        return Cell(
-            f"{line['images']:,}", line["images"], "fewer than other attacks: its median is of other images", "warn"
-        )
+        return Cell(f"{line['images']:,}", line["images"], "fewer than other attacks: its median is of other images", "warn")
     return Cell(f"{line['images']:,}", line["images"])
 
 
@@ -399,12 +379,7 @@ def _run_tables(frames: Frames, manifest: Mapping[str, Any]) -> list[Table]:
     statuses = statuses.reset_index().merge(evidence.rows[["attack", "label", "norm", "library"]], on="attack")
     columns = [text("label", "Attack or bound"), _norm_column()]
     columns += [
-        count(
-            status.value,
-            status.label,
-            status.explanation,
-            bad_above=0 if status.value in ("error", "timeout", "invalid") else np.inf,
-        )
+        count(status.value, status.label, status.explanation, bad_above=0 if status.value in ("error", "timeout", "invalid") else np.inf)
         for status in shown
     ]
     made.append(table("table-statuses", "How the records ended, over all networks.", columns, statuses))
@@ -422,9 +397,7 @@ def _run_tables(frames: Frames, manifest: Mapping[str, Any]) -> list[Table]:
 
 
 def _invariants(evidence: Evidence, manifest: Mapping[str, Any]) -> Table:
-    content = pd.DataFrame(
-        [{"rule": i.rule, "holds": i.holds, "detail": i.detail} for i in invariants(evidence, manifest)]
-    )
+    content = pd.DataFrame([{"rule": i.rule, "holds": i.holds, "detail": i.detail} for i in invariants(evidence, manifest)])
 
     def holds(line: Mapping[str, Any]) -> Cell:
         kept = line["holds"]

@@ -17,12 +17,16 @@ TAGS = ("network", "norm", "library", "attack")
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """What a cell shows, sorts by, and explains on demand; ``tone`` is ``good``, ``warn``, ``bad`` or empty."""
+    """What a cell shows, sorts by, and explains on demand.
+
+    ``tone`` is ``good``, ``warn``, ``bad`` or empty; ``note`` stands small under the text.
+    """
 
     text: str
     sort: float | str = ""
     title: str = ""
     tone: str = ""
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)

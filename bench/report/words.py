@@ -106,9 +106,10 @@ def best_attacks(frames: Frames) -> list[Answer]:
 
 
 def _quality(line: pd.Series) -> str:
+    ratio = float(line["ratio"])
+    near = "the best known distance in median" if ratio < 1.0005 else f"{figure(ratio, 4)} times the best known distance in median"
     return (
-        f"{figure(float(line['ratio']), 4)} times the best known distance in median, "
-        f"found on {share(float(line['found_rate']))}, {figure(float(line['seconds']), 2)} s per image"
+        f"{near}, found on {share(float(line['found_rate']))}, {figure(float(line['seconds']), 2)} s per image"
     )
 
 
@@ -142,6 +143,9 @@ def cautions(evidence: Evidence, manifest: Mapping[str, Any], frames: Frames) ->
             f"This run is {status}: {stored:,} of {planned:,} planned records are stored. Comparisons use the images that "
             "the networks share."
         )
+    found += [
+        f"{warning.get('network') or 'Note'}: {warning.get('message', '')}" for warning in manifest.get("warnings", [])
+    ]
     table = frames["summary"]
     if len(table):
         failed = table.groupby("label", sort=False)["failed"].sum()
@@ -176,9 +180,10 @@ def cautions(evidence: Evidence, manifest: Mapping[str, Any], frames: Frames) ->
             "Distances are the smallest that were found: the truth may be smaller, and this run has no certified bounds to say by how much."
         )
     images = int(best["image"].nunique()) if len(best) else 0
+    name = str(manifest.get("split"))
     split = {"test": "the test split", "val": "the held-out validation split", "train": "the training split"}
     found.append(
-        f"{images:,} image{'s' if images != 1 else ''} of {split.get(str(manifest.get('split')), 'the data')}: differences inside the "
+        f"{images:,} image{'s' if images != 1 else ''} of {split.get(name, f'split {name}')}: differences inside the "
         "intervals are not differences, and other data may behave otherwise."
     )
     return found
