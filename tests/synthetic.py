@@ -207,7 +207,9 @@ def run(
             parts.append(part)
             changed[network, row.name] = candidates
     content = typed(pd.concat(parts, ignore_index=True))
-    return SyntheticRun(Path(path), manifest(suite, networks, samples, seed=seed) | extra, content, images, changed)
+    return SyntheticRun(
+        Path(path), manifest(suite, networks, samples, seed=seed) | extra, content, images, changed
+    )
 
 
 def _rows(

@@ -139,7 +139,9 @@ class Paired:
     p: float
 
 
-def paired(a: ArrayLike, b: ArrayLike, *, level: float = LEVEL, resamples: int = RESAMPLES, seed: int = 0) -> Paired:
+def paired(
+    a: ArrayLike, b: ArrayLike, *, level: float = LEVEL, resamples: int = RESAMPLES, seed: int = 0
+) -> Paired:
     """Compare distances of two networks (or attacks) on the same images.
 
     What was not found in both counts as equal; found in one only, as an infinite difference, which takes the
@@ -206,7 +208,7 @@ def _difference_interval(a: FloatArray, b: FloatArray, level: float) -> tuple[fl
 
 
 def holm(p: ArrayLike) -> FloatArray:
-    """P values adjusted for their number (S. Holm, 1979): the chance of any false alarm stays below the level.
+    """p values adjusted for their number (S. Holm, 1979): the chance of any false alarm stays below the level.
 
     Args:
         p: (k,) values in [0, 1].

@@ -173,9 +173,7 @@ PLOTS: dict[str, Plot] = {
 """Every figure of a report, in the order in which it stands there."""
 
 
-def figure(
-    plot: Plot, frame: pd.DataFrame, *, titles: dict[str, str] | None = None, limit: float | None = None
-) -> Figure:
+def figure(plot: Plot, frame: pd.DataFrame, *, titles: dict[str, str] | None = None, limit: float | None = None) -> Figure:
     """A figure of as many panels as the plot's column has values in the frame.
 
     Args:
@@ -214,6 +212,7 @@ def figure(
 
 
 def _legend(result: Figure, frame: pd.DataFrame) -> None:
+
 
     handles = []
     for name, look in distributions.styles(frame).items():
