@@ -7,52 +7,47 @@ need hold only where that half-space meets the region; the multiplier of the hal
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
-from bench.certify.layers import FloatArray, PlainNetwork
-from bench.certify.propagation import Lines, backwards
+from bench.certify.layers import FloatArray
+from bench.certify.propagation import DenseNetwork, Lines, backwards
 from bench.certify.support import Region, cut_suprema
 
 
-def first_bounds(network: PlainNetwork, region: Region) -> tuple[list[FloatArray], list[FloatArray]]:
+def first_bounds(network: DenseNetwork, region: Region) -> tuple[FloatArray, FloatArray]:
     """Bounds of every hidden unit over a region, layer by layer.
 
     Returns:
-        Lists of (m,) float64 low and high, slack included.
+        (N,) float64 low and high, slack included.
     """
-    lows: list[FloatArray] = []
-    highs: list[FloatArray] = []
-    for stage in network.stages:
-        layers = [Lines.around(low, high) for low, high in zip(lows, highs, strict=True)]
-        assert isinstance(stage.weight, np.ndarray)
-        rows, constants, _ = backwards(
-            network, layers, np.vstack([stage.weight, -stage.weight]), np.concatenate([stage.bias, -stage.bias])
-        )
+    low, high = np.empty_like(network.bias), np.empty_like(network.bias)
+    layers: list[Lines] = []
+    for weight, units in zip(network.weights, network.layers, strict=True):
+        bias = network.bias[units]
+        rows, constants = backwards(network, layers, np.vstack([weight, -weight]), np.concatenate([bias, -bias]))
         values, _ = region.suprema(rows, constants)
-        lows.append(-values[len(stage.bias) :])
-        highs.append(values[: len(stage.bias)])
-    return lows, highs
+        high[units], low[units] = values[: len(bias)], -values[len(bias) :]
+        layers.append(Lines.around(low[units], high[units]))
+    return low, high
 
 
 def tighten(
-    network: PlainNetwork,
+    network: DenseNetwork,
     region: Region,
     cut: tuple[FloatArray, float],
-    lows: Sequence[FloatArray],
-    highs: Sequence[FloatArray],
-    gammas: Sequence[FloatArray],
+    low: FloatArray,
+    high: FloatArray,
+    gamma: FloatArray,
     evaluations: int = 8,
 ) -> bool:
     """Tighten the bounds of all unstable units with one cut, layer by layer, in place.
 
     Args:
-        network: a dense ReLU network.
+        network: the network.
         region: where the image may be.
         cut: (inputs,) row and constant of a function that is not negative at any adversarial example.
-        lows, highs: for each layer (m,) bounds, overwritten where tighter ones are found.
-        gammas: for each layer (2, m), the cut's multipliers for high and low: where to start, overwritten.
+        low, high: (N,) bounds, overwritten where tighter ones are found.
+        gamma: (2, N) the cut's multipliers for high and for low: where to start, overwritten.
         evaluations: most multipliers to try for each bound.
 
     Returns:
@@ -61,22 +56,24 @@ def tighten(
     row, constant = cut
     cut_constant = float(constant + row @ region.centre)
     layers: list[Lines] = []
-    for stage, low, high, gamma in zip(network.stages, lows, highs, gammas, strict=True):
-        units = np.flatnonzero((low < 0) & (high > 0))
-        if len(units):
-            assert isinstance(stage.weight, np.ndarray)
-            weight, bias = stage.weight[units], stage.bias[units]
-            rows, constants, _ = backwards(
-                network, layers, np.vstack([weight, -weight]), np.concatenate([bias, -bias])
+    for weight, units in zip(network.weights, network.layers, strict=True):
+        free = np.flatnonzero((low[units] < 0) & (high[units] > 0))
+        if len(free):
+            at = units.start + free
+            rows, constants = backwards(
+                network,
+                layers,
+                np.vstack([weight[free], -weight[free]]),
+                np.concatenate([network.bias[at], -network.bias[at]]),
             )
-            multipliers = gamma[:, units].ravel()
+            multipliers = gamma[:, at].ravel()
             values = cut_suprema(
                 *region.arguments, rows, constants + rows @ region.centre, row, cut_constant, multipliers, evaluations
             )
-            gamma[:, units] = multipliers.reshape(2, -1)
-            high[units] = np.minimum(high[units], values[: len(units)])
-            low[units] = np.maximum(low[units], -values[len(units) :])
-            if (low[units] > high[units]).any():
+            gamma[:, at] = multipliers.reshape(2, -1)
+            high[at] = np.minimum(high[at], values[: len(free)])
+            low[at] = np.maximum(low[at], -values[len(free) :])
+            if (low[at] > high[at]).any():
                 return True
-        layers.append(Lines.around(low, high))
+        layers.append(Lines.around(low[units], high[units]))
     return False

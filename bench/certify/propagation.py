@@ -6,18 +6,20 @@ where it is negative (alpha-CROWN, arXiv 2011.13824). A unit whose sign ``s`` is
 ``beta s z`` with any ``beta >= 0`` (beta-CROWN, arXiv 2103.06624): a Lagrange multiplier of ``s z >= 0``.
 Every choice of alpha and beta gives a valid bound, so they are improved by a few steps of Adam and the best bound
 is kept.
+
+The hidden units of all layers stand one after another in flat arrays; ``DenseNetwork.layers`` has the slices.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.certify.layers import FloatArray, PlainNetwork
-from bench.certify.support import Region
+from bench.certify.layers import FloatArray, IntArray, PlainNetwork
+from bench.certify.support import SLACK, Region, jit, supremum
 
 SignArray = NDArray[np.int8]
 
@@ -25,12 +27,47 @@ _ALPHA_RATE, _BETA_RATE, _DECAY = 0.3, 0.1, 0.93
 
 
 @dataclass(frozen=True, slots=True)
-class Lines:
-    """The lines around the ReLUs of one layer, for n rows or nodes at once: all (n, m) or (1, m) float64.
+class DenseNetwork:
+    """A network of dense layers, each followed by a ReLU, and a last affine map.
 
     Attributes:
-        slope, intercept: of the line above.
-        alpha: slope of the line below, through 0.
+        plain: the same as plain arrays.
+        weights: for each hidden layer (units, inputs) float64.
+        bias: (N,) float64, of all hidden units.
+        layers: where each layer's units stand among them.
+        sizes: (hidden layers + 1,) int64: inputs, then the units of each layer.
+        packed: the weights of all layers, row by row, one after another.
+    """
+
+    plain: PlainNetwork
+    weights: tuple[FloatArray, ...]
+    bias: FloatArray
+    layers: tuple[slice, ...]
+    sizes: IntArray
+    packed: FloatArray
+
+    @classmethod
+    def of(cls, plain: PlainNetwork) -> Self:
+        """The same network, its matrices dense; every stage must be a plain ReLU layer."""
+        assert all(stage.is_relu for stage in plain.stages)
+        weights = tuple(
+            np.ascontiguousarray(w if isinstance(w, np.ndarray) else w.toarray())
+            for w in (stage.weight for stage in plain.stages)
+        )
+        ends = np.cumsum([0, *(len(weight) for weight in weights)])
+        layers = tuple(slice(int(a), int(b)) for a, b in zip(ends[:-1], ends[1:], strict=True))
+        sizes = np.array([weights[0].shape[1], *(len(weight) for weight in weights)], dtype=np.int64)
+        packed = np.concatenate([weight.ravel() for weight in weights])
+        return cls(plain, weights, np.concatenate([stage.bias for stage in plain.stages]), layers, sizes, packed)
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """The lines around the ReLUs of one layer.
+
+    Attributes:
+        slope, intercept: (m,) of the lines above.
+        alpha: (m,) slopes of the lines below, which pass through 0.
     """
 
     slope: FloatArray
@@ -38,150 +75,190 @@ class Lines:
     alpha: FloatArray
 
     @classmethod
-    def around(cls, low: FloatArray, high: FloatArray, alpha: FloatArray | None = None) -> Lines:
-        """The lines over ``low <= z <= high``; stable units are exact.
-
-        Args:
-            low, high: (n, m) or (m,) float64.
-            alpha: slopes of the lower lines in [0, 1], used on unstable units; by default 1 where
-                ``high > -low``, else 0.
-        """
-        low, high = np.atleast_2d(low), np.atleast_2d(high)
+    def around(cls, low: FloatArray, high: FloatArray) -> Self:
+        """The lines over ``low <= z <= high``, (m,) float64; stable units are exact, alpha is 1 where high > -low."""
         active, unstable = low >= 0, (low < 0) & (high > 0)
-        width = np.where(unstable, high - low, 1.0)
-        chord = np.where(unstable, high / width, active)
-        start = (high > -low).astype(np.float64) if alpha is None else alpha
-        return cls(chord, np.where(unstable, -chord * low, 0.0), np.where(unstable, start, active))
+        chord = np.where(unstable, high / np.where(unstable, high - low, 1.0), active)
+        return cls(chord, np.where(unstable, -chord * low, 0.0), np.where(unstable, high > -low, active).astype(float))
 
 
 def backwards(
-    network: PlainNetwork,
-    layers: Sequence[Lines],
-    rows: FloatArray,
-    constants: FloatArray,
-    multipliers: Sequence[FloatArray | None] | None = None,
-) -> tuple[FloatArray, FloatArray, list[FloatArray]]:
+    network: DenseNetwork, layers: list[Lines], rows: FloatArray, constants: FloatArray
+) -> tuple[FloatArray, FloatArray]:
     """Linear functions of the image that lie above ``row . relu(z) + constant`` for the last of some layers.
 
     Args:
-        network: a dense ReLU network.
-        layers: the lines of its first layers, from the image on; the rows apply to the last of them.
-        rows: (n, m) float64 coefficients on that layer's ReLUs.
+        network: the network.
+        layers: the lines of its first layers; the rows apply to the last of them, or to the image where there is none.
+        rows: (n, m) float64.
         constants: (n,) float64.
-        multipliers: for each layer, (n, m) values added to the coefficients of z: ``beta s``; None for none.
 
     Returns:
-        (n, inputs) rows and (n,) constants over the image, and for each layer the (n, m) coefficients on its ReLUs.
+        (n, inputs) rows and (n,) constants.
     """
-    seen: list[FloatArray] = []
     for index in range(len(layers) - 1, -1, -1):
-        lines, stage = layers[index], network.stages[index]
-        seen.append(rows)
-        above, below = np.maximum(rows, 0.0), np.minimum(rows, 0.0)
-        constants = constants + np.einsum("ij,ij->i", above, np.broadcast_to(lines.intercept, above.shape))
-        slopes = above * lines.slope + below * lines.alpha
-        extra = None if multipliers is None else multipliers[index]
-        if extra is not None:
-            slopes = slopes + extra
-        constants = constants + slopes @ stage.bias
-        rows = slopes @ stage.weight
-    return rows, constants, seen[::-1]
+        lines = layers[index]
+        above = np.maximum(rows, 0.0)
+        constants = constants + above @ lines.intercept
+        slopes = above * lines.slope + (rows - above) * lines.alpha
+        live = np.flatnonzero(lines.slope)
+        slopes = slopes[:, live]
+        constants = constants + slopes @ network.bias[network.layers[index]][live]
+        rows = slopes @ network.weights[index][live]
+    return rows, constants
 
 
-@dataclass(slots=True)
-class Margins:
-    """Upper bounds of the margin at n nodes.
+@dataclass(frozen=True, slots=True)
+class MarginBound:
+    """An upper bound of the margin, and what gave it.
 
     Attributes:
-        values: (n,) the bounds over the region, slack included.
-        rows, constants: (n, inputs) and (n,) the linear functions of the image that gave them.
-        points: (n, inputs) where those functions are largest.
-        alphas, betas: for each layer (n, m), the multipliers that gave them.
-        coefficients: for each layer (n, m), on its ReLUs.
+        value: the bound over the region, slack included.
+        row, constant: (inputs,) and the linear function of the image that lies above the margin.
+        point: (inputs,) where in the region it is largest.
+        alpha, beta: (N,) the multipliers.
+        coefficients: (N,) on the ReLUs.
     """
 
-    values: FloatArray
-    rows: FloatArray
-    constants: FloatArray
-    points: FloatArray
-    alphas: list[FloatArray]
-    betas: list[FloatArray]
-    coefficients: list[FloatArray]
-
-    def keep(self, other: Margins) -> None:
-        """Take over the nodes at which another set of bounds is lower."""
-        better = other.values < self.values
-        for name in ("values", "rows", "constants", "points"):
-            getattr(self, name)[better] = getattr(other, name)[better]
-        for name in ("alphas", "betas", "coefficients"):
-            for mine, theirs in zip(getattr(self, name), getattr(other, name), strict=True):
-                mine[better] = theirs[better]
+    value: float
+    row: FloatArray
+    constant: float
+    point: FloatArray
+    alpha: FloatArray
+    beta: FloatArray
+    coefficients: FloatArray
 
 
-def margins(
-    network: PlainNetwork,
+def margin_bound(
+    network: DenseNetwork,
     region: Region,
-    margin: tuple[FloatArray, FloatArray],
-    lows: Sequence[FloatArray],
-    highs: Sequence[FloatArray],
-    signs: Sequence[SignArray],
-    alphas: Sequence[FloatArray],
-    betas: Sequence[FloatArray],
+    margin: tuple[FloatArray, float],
+    low: FloatArray,
+    high: FloatArray,
+    sign: SignArray,
+    alpha: FloatArray,
+    beta: FloatArray,
     steps: int,
-) -> Margins:
-    """Upper bounds of the margin at n nodes, alpha and beta improved by Adam.
+) -> MarginBound:
+    """An upper bound of the margin, alpha and beta improved by Adam.
 
     Args:
-        network: a dense ReLU network.
+        network: the network.
         region: where the image may be.
-        margin: (n, m) rows on the last hidden layer and (n,) constants.
-        lows, highs: for each layer (n, m) bounds of z.
-        signs: for each layer (n, m): +1 or -1 where the unit's sign is fixed, else 0.
-        alphas, betas: for each layer (n, m) the multipliers to start from.
-        steps: how many steps to take; it stops early once every bound is negative.
+        margin: row and constant on the last hidden layer.
+        low, high: (N,) bounds of the hidden units.
+        sign: (N,) int8, +1 or -1 where a unit's sign is fixed, else 0.
+        alpha, beta: (N,) multipliers to start from.
+        steps: how many steps to take; it stops early once the bound is negative.
 
     Returns:
-        The best bound of each node.
+        The best bound met.
     """
-    alphas, betas = [a.copy() for a in alphas], [b.copy() for b in betas]
-    around = [Lines.around(low, high) for low, high in zip(lows, highs, strict=True)]
-    unstable = [(low < 0) & (high > 0) for low, high in zip(lows, highs, strict=True)]
-    moments = [[np.zeros_like(v) for v in (*alphas, *betas)] for _ in range(2)]
-    best: Margins | None = None
-    for step in range(steps + 1):
-        layers = [
-            Lines(lines.slope, lines.intercept, np.where(free, alpha, lines.alpha))
-            for lines, free, alpha in zip(around, unstable, alphas, strict=True)
-        ]
-        extra = [beta * sign for beta, sign in zip(betas, signs, strict=True)]
-        rows, constants, coefficients = backwards(network, layers, *margin, extra)
-        values, points = region.suprema(rows, constants)
-        copies = ([v.copy() for v in group] for group in (alphas, betas))
-        found = Margins(values, rows, constants, points, *copies, coefficients)
-        if best is None:
-            best = found
-        else:
-            best.keep(found)
-        if step == steps or bool((best.values < 0).all()):
-            break
-        # The bound is a minimum over alpha and beta of a maximum over x; at the maximiser its slopes can be read off.
-        gradients_alpha, gradients_beta, relus = [], [], points
-        for lines, stage, sign, free, coefficient in zip(
-            layers, network.stages, signs, unstable, coefficients, strict=True
-        ):
-            units = relus @ stage.weight.T + stage.bias
-            gradients_alpha.append(np.where(free & (coefficient < 0), coefficient * units, 0.0))
-            gradients_beta.append(sign * units)
-            relus = np.where(coefficient >= 0, lines.slope * units + lines.intercept, lines.alpha * units)
-        rate = _DECAY**step
-        for index, gradient in enumerate((*gradients_alpha, *gradients_beta)):
-            first, second = moments[0][index], moments[1][index]
-            first += 0.2 * (gradient - first)
-            second += 0.1 * (gradient * gradient - second)
-            move = rate * (first / (1 - 0.8 ** (step + 1))) / (np.sqrt(second / (1 - 0.9 ** (step + 1))) + 1e-12)
-            if index < len(alphas):
-                np.clip(alphas[index] - _ALPHA_RATE * move, 0.0, 1.0, out=alphas[index])
+    value, row, constant, move, alpha, beta, coefficients = _margin(
+        network.packed, network.sizes, network.bias, region.centre, *margin,
+        low, high, sign, alpha, beta, *region.arguments, steps,
+    )  # fmt: skip
+    return MarginBound(value, row, constant, region.centre + move, alpha, beta, coefficients)
+
+
+@jit
+def _backward(packed, sizes, bias, row, constant, low, high, sign, alpha, beta, coefficients):  # type: ignore[no-untyped-def]  # compiled
+    """The margin's line in the image: carried through every layer, the last first."""
+    unit, weight = len(bias), len(packed)
+    for layer in range(len(sizes) - 1, 0, -1):
+        units, inputs = sizes[layer], sizes[layer - 1]
+        unit -= units
+        weight -= units * inputs
+        slopes = np.empty(units)
+        for j in range(units):
+            i, c = unit + j, row[j]
+            coefficients[i] = c
+            if low[i] >= 0.0:
+                slope = c
+            elif high[i] <= 0.0:
+                slope = 0.0
+            elif c > 0.0:
+                slope = c * (high[i] / (high[i] - low[i]))
+                constant -= slope * low[i]
             else:
-                np.maximum(betas[index - len(alphas)] - _BETA_RATE * move, 0.0, out=betas[index - len(alphas)])
-    assert best is not None
-    return best
+                slope = c * alpha[i]
+            slope += beta[i] * sign[i]
+            constant += slope * bias[i]
+            slopes[j] = slope
+        row = np.dot(slopes, packed[weight : weight + units * inputs].reshape((units, inputs)))
+    return row, constant
+
+
+@jit
+def _forward(packed, sizes, bias, values, low, high, alpha, coefficients, units_seen):  # type: ignore[no-untyped-def]  # compiled
+    """What the units and the lines in their place are worth at the point that the bound puts forward."""
+    unit = weight = 0
+    for layer in range(1, len(sizes)):
+        units, inputs = sizes[layer], sizes[layer - 1]
+        z = np.dot(packed[weight : weight + units * inputs].reshape((units, inputs)), values)
+        following = np.empty(units)
+        for j in range(units):
+            i = unit + j
+            z[j] += bias[i]
+            units_seen[i] = z[j]
+            if low[i] >= 0.0:
+                following[j] = z[j]
+            elif high[i] <= 0.0:
+                following[j] = 0.0
+            elif coefficients[i] > 0.0:
+                following[j] = high[i] / (high[i] - low[i]) * (z[j] - low[i])
+            else:
+                following[j] = alpha[i] * z[j]
+        values = following
+        unit += units
+        weight += units * inputs
+
+
+@jit
+def _margin(  # type: ignore[no-untyped-def]  # compiled
+    packed, sizes, bias, centre, margin_row, margin_constant, low, high, sign, alpha_start, beta_start,
+    code, region_low, region_high, size, chosen, steps,
+):  # fmt: skip
+    total = len(bias)
+    alpha, beta = alpha_start.copy(), beta_start.copy()
+    first, second = np.zeros((2, total)), np.zeros((2, total))
+    coefficients, units = np.empty(total), np.empty(total)
+    move = np.empty(len(centre))
+    best = np.inf
+    best_row, best_constant, best_move = np.empty(len(centre)), 0.0, np.empty(len(centre))
+    best_alpha, best_beta, best_coefficients = alpha.copy(), beta.copy(), coefficients.copy()
+    rate = 1.0
+    for step in range(steps + 1):
+        row, constant = _backward(
+            packed, sizes, bias, margin_row, margin_constant, low, high, sign, alpha, beta, coefficients
+        )
+        value = supremum(code, region_low, region_high, size, chosen, row, move)
+        row_size = 0.0
+        for i in range(len(row)):
+            row_size += abs(row[i])
+        value += np.dot(row, centre) + constant
+        value += SLACK * (1.0 + row_size + abs(constant))
+        if value < best:
+            best, best_constant = value, constant
+            best_row[:], best_move[:], best_coefficients[:] = row, move, coefficients
+            best_alpha[:], best_beta[:] = alpha, beta
+        if best < 0.0 or step == steps:
+            break
+        # A minimum over the multipliers of a maximum over x: at the maximiser the slopes can be read off.
+        _forward(packed, sizes, bias, centre + move, low, high, alpha, coefficients, units)
+        correct_first, correct_second = 1.0 - 0.8 ** (step + 1), 1.0 - 0.9 ** (step + 1)
+        for i in range(total):
+            if low[i] < 0.0 and high[i] > 0.0 and coefficients[i] < 0.0:
+                gradient = coefficients[i] * units[i]
+                first[0, i] += 0.2 * (gradient - first[0, i])
+                second[0, i] += 0.1 * (gradient * gradient - second[0, i])
+                pace = first[0, i] / correct_first / (np.sqrt(second[0, i] / correct_second) + 1e-12)
+                alpha[i] = min(max(alpha[i] - _ALPHA_RATE * rate * pace, 0.0), 1.0)
+            if sign[i] != 0:
+                gradient = sign[i] * units[i]
+                first[1, i] += 0.2 * (gradient - first[1, i])
+                second[1, i] += 0.1 * (gradient * gradient - second[1, i])
+                pace = first[1, i] / correct_first / (np.sqrt(second[1, i] / correct_second) + 1e-12)
+                beta[i] = max(beta[i] - _BETA_RATE * rate * pace, 0.0)
+        rate *= _DECAY
+    return best, best_row, best_constant, best_move, best_alpha, best_beta, best_coefficients

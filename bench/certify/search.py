@@ -10,16 +10,16 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
 
 from bench.certify import leaves
 from bench.certify.cuts import first_bounds, tighten
-from bench.certify.layers import FloatArray, PlainNetwork
+from bench.certify.layers import FloatArray, IntArray
 from bench.certify.primal import Incumbent, attack
-from bench.certify.propagation import Margins, SignArray, margins
+from bench.certify.propagation import DenseNetwork, MarginBound, SignArray, margin_bound
 from bench.certify.support import Region
 
 
@@ -31,30 +31,34 @@ class Node:
         target: the class that an adversarial example is to have.
         reached: radius below which the part holds no adversarial example for the target.
         radius: radius for which the bounds hold; they hold for every smaller one.
-        lows, highs: for each layer (m,) bounds of the hidden units, in the part and where the cuts allow.
-        gammas: for each layer (2, m) the multipliers of the last cut.
-        alphas, betas: for each layer (m,) the multipliers of the last margin bound.
-        signs: for each layer (m,) int8.
+        low, high: (N,) bounds of the hidden units, in the part and where the cuts allow.
+        gamma: (2, N) the multipliers of the last cut.
+        alpha, beta: (N,) the multipliers of the last margin bound.
+        sign: (N,) int8, +1 or -1 where it is fixed, else 0.
     """
 
     target: int
     reached: float
     radius: float
-    lows: list[FloatArray]
-    highs: list[FloatArray]
-    gammas: list[FloatArray]
-    alphas: list[FloatArray]
-    betas: list[FloatArray]
-    signs: list[SignArray]
-    depth: int = 0
+    low: FloatArray
+    high: FloatArray
+    gamma: FloatArray
+    alpha: FloatArray
+    beta: FloatArray
+    sign: SignArray
 
-    def unstable(self) -> int:
-        """How many units can still have either sign."""
-        return sum(int(((low < 0) & (high > 0)).sum()) for low, high in zip(self.lows, self.highs, strict=True))
+    def unstable(self) -> FloatArray:
+        """(N,) bool: the units that can still have either sign."""
+        return (self.low < 0) & (self.high > 0)
 
     def crossed(self) -> bool:
         """Whether the bounds contradict one another: nothing adversarial is left in the part."""
-        return any(bool((low > high).any()) for low, high in zip(self.lows, self.highs, strict=True))
+        return bool((self.low > self.high).any())
+
+    def copy(self) -> Node:
+        """The same node with arrays of its own."""
+        arrays = ("low", "high", "gamma", "alpha", "beta", "sign")
+        return replace(self, **{name: getattr(self, name).copy() for name in arrays})
 
 
 @dataclass(slots=True)
@@ -66,6 +70,7 @@ class Effort:
         node_rounds: most rounds of cuts at any other node.
         gain: a further round needs the last to have lowered the margin bound by this share.
         steps: Adam steps of each margin bound.
+        trial_steps: Adam steps for each child that branching compares.
         candidates: units that filtered smart branching compares.
         growth: ratio of one rung of the ladder to the one before.
     """
@@ -75,13 +80,14 @@ class Effort:
     gain: float = 0.1
     steps: int = 12
     candidates: int = 8
+    trial_steps: int = 3
     growth: float = 1.1
 
 
 class Bounder:
     """Bounds the parts of balls around one image."""
 
-    def __init__(self, network: PlainNetwork, incumbent: Incumbent, effort: Effort) -> None:
+    def __init__(self, network: DenseNetwork, incumbent: Incumbent, effort: Effort) -> None:
         """Nothing is computed yet.
 
         Args:
@@ -91,61 +97,48 @@ class Bounder:
         """
         self.network, self.incumbent, self.effort = network, incumbent, effort
         self.centre = incumbent.centre.numpy()
-        self.classes = len(network.bias)
 
     def region(self, radius: float) -> Region:
         """The ball of a radius."""
         return Region.ball(self.incumbent.norm, self.centre, radius)
 
-    def root(self, target: int, radius: float, bounds: tuple[list[FloatArray], list[FloatArray]]) -> Node:
-        """A node without any fixed sign."""
-        lows, highs = ([v.copy() for v in group] for group in bounds)
-        return Node(
-            target,
-            0.0,
-            radius,
-            lows,
-            highs,
-            [np.zeros((2, len(low))) for low in lows],
-            [(high > -low).astype(np.float64) for low, high in zip(lows, highs, strict=True)],
-            [np.zeros(len(low)) for low in lows],
-            [np.zeros(len(low), dtype=np.int8) for low in lows],
+    def root(self, target: int, radius: float, bounds: tuple[FloatArray, FloatArray]) -> Node:
+        """A node without any fixed sign, its bounds given."""
+        low, high = bounds[0].copy(), bounds[1].copy()
+        alpha = (high > -low).astype(np.float64)
+        zeros = np.zeros_like(low)
+        sign = np.zeros(len(low), dtype=np.int8)
+        return Node(target, 0.0, radius, low, high, np.zeros((2, len(low))), alpha, zeros, sign)
+
+    def blank(self, target: int, reached: float) -> Node:
+        """A node without any fixed sign, its bounds still to be computed."""
+        unknown = np.full_like(self.network.bias, np.inf)
+        return replace(self.root(target, np.inf, (-unknown, unknown)), reached=reached)
+
+    def margin(self, region: Region, node: Node, steps: int) -> MarginBound:
+        """The margin's bound at a node."""
+        margin = self.network.plain.margin(self.incumbent.label, node.target)
+        return margin_bound(
+            self.network, region, margin, node.low, node.high, node.sign, node.alpha, node.beta, steps
         )
 
-    def margins(self, region: Region, nodes: list[Node], steps: int) -> Margins:
-        """The margin bounds of nodes of one radius, together."""
-        rows, constants = zip(*(self.network.margin(self.incumbent.label, node.target) for node in nodes), strict=True)
-        layers = range(len(self.network.stages))
-
-        def stack(name: str) -> list[FloatArray]:
-            return [np.stack([getattr(node, name)[layer] for node in nodes]) for layer in layers]
-
-        fields = (stack(name) for name in ("lows", "highs", "signs", "alphas", "betas"))
-        return margins(self.network, region, (np.stack(rows), np.array(constants)), *fields, steps)
-
-    def settle(self, region: Region, node: Node, rounds: int) -> Margins | None:
-        """Tighten a node by rounds of cuts until it closes or nothing is gained; its bounds change in place.
+    def settle(self, region: Region, node: Node, rounds: int) -> MarginBound | None:
+        """Tighten a node by rounds of cuts until it closes or little is gained; its bounds change in place.
 
         Returns:
             The last margin bound, or None where the node is closed.
         """
-        found = self.margins(region, [node], self.effort.steps)
+        found = self.margin(region, node, self.effort.steps)
         for _ in range(rounds):
-            self._remember(node, found)
-            value = float(found.values[0])
-            if value < 0 or tighten(
-                self.network, region, (found.rows[0], float(found.constants[0])), node.lows, node.highs, node.gammas
-            ):
+            node.alpha, node.beta = found.alpha, found.beta
+            value = found.value
+            if value < 0 or tighten(self.network, region, (found.row, found.constant), node.low, node.high, node.gamma):
                 return None
-            found = self.margins(region, [node], self.effort.steps)
-            if found.values[0] > (1 - self.effort.gain) * value:
+            found = self.margin(region, node, self.effort.steps)
+            if found.value > (1 - self.effort.gain) * value:
                 break
-        self._remember(node, found)
-        return None if found.values[0] < 0 else found
-
-    def _remember(self, node: Node, found: Margins) -> None:
-        node.alphas = [values[0] for values in found.alphas]
-        node.betas = [values[0] for values in found.betas]
+        node.alpha, node.beta = found.alpha, found.beta
+        return None if found.value < 0 else found
 
     def root_radius(self, targets: list[int], outer: float, halvings: int = 6) -> float:
         """The largest radius, of those tried by bisection, at which the roots of all targets close.
@@ -169,14 +162,12 @@ class Bounder:
         region = self.region(radius)
         bounds = first_bounds(self.network, region)
         nodes = [self.root(target, radius, bounds) for target in targets]
-        values = self.margins(region, nodes, self.effort.steps if rounds else 0).values
+        values = np.array([self.margin(region, node, self.effort.steps if rounds else 0).value for node in nodes])
         if not rounds:
             return bool((values < 0).all())
         # The hardest target first: when it stays open the others need not be looked at.
-        return all(
-            values[index] < 0 or self.settle(region, nodes[index], rounds) is None
-            for index in np.argsort(-values)
-        )
+        order = [int(index) for index in np.argsort(-values) if values[index] >= 0]
+        return all(self.settle(region, nodes[index], rounds) is None for index in order)
 
 
 @dataclass(slots=True)
@@ -212,7 +203,7 @@ class Search:
             self.rungs.append(rung)
             rung *= self.bounder.effort.growth
         for target in self.targets:
-            self.push(Node(target, self.start, np.inf, [], [], [], [], [], []))
+            self.push(self.bounder.blank(target, self.start))
 
     @property
     def top(self) -> float:
@@ -242,13 +233,13 @@ class Search:
             node.reached = radius
             self.push(node)
             return True
-        node.reached = max(node.reached, region.reach(found.rows[0], float(found.constants[0])))
-        self._hope(node.target, found.points[0])
+        node.reached = max(node.reached, region.reach(found.row, found.constant))
+        self._hope(node.target, found.point)
         for child in self._split(node, region, found):
             self.push(child)
         return True
 
-    def _bound(self, node: Node, radius: float, region: Region) -> Margins | None:
+    def _bound(self, node: Node, radius: float, region: Region) -> MarginBound | None:
         """Bounds of a node for a radius; None where it closes."""
         effort = self.bounder.effort
         if node.radius != radius:
@@ -272,67 +263,57 @@ class Search:
 
     def _climb(self, node: Node, root: Node, radius: float) -> None:
         """Give a node the bounds of a root of another radius, and its own signs."""
-        node.lows, node.highs = [v.copy() for v in root.lows], [v.copy() for v in root.highs]
-        node.gammas, node.radius = [v.copy() for v in root.gammas], radius
-        if not node.signs:
-            node.signs = [np.zeros(len(low), dtype=np.int8) for low in node.lows]
-            node.alphas, node.betas = [v.copy() for v in root.alphas], [v.copy() for v in root.betas]
-        for low, high, sign in zip(node.lows, node.highs, node.signs, strict=True):
-            np.maximum(low, 0.0, out=low, where=sign > 0)
-            np.minimum(high, 0.0, out=high, where=sign < 0)
+        if node.radius == np.inf:
+            node.alpha, node.beta = root.alpha.copy(), root.beta.copy()
+        node.gamma, node.radius = root.gamma.copy(), radius
+        node.low = np.where(node.sign > 0, np.maximum(root.low, 0.0), root.low)
+        node.high = np.where(node.sign < 0, np.minimum(root.high, 0.0), root.high)
 
-    def _split(self, node: Node, region: Region, found: Margins) -> list[Node]:
+    def _split(self, node: Node, region: Region, found: MarginBound) -> list[Node]:
         """Two nodes that between them hold every adversarial example of one; or the node itself, when it is a leaf."""
-        places = self._candidates(node, found)
-        if not places:
+        units = self._candidates(node, found)
+        if not len(units):
             return self._leaf(node, region)
-        pairs = [(self._child(node, *place, 1), self._child(node, *place, -1)) for place in places]
-        children = [child for pair in pairs for child in pair]
-        trial = self.bounder.margins(region, children, 3)
-        values = np.where([child.crossed() for child in children], -np.inf, trial.values)
-        for index, child in enumerate(children):
-            child.alphas = [v[index] for v in trial.alphas]
-            child.betas = [v[index] for v in trial.betas]
-            child.reached = region.radius if values[index] < 0 else node.reached
-        worst = np.maximum(np.maximum(values[::2], values[1::2]), 0.0)
-        best = int(np.lexsort((np.maximum(values[::2], 0.0) + np.maximum(values[1::2], 0.0), worst))[0])
-        return list(pairs[best])
+        best, pair = (np.inf, np.inf), []
+        for unit in units:
+            children = [self._child(node, region, int(unit), sign) for sign in (1, -1)]
+            values = [value for _, value in children]
+            if (max(values), sum(values)) < best:
+                best, pair = (max(values), sum(values)), [child for child, _ in children]
+        return pair
 
-    def _candidates(self, node: Node, found: Margins) -> list[tuple[int, int]]:
+    def _candidates(self, node: Node, found: MarginBound) -> IntArray:
         """The units whose lines are furthest from the ReLU at the point that the bound puts forward."""
-        network, relus = self.bounder.network, found.points[0]
-        scores = []
-        for layer, stage in enumerate(network.stages):
-            low, high, alpha = node.lows[layer], node.highs[layer], node.alphas[layer]
-            units = stage.weight @ relus + stage.bias
-            free, coefficient = (low < 0) & (high > 0), found.coefficients[layer][0]
-            chord = np.where(free, high / np.where(free, high - low, 1.0), 1.0)
-            line = np.where(coefficient > 0, chord * (units - low), alpha * units)
-            line = np.where(free, line, np.where(low >= 0, units, 0.0))
-            scores.append(np.where(free, np.abs(coefficient * (line - np.maximum(units, 0.0))), -1.0))
-            relus = line
-        flat = np.concatenate(scores)
-        order = np.argsort(-flat, kind="stable")[: self.bounder.effort.candidates]
-        starts = np.cumsum([0, *(len(score) for score in scores)])
-        layers = np.searchsorted(starts, order, side="right") - 1
-        return [(int(a), int(i - starts[a])) for a, i in zip(layers, order, strict=True) if flat[i] >= 0]
+        network, relus, low, high = self.bounder.network, found.point, node.low, node.high
+        free = node.unstable()
+        chord = np.where(free, high / np.where(free, high - low, 1.0), 1.0)
+        score = np.empty_like(low)
+        for weight, at in zip(network.weights, network.layers, strict=True):
+            units = weight @ relus + network.bias[at]
+            coefficient = found.coefficients[at]
+            line = np.where(coefficient > 0, chord[at] * (units - low[at]), found.alpha[at] * units)
+            relus = np.where(free[at], line, np.where(low[at] >= 0, units, 0.0))
+            score[at] = np.abs(coefficient * (relus - np.maximum(units, 0.0)))
+        order = np.argsort(np.where(free, -score, 1.0), kind="stable")
+        return order[: min(self.bounder.effort.candidates, int(free.sum()))]
 
-    def _child(self, node: Node, layer: int, unit: int, sign: int) -> Node:
-        """A node with one more sign fixed."""
-        copies = [
-            [v.copy() for v in getattr(node, name)]
-            for name in ("lows", "highs", "gammas", "alphas", "betas", "signs")
-        ]
-        child = Node(node.target, node.reached, node.radius, *copies, depth=node.depth + 1)
-        child.signs[layer][unit] = sign
-        side = child.lows if sign > 0 else child.highs
-        side[layer][unit] = 0.0
-        return child
+    def _child(self, node: Node, region: Region, unit: int, sign: int) -> tuple[Node, float]:
+        """A node with one more sign fixed, and a quick bound of its margin, 0 where it closes."""
+        child = node.copy()
+        child.sign[unit] = sign
+        side = child.low if sign > 0 else child.high
+        side[unit] = 0.0
+        found = self.bounder.margin(region, child, self.bounder.effort.trial_steps)
+        child.alpha, child.beta = found.alpha, found.beta
+        if found.value < 0:
+            child.reached = region.radius
+        return child, max(found.value, 0.0)
 
     def _leaf(self, node: Node, region: Region) -> list[Node]:
         """A node in which every sign is known."""
-        incumbent, network = self.bounder.incumbent, self.bounder.network
-        active = [np.where(low >= 0, 1, -1).astype(np.int8) for low in node.lows]
+        incumbent, network = self.bounder.incumbent, self.bounder.network.plain
+        signs = np.where(node.low >= 0, 1, -1).astype(np.int8)
+        active = [signs[at] for at in self.bounder.network.layers]
         functions = leaves.constraints(network, network.margin(incumbent.label, node.target), active)
         reached, point = leaves.bound(region, *functions)
         if point is not None:

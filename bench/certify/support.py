@@ -232,35 +232,41 @@ def _start(row, cut, gamma, low, high, size):  # type: ignore[no-untyped-def]  #
 
 
 @jit
+def supremum(code, low, high, size, chosen, row, move):  # type: ignore[no-untyped-def]  # compiled
+    """An upper bound of ``row.d`` over a region, without slack; the ``move`` that (nearly) reaches it is written."""
+    if code == _BOX:
+        value, _ = _box(row, row, 0.0, low, high)
+        for i in range(len(row)):
+            move[i] = high[i] if row[i] > 0.0 else low[i]
+        return value
+    if code == _BALL:
+        lam = _start(row, row, 0.0, low, high, size)
+        value, _, following = _ball(row, row, 0.0, low, high, size, lam)
+        for _step in range(_LAGRANGE_STEPS):
+            if following >= lam * (1.0 - 1e-7):
+                break
+            lam = following
+            nearer, _, following = _ball(row, row, 0.0, low, high, size, lam)
+            value = min(value, nearer)
+        for i in range(len(row)):
+            move[i] = min(max(row[i] / lam, low[i]), high[i])
+        return value
+    count = int(size)
+    gains, places = np.empty(max(count, 1)), np.empty(max(count, 1), dtype=np.int64)
+    value, _, filled = _pixels(row, row, 0.0, low, high, size, chosen, gains, places)
+    for i in range(len(row)):
+        move[i] = (high[i] if row[i] > 0.0 else low[i]) if chosen[i] else 0.0
+    for at in range(filled):
+        i = places[at]
+        move[i] = high[i] if row[i] > 0.0 else low[i]
+    return value
+
+
+@jit
 def _suprema(code, low, high, size, chosen, rows, moves):  # type: ignore[no-untyped-def]  # compiled
     values = np.empty(len(rows))
-    count = int(size) if code == _PIXELS else 0
-    gains, places = np.empty(max(count, 1)), np.empty(max(count, 1), dtype=np.int64)
     for r in range(len(rows)):
-        row = rows[r]
-        if code == _BOX:
-            values[r], _ = _box(row, row, 0.0, low, high)
-            for i in range(len(row)):
-                moves[r, i] = high[i] if row[i] > 0.0 else low[i]
-        elif code == _BALL:
-            lam = _start(row, row, 0.0, low, high, size)
-            value, slope, following = _ball(row, row, 0.0, low, high, size, lam)
-            for _ in range(_LAGRANGE_STEPS):
-                if following >= lam * (1.0 - 1e-7):
-                    break
-                nearer, slope, after = _ball(row, row, 0.0, low, high, size, following)
-                lam, following = following, after
-                value = min(value, nearer)
-            values[r] = value
-            for i in range(len(row)):
-                moves[r, i] = min(max(row[i] / lam, low[i]), high[i])
-        else:
-            values[r], _, filled = _pixels(row, row, 0.0, low, high, size, chosen, gains, places)
-            for i in range(len(row)):
-                moves[r, i] = (high[i] if row[i] > 0.0 else low[i]) if chosen[i] else 0.0
-            for at in range(filled):
-                i = places[at]
-                moves[r, i] = high[i] if row[i] > 0.0 else low[i]
+        values[r] = supremum(code, low, high, size, chosen, rows[r], moves[r])
     return values
 
 
