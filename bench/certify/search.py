@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -140,22 +141,25 @@ class Bounder:
         node.alpha, node.beta = found.alpha, found.beta
         return None if found.value < 0 else found
 
-    def root_radius(self, targets: list[int], outer: float, halvings: int = 6) -> float:
+    def root_radius(
+        self, targets: list[int], outer: float, going: Callable[[], bool] = lambda: True, halvings: int = 6
+    ) -> float:
         """The largest radius, of those tried by bisection, at which the roots of all targets close.
 
         Args:
             targets: classes an adversarial example may have.
             outer: where to look: an adversarial example is known there, or the whole box lies inside.
+            going: asked before each radius whether there is time for it.
             halvings: how often to halve the interval, once without cuts and once with them.
         """
-        low, high = 0.0, outer
-        for _ in range(halvings):
-            middle = (low + high) / 2
-            low, high = (middle, high) if self._closes(middle, targets, rounds=0) else (low, middle)
-        high = outer
-        for _ in range(halvings):
-            middle = (low + high) / 2
-            low, high = (middle, high) if self._closes(middle, targets, self.effort.root_rounds) else (low, middle)
+        low = 0.0
+        for rounds in (0, self.effort.root_rounds):
+            high = outer
+            for _ in range(halvings):
+                middle = (low + high) / 2
+                if not going():
+                    break
+                low, high = (middle, high) if self._closes(middle, targets, rounds) else (low, middle)
         return low
 
     def _closes(self, radius: float, targets: list[int], rounds: int) -> bool:
