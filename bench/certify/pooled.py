@@ -1,0 +1,330 @@
+"""Bounds of networks with pooled layers, and of any sequential network: rows carried backwards through windows.
+
+Where a row has a positive coefficient on a pooled unit it takes the plane above it, where negative the line
+``lambda . z`` below it. Any lambda in the simplex over (z_1, ..., z_k, zero) is valid, so every row may have its own, found
+as a game: the point at which the row's bound is largest is answered by the weights of the largest members there,
+averaged over the rounds. Every round's bound is valid; the best is kept.
+
+Functions of the image are ``constant + a.d + sum_i q_i d_i^2`` with d the move from the image; rows are columns
+here: (units, n) arrays, so that sparse matrices meet them in rows of memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import sparse
+
+from bench.certify.layers import FloatArray, PlainNetwork, Stage
+from bench.certify.support import SLACK, Region, jit
+from bench.certify.windows import Patches, Planes, first_planes, line_rows, second_planes
+from bench.norms import Norm
+
+_CHUNK = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A stage in the forms that bounding needs.
+
+    Attributes:
+        stage: the stage.
+        matrix, transposed: its weight, as CSR where sparse, and the transpose.
+        patches: its windows as blocks; None where they see too much.
+        spread: (pixels, windows) 0/1 CSR: which pixels a window's quadratic term covers; None without patches.
+    """
+
+    stage: Stage
+    matrix: sparse.csr_array | FloatArray
+    transposed: sparse.csr_array | FloatArray
+    patches: Patches | None
+    spread: sparse.csr_array | None
+
+
+def prepare(plain: PlainNetwork) -> list[Prepared]:
+    """The stages of a network in the forms that bounding needs."""
+    prepared: list[Prepared] = []
+    pixels = plain.stages[0].weight.shape[1] if plain.stages else 0
+    for index, stage in enumerate(plain.stages):
+        patches = spread = None
+        if index < 2 and not isinstance(stage.weight, np.ndarray) and (index == 0 or prepared[0].patches):
+            patches = Patches.of(stage, prepared[0].patches if index else None)
+            rows, at = np.nonzero(patches.pixels >= 0)
+            columns = patches.pixels[rows, at]
+            spread = sparse.csr_array((np.ones(len(rows)), (columns, rows)), shape=(pixels, len(patches.pixels)))
+        if isinstance(stage.weight, np.ndarray):
+            prepared.append(Prepared(stage, stage.weight, np.ascontiguousarray(stage.weight.T), None, None))
+        else:
+            prepared.append(Prepared(stage, stage.weight, sparse.csr_array(stage.weight.T), patches, spread))
+    return prepared
+
+
+@dataclass(slots=True)
+class Functions:
+    """Functions ``constant + a.d + sum_i q_i d_i^2`` of the move d away from the image, n of them.
+
+    Attributes:
+        rows: (pixels, n) a.
+        squares: (pixels, n) q, or None where all are 0.
+        constants: (n,).
+    """
+
+    rows: FloatArray
+    squares: FloatArray | None
+    constants: FloatArray
+
+    def suprema(self, region: Region) -> tuple[FloatArray, FloatArray]:
+        """Upper bounds over a region, (n,), slack included, and (pixels, n) moves that (nearly) reach them."""
+        rows = np.ascontiguousarray(self.rows.T)
+        size = np.abs(rows).sum(axis=1) + np.abs(self.constants)
+        if self.squares is None:
+            moves = np.empty_like(rows)
+            values, points = region.suprema(rows, self.constants - rows @ region.centre)
+            moves = points - region.centre
+        else:
+            squares = np.ascontiguousarray(self.squares.T)
+            moves = np.empty_like(rows)
+            values = _quadratic_suprema(rows, squares, region.low, region.high, region.radius, moves) + self.constants
+            size += squares.sum(axis=1)
+        return values + SLACK * (1.0 + size), moves.T
+
+    def reach(self, region: Region) -> float:
+        """A radius, at most the region's, below which every function is certainly negative."""
+        low, high = 0.0, region.radius
+        if bool((self.suprema(region)[0] < 0).all()):
+            return high
+        while high - low > 1e-4 * region.radius:
+            middle = (low + high) / 2
+            low, high = (middle, high) if bool((self.suprema(region.scaled(middle))[0] < 0).all()) else (low, middle)
+        return low
+
+
+@jit
+def _quadratic_suprema(rows, squares, low, high, radius, moves):  # type: ignore[no-untyped-def]  # compiled
+    """sup of a.d + sum q d^2 over the L2 ball and the box: for any lam >= 0, lam R^2 + sum max (a d - (lam - q) d^2)."""
+    values = np.empty(len(rows))
+    for r in range(len(rows)):
+        row, square = rows[r], squares[r]
+        total = 0.0
+        for i in range(len(row)):
+            total += row[i] * row[i]
+        # lam is sought by halving on a logarithmic scale: the slope of the bound is R^2 - |d|^2.
+        least, most = 0.0, 0.0
+        lam = 0.5 * np.sqrt(total) / radius
+        best = np.inf
+        for step in range(18):
+            value, used = lam * radius * radius, 0.0
+            for i in range(len(row)):
+                curve = lam - square[i]
+                if curve > 0.0:
+                    d = min(max(row[i] / (2.0 * curve), low[i]), high[i])
+                else:
+                    ends = row[i] * low[i] - curve * low[i] * low[i], row[i] * high[i] - curve * high[i] * high[i]
+                    d = high[i] if ends[1] >= ends[0] else low[i]
+                value += row[i] * d - curve * d * d
+                used += d * d
+            if value < best:
+                best = value
+                moves[r, :] = 0.0
+                for i in range(len(row)):
+                    curve = lam - square[i]
+                    if curve > 0.0:
+                        moves[r, i] = min(max(row[i] / (2.0 * curve), low[i]), high[i])
+                    elif row[i] * high[i] - curve * high[i] ** 2 >= row[i] * low[i] - curve * low[i] ** 2:
+                        moves[r, i] = high[i]
+                    else:
+                        moves[r, i] = low[i]
+            if used > radius * radius:
+                least = lam
+                lam = 2.0 * lam + 1e-12 if most == 0.0 else 0.5 * (lam + most)
+            else:
+                most = lam
+                lam = 0.5 * (least + lam)
+            if most > 0.0 and most - least <= 1e-3 * most:
+                break
+        values[r] = best
+        length = 0.0
+        for i in range(len(row)):
+            length += moves[r, i] ** 2
+        if length > radius * radius:
+            moves[r] *= radius / np.sqrt(length)
+    return values
+
+
+class Game:
+    """The lower weights of n rows on the windows of the stages before them, answered round by round.
+
+    Attributes:
+        lambdas: for each stage (k, p, n) weights of the line below.
+    """
+
+    def __init__(self, planes: list[Planes], rows: int) -> None:
+        self.lambdas = [np.repeat(plane.below.T[:, :, None], rows, axis=2) for plane in planes]
+        self.means: list[FloatArray | None] = [None] * len(planes)
+        self.rounds = 0
+
+    def answer(self, stages: list[Prepared], units: list[FloatArray]) -> None:
+        """One round: ``units`` are, for each stage, the (units, n) values at the points of the rows' bounds."""
+        self.rounds += 1
+        for index, (prepared, values) in enumerate(zip(stages, units, strict=True)):
+            mean = self.means[index]
+            mean = values.copy() if mean is None else mean + (values - mean) / self.rounds
+            self.means[index] = mean
+            stage = prepared.stage
+            members = [np.where((w >= 0)[:, None], mean[w], -np.inf) for w in stage.windows.T]
+            top = np.maximum.reduce(members)
+            if stage.rectified:
+                top = np.maximum(top, 0.0)
+            hits = [member == top for member in members]
+            # On exact ties the weight is shared: weights that sum to more than 1 would not bound from below.
+            count = np.add.reduce([hit.astype(np.float64) for hit in hits])
+            if stage.rectified:
+                count += top == 0.0
+            pace = 1.0 / (self.rounds + 1)
+            for member, hit in enumerate(hits):
+                self.lambdas[index][member] += pace * (hit / count - self.lambdas[index][member])
+
+
+def backwards(
+    stages: list[Prepared],
+    planes: list[Planes],
+    lambdas: list[FloatArray],
+    rows: FloatArray,
+    constants: FloatArray,
+    region: Region,
+) -> tuple[Functions, list[FloatArray]]:
+    """Functions of the image above ``row . p + constant``, p the outputs of the last of some stages.
+
+    Args:
+        stages: the first stages of the network.
+        planes: their planes.
+        lambdas: for each stage (k, p, n) or (k, p, 1) weights of the lines below.
+        rows: (p, n) float64.
+        constants: (n,) float64.
+        region: for its centre and norm.
+
+    Returns:
+        The functions, and for each stage the (p, n) coefficients on its outputs.
+    """
+    coefficients: list[FloatArray] = []
+    squares: FloatArray | None = None
+    for prepared, plane, weights in zip(stages[::-1], planes[::-1], lambdas[::-1], strict=True):
+        coefficients.append(rows)
+        above = np.maximum(rows, 0.0)
+        below = rows - above
+        constants = constants + plane.constant @ above
+        if prepared.spread is not None and plane.kappa.any():
+            spent = prepared.spread @ (plane.kappa[:, None] * above)
+            squares = spent if squares is None else squares + spent
+        windows = prepared.stage.windows
+        units = np.zeros((len(prepared.stage.bias) + 1, rows.shape[1]))
+        for member in range(windows.shape[1]):
+            share = plane.above[:, member, None] * above + weights[member] * below
+            # Index -1, a member that is not there, meets the last row, which is dropped; its weights are 0.
+            if len(np.unique(windows[:, member])) == len(windows):
+                units[windows[:, member]] += share
+            else:
+                np.add.at(units, windows[:, member], share)
+        units = units[:-1]
+        constants = constants + prepared.stage.bias @ units
+        rows = prepared.transposed @ units
+    constants = constants + region.centre @ rows
+    return Functions(rows, squares, constants), coefficients[::-1]
+
+
+def forwards(
+    stages: list[Prepared],
+    planes: list[Planes],
+    lambdas: list[FloatArray],
+    coefficients: list[FloatArray],
+    moves: FloatArray,
+    region: Region,
+) -> tuple[list[FloatArray], FloatArray]:
+    """What units and lines are worth at moves away from the image.
+
+    Args:
+        stages, planes, lambdas, region: as for :func:`backwards`.
+        coefficients: what it returned.
+        moves: (pixels, n).
+
+    Returns:
+        For each stage the (units, n) values, and the (p, n) values of the last stage's lines.
+    """
+    units: list[FloatArray] = []
+    values = region.centre[:, None] + moves
+    for prepared, plane, weights, rows in zip(stages, planes, lambdas, coefficients, strict=True):
+        z = prepared.matrix @ values + prepared.stage.bias[:, None]
+        units.append(z)
+        windows = prepared.stage.windows
+        upper = np.repeat(plane.constant[:, None], moves.shape[1], axis=1)
+        if prepared.spread is not None and plane.kappa.any():
+            upper += plane.kappa[:, None] * (prepared.spread.T @ (moves * moves))
+        lower = np.zeros_like(upper)
+        for member in range(windows.shape[1]):
+            upper += plane.above[:, member, None] * z[windows[:, member]]
+            lower += weights[member] * z[windows[:, member]]
+        values = np.where(rows > 0, upper, lower)
+    return units, values
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """``row . p + constant``, not negative at any adversarial example, on the outputs p of the stage before the rows."""
+
+    row: FloatArray
+    constant: float
+
+
+def bound_rows(
+    stages: list[Prepared],
+    planes: list[Planes],
+    rows: FloatArray,
+    constants: FloatArray,
+    region: Region,
+    rounds: int,
+    cut: Cut | None = None,
+    gammas: FloatArray | None = None,
+    game: Game | None = None,
+) -> tuple[FloatArray, Functions, list[FloatArray]]:
+    """Upper bounds of ``row . p + constant``, each row with lower weights, and a cut's multiplier, of its own.
+
+    Args:
+        stages, planes: those before the rows.
+        rows: (p, n) float64.
+        constants: (n,) float64.
+        region: where the image may be.
+        rounds: how many rounds of the game.
+        cut: what else is known of adversarial examples.
+        gammas: (n,) multipliers to start from, overwritten with the best.
+        game: weights to start from, improved in place.
+
+    Returns:
+        (n,) bounds; the functions of the image that gave the last ones and their (p, n) coefficients.
+    """
+    count = rows.shape[1]
+    game = game or Game(planes, count)
+    best = np.full(count, np.inf)
+    gamma = np.zeros(count) if gammas is None else gammas.copy()
+    least, most = np.zeros(count), np.full(count, np.inf)
+    scale = 0.0 if cut is None else 0.5 * np.abs(rows).sum(axis=0) / max(np.abs(cut.row).sum(), 1e-300)
+    for turn in range(rounds + 1):
+        full = rows if cut is None else rows + gamma * cut.row[:, None]
+        total = constants if cut is None else constants + gamma * cut.constant
+        functions, coefficients = backwards(stages, planes, game.lambdas, full, total, region)
+        values, moves = functions.suprema(region)
+        better = values < best
+        best = np.where(better, values, best)
+        if gammas is not None:
+            gammas[better] = gamma[better]
+        if turn == rounds:
+            break
+        units, outputs = forwards(stages, planes, game.lambdas, coefficients, moves, region)
+        game.answer(stages, units)
+        if cut is not None:
+            slope = cut.row @ outputs + cut.constant
+            least, most = np.where(slope < 0, gamma, least), np.where(slope >= 0, gamma, most)
+            wider = np.maximum(2.0 * gamma, scale)
+            gamma = np.where(np.isinf(most), wider, 0.5 * (least + np.where(np.isinf(most), 0.0, most)))
+    return best, functions, coefficients

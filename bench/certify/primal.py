@@ -1,0 +1,127 @@
+"""What is found on the way: adversarial examples, kept as the float32 images that a judge will see."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from bench.certify.layers import FloatArray
+from bench.norms import Norm
+
+_BISECTIONS = 26
+
+
+class Incumbent:
+    """The nearest adversarial example of one image so far.
+
+    Attributes:
+        norm: what near means.
+        distance: of the nearest one, float64; +inf before any is found.
+        candidate: (d,) float32, that image; None before any is found.
+    """
+
+    def __init__(self, network: nn.Module, image: Tensor, label: int, norm: Norm) -> None:
+        """The start: nothing found.
+
+        Args:
+            network: logits out, in float64: the judge's view of it.
+            image: (...) without the batch dimension, values in [0, 1].
+            label: the true class.
+            norm: what near means.
+        """
+        self.network, self.label, self.norm = network, label, norm
+        self.shape = image.shape
+        self.centre = image.double().reshape(-1)
+        self.distance = float("inf")
+        self.candidate: np.ndarray | None = None
+
+    @torch.no_grad()
+    def excess(self, points: Tensor) -> Tensor:
+        """How far the best other class lies above the label's: (n,) float64, adversarial where positive."""
+        logits = self.network(points.reshape(-1, *self.shape)).clone()
+        own = logits[:, self.label].clone()
+        logits[:, self.label] = -torch.inf
+        excess: Tensor = logits.max(dim=1).values - own
+        return excess
+
+    def propose(self, points: FloatArray | Tensor, *, shrink: bool = True) -> bool:
+        """Pull points back towards the image as far as they stay adversarial, and keep the nearest.
+
+        Args:
+            points: (n, d) float64; those that are not adversarial are passed over.
+            shrink: whether to pull back; without it the points are taken as they are.
+
+        Returns:
+            Whether one of them is nearer than what was known.
+        """
+        points = torch.as_tensor(points, dtype=torch.float64)
+        points = points[torch.isfinite(points).all(dim=1)].clamp(0.0, 1.0)
+        points = points[self.excess(self._rounded(points)) > 0] if len(points) else points
+        if not len(points):
+            return False
+        high = torch.ones(len(points), 1, dtype=torch.float64)
+        if shrink and self.norm is not Norm.L0:
+            low = torch.zeros_like(high)
+            for _ in range(_BISECTIONS):
+                middle = (low + high) / 2
+                wrong = self.excess(self._rounded(self.centre + middle * (points - self.centre)))[:, None] > 0
+                low, high = torch.where(wrong, low, middle), torch.where(wrong, middle, high)
+        nearest = self._rounded(self.centre + high * (points - self.centre))
+        distances = self.norm.of((nearest - self.centre).numpy())
+        best = int(distances.argmin())
+        if distances[best] >= self.distance or not float(self.excess(nearest[best][None])[0]) > 0:
+            return False
+        self.distance, self.candidate = float(distances[best]), nearest[best].float().numpy()
+        return True
+
+    def _rounded(self, points: Tensor) -> Tensor:
+        """To float32 and back: unchanged values stay exactly those of the image."""
+        return points.float().double()
+
+
+def attack(incumbent: Incumbent, targets: list[int], starts: Tensor, steps: int) -> None:
+    """Look for nearer adversarial examples with the fast minimum-norm attack (arXiv 2102.12827), L2 and Linf.
+
+    Args:
+        incumbent: where to keep them.
+        targets: for each start the class to move towards.
+        starts: (n, d) float64 points to start from.
+        steps: gradient steps.
+    """
+    norm, centre = incumbent.norm, incumbent.centre
+    delta = (starts - centre).clone()
+    rows = torch.arange(len(delta))
+    chosen = torch.tensor(targets)
+    order = torch.inf if norm is Norm.LINF else 2
+    radius = torch.full((len(delta),), torch.inf, dtype=torch.float64)
+    best = torch.full_like(radius, torch.inf)
+    kept = centre + delta
+    for step in range(steps):
+        shrink = 0.5 * (1 + np.cos(np.pi * step / steps))
+        rate, factor = 1e-3 + shrink, 1e-3 + 0.05 * shrink
+        points = (centre + delta).requires_grad_()
+        logits = incumbent.network(points.reshape(-1, *incumbent.shape))
+        margin = logits[rows, chosen] - logits[:, incumbent.label]
+        (gradient,) = torch.autograd.grad(margin.sum(), points)
+        margin, points = margin.detach(), points.detach()
+        # Steps that the box undoes would use up the radius for nothing.
+        gradient = gradient.masked_fill(((points <= 0) & (gradient < 0)) | ((points >= 1) & (gradient > 0)), 0.0)
+        size = torch.linalg.vector_norm(delta, ord=order, dim=1)
+        wrong = margin > 0
+        nearer = wrong & (size < best)
+        best = torch.where(nearer, size, best)
+        kept = torch.where(nearer[:, None], points, kept)
+        dual = torch.linalg.vector_norm(gradient, ord=1 if norm is Norm.LINF else 2, dim=1).clamp_min(1e-12)
+        outward = torch.where(best.isinf(), size + margin.abs() / dual, radius * (1 + factor))
+        radius = torch.where(wrong, torch.minimum(radius, best) * (1 - factor), outward)
+        length = torch.linalg.vector_norm(gradient, dim=1, keepdim=True).clamp_min(1e-12)
+        delta = delta + rate * gradient / length
+        if norm is Norm.LINF:
+            delta = torch.clamp(delta, -radius[:, None], radius[:, None])
+        else:
+            size = torch.linalg.vector_norm(delta, dim=1, keepdim=True).clamp_min(1e-12)
+            delta = delta * torch.clamp(radius[:, None] / size, max=1.0)
+        delta = torch.clamp(centre + delta, 0.0, 1.0) - centre
+    if bool(best.isfinite().any()):
+        incumbent.propose(kept[best.isfinite()])
