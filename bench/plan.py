@@ -12,7 +12,7 @@ from pathlib import Path
 from bench.errors import UsageError, unknown
 from bench.networks import NetworkSpec
 from bench.norms import Norm
-from bench.specs import Hole, Row, Suite
+from bench.specs import Hole, Kind, Row, Suite, VerifierSpec
 from bench.store import block_key
 
 COSTS = Path(__file__).parent.parent / "suites" / "costs.json"
@@ -157,6 +157,18 @@ def choose(
             f"no attack of suite {suite.name!r} is left by {given}; --list shows every attack, its norm and library"
         )
     return rows
+
+
+def with_exact(suite: Suite, seconds: float | None) -> Suite:
+    """The suite with another time limit per image of its exact searches; without them for 0, as it is for None."""
+    if seconds is None:
+        return suite
+    rows = tuple(
+        replace(row, seconds=seconds) if isinstance(row, VerifierSpec) and row.kind is Kind.EXACT else row
+        for row in suite.rows
+        if seconds > 0 or row.kind is not Kind.EXACT
+    )
+    return replace(suite, rows=rows)
 
 
 def holes(suite: Suite, rows: Sequence[Row]) -> tuple[Hole, ...]:

@@ -38,7 +38,7 @@ PROBED = 200
 
 DECIDING = (
     *("suite", "networks", "weights", "norms", "libraries", "attacks"),
-    *("samples", "full", "split", "seed", "device", "time_limit"),
+    *("samples", "exact", "full", "split", "seed", "device", "time_limit"),
 )
 """The options that decide a run's records; the manifest keeps them for ``--resume``."""
 
@@ -74,6 +74,9 @@ def parser() -> argparse.ArgumentParser:
     what.add_argument("--libraries", nargs="+", metavar="LIBRARY", help="art, foolbox, certify")
     what.add_argument("--attacks", nargs="+", metavar="ATTACK", help="names, or patterns such as 'foolbox-*'")
     what.add_argument("--samples", type=int, metavar="N", help="the first N images of the split")
+    what.add_argument(
+        "--exact", type=float, metavar="SECONDS", help="time limit per image of the exact search; 0 leaves it out"
+    )
     what.add_argument("--full", action="store_true", help="lift the caps of dear attacks: every row gets every image")
     what.add_argument("--split", choices=[split.value for split in data.Split], default="test", help="(%(default)s)")
     what.add_argument("--seed", type=int, default=0, help="of all randomness (%(default)s)")
@@ -133,7 +136,11 @@ def _plan(options: argparse.Namespace) -> Plan:
         raise UsageError(f"--time-limit {options.time_limit:g} is not possible; give seconds above 0")
     if not 0 <= options.seed < 2**31:
         raise UsageError(f"--seed {options.seed} is not possible; give a whole number from 0 to {2**31 - 1}")
-    rows = plan.choose(suite, norms=options.norms, libraries=options.libraries, attacks=options.attacks)
+    if options.exact is not None and options.exact < 0:
+        raise UsageError(f"--exact {options.exact:g} is not possible; give seconds, or 0 to leave the exact search out")
+    rows = plan.choose(
+        plan.with_exact(suite, options.exact), norms=options.norms, libraries=options.libraries, attacks=options.attacks
+    )
     if options.full:
         rows = tuple(replace(row, cap=None) for row in rows)
     return Plan(

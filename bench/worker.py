@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 import adapters.base
-from bench import data, networks
+from bench import certify, data, networks
 from bench.judge import Decision, Judge, Verdict
 from bench.networks import NetworkSpec
 from bench.norms import Norm
 from bench.plan import Block
 from bench.queries import CountedNetwork
 from bench.records import Record, Status
-from bench.specs import AttackSpec
+from bench.specs import AttackSpec, VerifierSpec
 
 MESSAGE_LENGTH = 500
 
@@ -131,9 +131,15 @@ def _propose(block: Block, network: nn.Module, images: Tensor, labels: Tensor) -
     candidates: object = None
     start = time.perf_counter()
     try:
-        if isinstance(row, AttackSpec):
-            assert attacker is not None
+        if attacker is not None and isinstance(row, AttackSpec):
             candidates = attacker.attack(row, counted, x, y, block.seed)
+        elif isinstance(row, VerifierSpec):
+            bounds = certify.bound(row, network, x, y, block.seed)
+            lower = bounds.lower
+            # NaN says that a verifier has no adversarial example, which is no fault: the clean image says it as well.
+            candidates = torch.where(bounds.candidates.isnan(), x, bounds.candidates)
+    except certify.Unsupported as error:
+        status, message = Status.UNSUPPORTED, str(error)
     except Exception as error:
         status, message = Status.ERROR, _reason(error)
     seconds = time.perf_counter() - start
