@@ -74,6 +74,10 @@ class FakeAttacker:
         classes = network(noise).argmax(1)
         return torch.stack([noise[int((classes != label).nonzero()[0])] for label in labels])
 
+    def slow_noise(self, network: nn.Module, images: Tensor, labels: Tensor, seed: int) -> object:
+        time.sleep(0.05)
+        return self.noise(network, images, labels, seed)
+
     def dies(self, network: nn.Module, images: Tensor, labels: Tensor, seed: int) -> object:
         os.kill(os.getpid(), signal.SIGKILL)
         return images
