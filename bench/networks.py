@@ -6,6 +6,7 @@ import hashlib
 import importlib.util
 import json
 import re
+import sys
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -262,10 +263,13 @@ def _own(spec: NetworkSpec, factory: str) -> nn.Module:
 
 
 def _call(path: Path, function: str) -> object:
-    specification = importlib.util.spec_from_file_location(f"bench_user_{path.stem}", path)
+    name = f"user_network_{hashlib.sha256(str(path).encode()).hexdigest()[:16]}"
+    specification = importlib.util.spec_from_file_location(name, path)
     if not path.is_file() or specification is None or specification.loader is None:
         raise NetworkError(f"{path} is not a Python file; give --networks path/to/file.py:factory")
     source = importlib.util.module_from_spec(specification)
+    # Dataclasses, copies and pickles look their module up by its name.
+    sys.modules[name] = source
     try:
         specification.loader.exec_module(source)
     except Exception as error:

@@ -24,9 +24,8 @@ from rich.table import Table
 
 import adapters.base
 import suites
-from bench import data, manifest, metrics, networks, plan, preflight, report, runner, store
+from bench import data, executors, manifest, metrics, networks, plan, preflight, report, runner, store
 from bench.errors import BenchError, UsageError
-from bench.executors import InlineExecutor, LocalExecutor
 from bench.networks import NETWORKS
 from bench.plan import Plan
 from bench.records import Status
@@ -82,6 +81,8 @@ def parser() -> argparse.ArgumentParser:
     what.add_argument("--seed", type=int, default=0, help="of all randomness (%(default)s)")
     how = parser.add_argument_group("how to run")
     how.add_argument("--workers", type=int, default=None, metavar="N", help="processes (one for each core)")
+    how.add_argument("--executor", choices=["local", "dask"], default="local", help="(%(default)s)")
+    how.add_argument("--scheduler", metavar="ADDRESS", help="tcp://host:port of a Dask scheduler; none: start one here")
     how.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, ... (%(default)s)")
     how.add_argument(
         "--time-limit",
@@ -175,6 +176,8 @@ def _resume(options: argparse.Namespace) -> None:
 def _run(console: Console, options: argparse.Namespace, chosen: Plan) -> int:
     """Check the networks, run the plan, render the report."""
     workers, path = _workers(options), _folder(options)
+    if options.scheduler is not None and options.executor != "dask":
+        raise UsageError(f"--scheduler {options.scheduler} is for --executor dask")
     images, labels = data.load(chosen.split, chosen.samples)
     loaded = []
     for spec in chosen.networks:
@@ -192,7 +195,7 @@ def _run(console: Console, options: argparse.Namespace, chosen: Plan) -> int:
     with store.writing(path) as writer:
         content = _begin(writer, path, current, images)
         try:
-            with _interruptible(), _progress(console) as show, _executor(workers) as executor:
+            with _interruptible(), _progress(console) as show, _executor(options, workers) as executor:
                 runner.run(chosen, store.read(path), writer, executor, report=show)
         except KeyboardInterrupt:
             writer.manifest(content | {"status": "interrupted", "ended": manifest.now()})
@@ -259,8 +262,12 @@ def _device(name: str) -> str:
 
 
 @contextmanager
-def _executor(workers: int) -> Iterator[Executor]:
-    executor: Executor = LocalExecutor(workers) if workers else InlineExecutor()
+def _executor(options: argparse.Namespace, workers: int) -> Iterator[Executor]:
+    executor: Executor
+    if options.executor == "dask":
+        executor = executors.dask(options.scheduler, max(workers, 1))
+    else:
+        executor = executors.LocalExecutor(workers) if workers else executors.InlineExecutor()
     try:
         yield executor
     except BaseException:

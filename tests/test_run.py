@@ -133,38 +133,8 @@ def test_bad_input_is_one_clear_line_and_exit_code_2(
 
 
 words = st.sampled_from(
-    [
-        *(
-            "--suite",
-            "smoke",
-            "minimal_norm",
-            "--networks",
-            "MLP",
-            "x.py:f",
-            "--norms",
-            "l2",
-            "--attacks",
-            "*",
-            "--samples",
-        )
-    ]
-    + [
-        *(
-            "5",
-            "-5",
-            "1e9",
-            "--split",
-            "val",
-            "--seed",
-            "--name",
-            "a/b",
-            "--resume",
-            "--full",
-            "--exact",
-            "--workers",
-            "\x00",
-        )
-    ]
+    "--suite smoke minimal_norm --networks MLP x.py:f --norms l2 --attacks * --samples 5 -5 1e9 --split val --seed "
+    "--name a/b --resume --full --exact --workers \x00".split()  # noqa: SIM905 - easier to read than a list
 )
 
 
