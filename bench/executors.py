@@ -1,4 +1,4 @@
-"""Where blocks are computed: in worker processes on this machine, on a Dask cluster, or in this process."""
+"""Where blocks are computed: in worker processes on this machine, or in this process (``bench.cluster``: on others)."""
 
 from __future__ import annotations
 
@@ -14,8 +14,6 @@ from typing import Any, Protocol
 
 import torch
 from pebble import ProcessPool
-
-from bench.errors import UsageError
 
 
 class Limited(Protocol):
@@ -91,72 +89,3 @@ class InlineExecutor(Executor):
         except Exception as error:
             future.set_exception(error)
         return future
-
-
-def dask(scheduler: str | None, workers: int) -> Executor:
-    """An executor on a Dask cluster.
-
-    A task whose worker is lost is given to another one. Dask cannot stop a running task, so time limits do not hold.
-
-    Args:
-        scheduler: ``tcp://host:port`` of a running scheduler, whose workers have one thread each; None starts a
-            cluster of processes on this machine.
-        workers: processes of that local cluster, at least 1.
-
-    Raises:
-        UsageError: Dask is not installed, no scheduler answers, or a worker has several threads.
-    """
-    try:
-        import distributed  # noqa: PLC0415 - an extra that most people do without
-    except ImportError:
-        raise UsageError("--executor dask needs Dask: pip install '.[cluster]'") from None
-    try:
-        client = (
-            distributed.Client(scheduler, timeout="15s")
-            if scheduler is not None
-            else distributed.Client(n_workers=workers, threads_per_worker=1, dashboard_address=None)
-        )
-    except (OSError, ValueError) as error:
-        raise UsageError(
-            f"--scheduler {scheduler} does not answer ({error}); start one with 'dask scheduler'"
-        ) from error
-    threads = {name: info["nthreads"] for name, info in client.scheduler_info(n_workers=-1)["workers"].items()}
-    crowded = sorted(name for name, count in threads.items() if count != 1)
-    if crowded:
-        client.close()
-        raise UsageError(
-            f"Dask worker {crowded[0]} has {threads[crowded[0]]} threads; a block seeds its whole process, so start "
-            "workers with 'dask worker --nthreads 1 --nworkers auto'"
-        )
-    client.register_plugin(_Settled())
-    return _DaskExecutor(client)
-
-
-class _Settled:
-    """A Dask worker plugin: every worker, also one that comes later, is settled before its first task."""
-
-    name = "settled"
-
-    def setup(self, worker: Any) -> None:
-        """Called by Dask in the worker's process."""
-        if worker.state.nthreads != 1:
-            raise ValueError("start workers with --nthreads 1")
-        settle()
-
-
-class _DaskExecutor(Executor):
-    """Dask's own executor, which keeps each task from being taken for another with equal arguments."""
-
-    def __init__(self, client: Any) -> None:
-        self._client = client
-        self._executor = client.get_executor(pure=False)
-
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        """Queue ``fn(*args, **kwargs)`` on the cluster."""
-        future: Future[Any] = self._executor.submit(fn, *args, **kwargs)
-        return future
-
-    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Leave the cluster; one that was started here ends."""
-        self._executor.shutdown(wait=wait and not cancel_futures)
-        self._client.close()

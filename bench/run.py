@@ -265,7 +265,7 @@ def _device(name: str) -> str:
 def _executor(options: argparse.Namespace, workers: int) -> Iterator[Executor]:
     executor: Executor
     if options.executor == "dask":
-        executor = executors.dask(options.scheduler, max(workers, 1))
+        executor = _cluster(options.scheduler, workers)
     else:
         executor = executors.LocalExecutor(workers) if workers else executors.InlineExecutor()
     try:
@@ -274,6 +274,14 @@ def _executor(options: argparse.Namespace, workers: int) -> Iterator[Executor]:
         executor.shutdown(cancel_futures=True)
         raise
     executor.shutdown()
+
+
+def _cluster(scheduler: str | None, workers: int) -> Executor:
+    try:
+        from bench import cluster  # noqa: PLC0415 - Dask is an extra
+    except ImportError:
+        raise UsageError("--executor dask needs Dask: pip install '.[cluster]'") from None
+    return cluster.connect(scheduler, max(workers, 1))
 
 
 @contextmanager

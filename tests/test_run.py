@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -133,8 +134,9 @@ def test_bad_input_is_one_clear_line_and_exit_code_2(
 
 
 words = st.sampled_from(
-    "--suite smoke minimal_norm --networks MLP x.py:f --norms l2 --attacks * --samples 5 -5 1e9 --split val --seed "
-    "--name a/b --resume --full --exact --workers \x00".split()  # noqa: SIM905 - easier to read than a list
+    ["--suite", "smoke", "minimal_norm", "--networks", "MLP", "x.py:f", "--norms", "l2", "--attacks", "*", "--samples"]
+) | st.sampled_from(
+    ["5", "-5", "1e9", "--split", "val", "--seed", "--name", "a/b", "--resume", "--full", "--exact", "\0"]
 )
 
 
@@ -282,6 +284,40 @@ def test_an_interrupted_run_keeps_its_blocks_reports_them_and_goes_on(
     process.join()
     assert process.exitcode == 0
     assert store.read(tmp_path / "results" / "r").manifest["status"] == "finished"
+    pd.testing.assert_frame_equal(records_of(tmp_path), undisturbed, check_exact=True)
+
+
+@pytest.fixture
+def tiny_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system with room for a few blocks."""
+    folder = tmp_path / "tiny"
+    folder.mkdir()
+    mount = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=160k", "tmpfs", folder], capture_output=True, check=False
+    )
+    if mount.returncode:
+        pytest.skip("only root can mount a file system")
+    yield folder
+    subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+@pytest.mark.slow
+def test_a_full_disk_is_told_and_what_is_stored_stays_readable(
+    tiny_disk: Path, tmp_path: Path, undisturbed: pd.DataFrame
+) -> None:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    command = [sys.executable, fake_run.__file__, *NAMED, "--workers", "0"]
+    done = subprocess.run(
+        [*command, "--out", str(tiny_disk)], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert re.fullmatch(r"error: .* cannot be written: No space left on device; .*--resume\n", done.stderr)
+    stored = store.read(tiny_disk / "r").records()
+    assert 0 < len(stored) < len(undisturbed)
+    room = tmp_path / "results"
+    shutil.copytree(tiny_disk, room)
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
     pd.testing.assert_frame_equal(records_of(tmp_path), undisturbed, check_exact=True)
 
 

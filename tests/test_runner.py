@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any
@@ -11,15 +11,18 @@ import fakes
 import pandas as pd
 import pytest
 
-from bench import data, manifest, networks, runner, store
+from bench import data, manifest, networks, runner, store, worker
 from bench.executors import InlineExecutor, LocalExecutor
 from bench.judge import Judge
-from bench.plan import Plan
+from bench.plan import Block, Plan
 from bench.records import Status
+from bench.worker import Part
 
 
-def execute(plan: Plan, folder: Path, executor: Executor) -> store.Run:
-    """Run a plan from scratch and read it back."""
+def execute(
+    plan: Plan, folder: Path, executor: Executor, work: Callable[[Block], Part] | None = fakes.work
+) -> store.Run:
+    """Run a plan from scratch, with fake attackers or, for ``work=None``, the real ones, and read it back."""
     images, _ = data.load(plan.split, plan.samples)
     content = manifest.describe(
         plan, [(spec, networks.load(spec), []) for spec in plan.networks], images, data.test(100)
@@ -27,7 +30,7 @@ def execute(plan: Plan, folder: Path, executor: Executor) -> store.Run:
     with store.writing(folder) as writer:
         content["images_file_sha256"] = writer.images(range(len(images)), images.numpy())
         writer.manifest(content)
-        runner.run(plan, store.read(folder), writer, executor, work=fakes.work)
+        runner.run(plan, store.read(folder), writer, executor, work=work or worker.run)
     return store.read(folder)
 
 

@@ -1,0 +1,81 @@
+"""What the harness itself costs, and what a second worker gains: ratios within one run."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import fakes
+import pytest
+from pytest_benchmark.fixture import BenchmarkFixture
+from test_runner import comparable, execute
+
+import adapters.base
+import suites
+from bench import data, networks
+from bench.executors import InlineExecutor, LocalExecutor
+from bench.judge import Judge
+from bench.networks import NetworkSpec
+from bench.plan import Plan, choose
+
+pytestmark = pytest.mark.benchmark(group="harness")
+
+
+def plan(attack: str, network: str, samples: int) -> Plan:
+    suite = suites.load("minimal_norm")
+    return Plan(
+        suite=suite,
+        rows=choose(suite, attacks=[attack]),
+        holes=(),
+        networks=(NetworkSpec(network),),
+        samples=samples,
+        split="test",
+        seed=0,
+        device="cpu",
+        time_limit=600.0,
+    )
+
+
+@pytest.mark.parametrize("attack", ["foolbox-ddn-l2", "art-hopskipjump-l2", "foolbox-cw-l2"])
+def test_the_harness_share_of_a_run(benchmark: BenchmarkFixture, tmp_path: Path, attack: str) -> None:
+    """Judge, store and scheduling against the bare attack calls, in one process."""
+    made = plan(attack, "MLP", 20)
+    network = networks.load("MLP")
+    images, labels = data.test(20)
+    decisions = Judge(network).decide(images, labels)
+    chosen = [i for i, decision in enumerate(decisions) if not decision.wrong]
+    attacker = adapters.base.load(made.rows[0].library)
+    attacker.attack(made.rows[0], network, images[:1], labels[:1], 0)
+
+    def bare() -> float:
+        start = time.perf_counter()
+        for block in made.blocks():
+            rows = [i for i in block.images if i in chosen]
+            attacker.attack(block.row, network, images[rows], labels[rows], block.seed)  # type: ignore[arg-type]
+        return time.perf_counter() - start
+
+    execute(made, tmp_path / "warm", InlineExecutor(), work=None)
+    run = benchmark.pedantic(execute, args=(made, tmp_path / "run", InlineExecutor()), kwargs={"work": None})
+    inside = float(run.records()["seconds"].sum())
+    alone = bare()
+    benchmark.extra_info.update(attack=attack, bare_seconds=alone, seconds_inside_the_run=inside)
+    benchmark.extra_info["harness_share"] = 1 - inside / benchmark.stats.stats.mean
+
+
+def test_two_workers_against_one(benchmark: BenchmarkFixture, tmp_path: Path) -> None:
+    """The same blocks on one and on two processes, started and warm."""
+    made = plan("foolbox-cw-l2", "CNN", 40)
+    seconds = {}
+    records = {}
+    for workers in (1, 2):
+        with LocalExecutor(workers) as executor:
+            execute(fakes.plan(fakes.row("clean", batch=1), samples=4), tmp_path / f"warm{workers}", executor)
+            start = time.perf_counter()
+            if workers == 2:
+                run = benchmark.pedantic(execute, args=(made, tmp_path / "2", executor), kwargs={"work": None})
+            else:
+                run = execute(made, tmp_path / "1", executor, work=None)
+            seconds[workers] = time.perf_counter() - start
+            records[workers] = comparable(run)
+    assert records[1].equals(records[2])
+    benchmark.extra_info["two_over_one"] = seconds[2] / seconds[1]
