@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import eagerpy as ep
 import foolbox.attacks.hop_skip_jump as foolbox_hop_skip_jump
+import foolbox.criteria as foolbox_criteria
 import torch
-from eagerpy.astensor import astensor
+from eagerpy.astensor import astensor, astensor_
 from eagerpy.tensor.tensor import Tensor
+
+
+class Misclassification(foolbox_criteria.Misclassification):
+    """Foolbox's criterion, which also takes one label for a whole batch; logits of NaN never count as adversarial."""
+
+    def __call__(self, perturbed: Any, outputs: Any) -> Any:
+        """Which of (n, ...) images, by their (n, classes) logits, are adversarial: (n,) bool."""
+        del perturbed
+        logits, restore = astensor_(outputs)
+        wrong = (logits.raw.argmax(-1) != self.labels.raw) & logits.raw.isfinite().all(-1)
+        return restore(astensor(wrong))
 
 
 class HopSkipJumpAttack(foolbox_hop_skip_jump.HopSkipJumpAttack):
