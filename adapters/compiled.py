@@ -50,7 +50,7 @@ optimizer: Any
 
 
 def _solve(x0, x, b, min_, max_, c, r):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202, PLR0917 - numba infers
-    return optimizer().solve(x0, x, b, min_, max_, c, r)
+    return optimizer().solve(x0, x, b, min_, max_, c, r)  # noqa: F821 - declared above
 
 
 @cache
