@@ -10,14 +10,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import foolbox.criteria
 import numpy as np
 import torch
-from eagerpy.astensor import astensor, astensor_
 from foolbox.models.pytorch import PyTorchModel
 from torch import Tensor, nn
 
 from adapters import decisions, starts
+from adapters.foolbox_attacks import Misclassification
 from adapters.foolbox_model import LeanModel
 from adapters.ports import Access, Port
 from bench.specs import AttackSpec
@@ -51,17 +50,6 @@ def classifier(network: nn.Module, bounds: tuple[float, float] = (0.0, 1.0)) -> 
         A ``foolbox.PyTorchModel``.
     """
     return LeanModel(network, bounds)
-
-
-class Misclassification(foolbox.criteria.Misclassification):
-    """Foolbox's criterion, with the margin of :func:`adapters.decisions.adversarial`; logits of NaN never count."""
-
-    def __call__(self, perturbed: Any, outputs: Any) -> Any:
-        """Which of (n, ...) images, by their (n, classes) logits, are adversarial: (n,) bool; one label serves them all."""
-        del perturbed
-        logits, restore = astensor_(outputs)
-        labels = self.labels.raw.expand(len(logits.raw))
-        return restore(astensor(decisions.adversarial(logits.raw, labels)))
 
 
 class FoolboxAttacker:
@@ -98,7 +86,7 @@ class FoolboxAttacker:
         # Carlini and Wagner's attack returns a black image where it never found anything.
         untouched = (raw == model.bounds.lower).flatten(1).all(1)
         candidates[rows] = torch.where(untouched.view(-1, *[1] * (images.ndim - 1)), images[rows], raw)
-        return candidates
+        return decisions.settle(model, images, candidates, labels, model.bounds)
 
 
 def resolve(spec: AttackSpec) -> Any:

@@ -3,12 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import eagerpy as ep
 import foolbox.attacks.hop_skip_jump as foolbox_hop_skip_jump
+import foolbox.criteria as foolbox_criteria
 import torch
-from eagerpy.astensor import astensor
+from eagerpy.astensor import astensor, astensor_
 from eagerpy.tensor.tensor import Tensor
+from foolbox.attacks import brendel_bethge
+
+from adapters.compiled import CachedSolver
+
+
+class Misclassification(foolbox_criteria.Misclassification):
+    """Foolbox's criterion, which also takes one label for a whole batch; logits of NaN never count as adversarial."""
+
+    def __call__(self, perturbed: Any, outputs: Any) -> Any:
+        """Which of (n, ...) images, by their (n, classes) logits, are adversarial: (n,) bool."""
+        del perturbed
+        logits, restore = astensor_(outputs)
+        wrong = (logits.raw.argmax(-1) != self.labels.raw) & logits.raw.isfinite().all(-1)
+        return restore(astensor(wrong))
 
 
 class HopSkipJumpAttack(foolbox_hop_skip_jump.HopSkipJumpAttack):
@@ -50,3 +66,27 @@ class HopSkipJumpAttack(foolbox_hop_skip_jump.HopSkipJumpAttack):
         normal = (votes.view(per_image) * moves).mean(0, keepdim=True)
         result: Tensor = astensor(normal / (normal.square().sum().sqrt() + 1e-12))
         return result
+
+
+class L0BrendelBethgeAttack(brendel_bethge.L0BrendelBethgeAttack):
+    """Foolbox's Brendel-Bethge in L0, its solver compiled once per machine."""
+
+    def instantiate_optimizer(self) -> Any:
+        """The library's solver."""
+        return CachedSolver(brendel_bethge.L0Optimizer)
+
+
+class L2BrendelBethgeAttack(brendel_bethge.L2BrendelBethgeAttack):
+    """Foolbox's Brendel-Bethge in L2, its solver compiled once per machine."""
+
+    def instantiate_optimizer(self) -> Any:
+        """The library's solver."""
+        return CachedSolver(brendel_bethge.L2Optimizer)
+
+
+class LinfinityBrendelBethgeAttack(brendel_bethge.LinfinityBrendelBethgeAttack):
+    """Foolbox's Brendel-Bethge in Linf, its solver compiled once per machine."""
+
+    def instantiate_optimizer(self) -> Any:
+        """The library's solver."""
+        return CachedSolver(brendel_bethge.LinfOptimizer)

@@ -1,0 +1,64 @@
+"""Compiling Brendel-Bethge's solvers once per machine instead of once per process."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import sys
+from functools import cache
+from types import FunctionType
+from typing import Any
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+
+class CachedSolver:
+    """One of the solvers of Brendel-Bethge's trust-region step, compiled to a file.
+
+    Both libraries write these solvers as numba classes, which numba cannot keep on disk: each process compiles each
+    norm's for 20 to 60 seconds. A function that makes such a class and calls it can be kept; it is compiled when
+    first called with arguments of new types, and read from the file, in half a second, from then on. The file lies
+    in the ``__pycache__`` beside this module, or in numba's own folder if that cannot be written.
+
+    Args:
+        optimizer: the library's numba class, whose ``solve`` is called.
+    """
+
+    def __init__(self, optimizer: type) -> None:
+        self._solve = _compiled(optimizer)
+
+    def solve(self, *arguments: Array | float) -> Array:
+        """The step of the library's ``Optimizer.solve``.
+
+        Args:
+            arguments: the clean image, the current point and the boundary's normal there, each (d,); the lowest and
+                the highest value of an image; the distance to the boundary in logits; the radius of the trust region.
+
+        Returns:
+            (d,) float64, the step.
+        """
+        step: Array = self._solve(*(item if isinstance(item, np.ndarray) else float(item) for item in arguments))
+        return step
+
+
+optimizer: Any
+"""The global of each function made of ``_solve``; this module has none."""
+
+
+def _solve(x0, x, b, min_, max_, c, r):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202, PLR0917 - numba infers
+    return optimizer().solve(x0, x, b, min_, max_, c, r)  # noqa: F821 - declared above
+
+
+@cache
+def _compiled(optimizer: type) -> Any:
+    # numba does not keep a function that closes over a numba class, but keeps one that has it for a global. It calls
+    # the file after the function: another version of the library gets another file.
+    source = inspect.getsource(sys.modules[optimizer.__module__])
+    name = f"{optimizer.__module__.replace('.', '_')}_{optimizer.__name__}_{hashlib.sha256(source.encode()).hexdigest()[:12]}"
+    function = FunctionType(_solve.__code__, {"__name__": __name__, "optimizer": optimizer}, name)
+    function.__qualname__ = name
+    return numba.njit(cache=True)(function)
