@@ -110,6 +110,8 @@ def typed(content: pd.DataFrame) -> pd.DataFrame:
         content[column] = content[column].astype("category")
     for column in ("block", "image", "label", "predicted", "adversarial_class"):
         content[column] = content[column].astype(np.int32)
+    for column in (*(norm.value for norm in Norm), "lower", "seconds", "forwards", "backwards"):
+        content[column] = content[column].astype(np.float64)
     return content[list(SCHEMA.names)]
 
 

@@ -31,6 +31,7 @@ class Plot:
         width, height: of a panel in inches; ``height_per_line`` is added for each attack in the frame.
         columns: what goes into the figure's CSV.
         legend: whether networks are named in a legend.
+        shared: whether panels have the same axes, so that only the outer ones need numbers.
     """
 
     title: str
@@ -43,6 +44,7 @@ class Plot:
     height_per_line: float = 0.0
     columns: tuple[str, ...] = ()
     legend: bool = False
+    shared: bool = False
 
 
 PLOTS: dict[str, Plot] = {
@@ -83,6 +85,7 @@ PLOTS: dict[str, Plot] = {
         metric="attack_curves",
         draw=distributions.cumulative_lines,
         panel="attack",
+        shared=True,
         width=2.9,
         height=2.2,
         columns=("network", "norm", "attack", "eps", "robust_accuracy"),
@@ -96,6 +99,7 @@ PLOTS: dict[str, Plot] = {
         metric="security_curves",
         draw=distributions.security,
         panel="network",
+        shared=True,
         width=3.1,
         height=2.6,
         columns=("network", "norm", "attack", "eps", "robust_accuracy"),
@@ -107,6 +111,7 @@ PLOTS: dict[str, Plot] = {
         metric="bracket_curves",
         draw=comparisons.bracket,
         panel="network",
+        shared=True,
         width=3.1,
         height=2.6,
         columns=("network", "norm", "attack", "eps", "robust_accuracy"),
@@ -202,10 +207,13 @@ def figure(plot: Plot, frame: pd.DataFrame, *, titles: dict[str, str] | None = N
             axes.set_xlim(0, limit)
         if plot.panel:
             axes.set_title((titles or {}).get(panels[place], panels[place]))
-        if place % across:
+        left, bottom = place % across == 0, place + across >= len(panels)
+        if not left:
             axes.set_ylabel("")
-        if place + across < len(panels):
+            axes.tick_params(labelleft=not plot.shared)
+        if not bottom:
             axes.set_xlabel("")
+            axes.tick_params(labelbottom=not plot.shared)
     if plot.legend:
         _legend(result, frame)
     return result
@@ -218,7 +226,9 @@ def _legend(result: Figure, frame: pd.DataFrame) -> None:
     for name, look in distributions.styles(frame).items():
         if (frame["network"] == name).any():
             handles.append(Line2D([], [], color=look.colour, linestyle=look.dash, label=_shown(name)))
-    result.legend(handles=handles, loc="outside upper left", ncols=min(len(handles), 6))
+    longest = max((len(str(handle.get_label())) for handle in handles), default=1)
+    fit = int(result.get_figwidth() * 11 / (longest + 6))
+    result.legend(handles=handles, loc="outside upper left", ncols=max(1, min(len(handles), fit)))
 
 
 def _shown(name: str) -> str:

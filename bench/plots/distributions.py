@@ -95,7 +95,8 @@ def violins(frame: pd.DataFrame, axes: Axes) -> Axes:
                     fontsize=8,
                     color=MUTED,
                 )
-    axes.set_xticks(range(len(names)), names)
+    shown = [name.replace(" (", "\n(") for name in names]
+    axes.set_xticks(range(len(names)), shown)
     axes.set_xlim(-0.6, max(len(names), 1) - 0.4)
     axes.grid(visible=False, axis="x")
     axes.set_ylim(bottom=0)

@@ -13,6 +13,7 @@ from bench.metrics import Evidence
 from bench.norms import Norm
 from bench.report.figures import Frames
 from bench.report.tables import figure, share
+from bench.specs import LIBRARY_LABELS
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,10 +104,26 @@ def best_attacks(frames: Frames) -> list[Answer]:
 
 def _quality(line: pd.Series) -> str:
     ratio = float(line["ratio"])
-    near = "the best known distance in median" if ratio < 1.0005 else f"{figure(ratio, 4)} times the best known distance in median"
+    near = "the best known distance" if ratio < 1.0005 else f"{figure(ratio, 4)} times the best known distance"
     return (
-        f"{near}, found on {share(float(line['found_rate']))}, {figure(float(line['seconds']), 2)} s per image"
+        f"median {near}, found on {share(float(line['found_rate']))} of the images, "
+        f"{figure(float(line['seconds']), 2)} s per image"
     )
+
+
+def to_avoid(frames: Frames) -> list[str]:
+    """Implementations that find larger distances than another library's of the same method, beyond chance."""
+    table = frames["agreement"]
+    lines = []
+    worse = table[table["worse"] != ""]
+    for (norm, title, library), group in worse.groupby(["norm", "title", "worse"], sort=False):
+        ratios = np.where(group["library_a"] == library, group["ratio"], 1 / group["ratio"])
+        low, high = figure(float(ratios.min())), figure(float(ratios.max()))
+        size = f"{low} times" if low == high else f"{low} to {high} times"
+        on = ", ".join(str(network) for network in group["network"])
+        name = LIBRARY_LABELS.get(str(library), str(library))
+        lines.append(f"{title} {Norm(str(norm)).label} of {name}: distances {size} those of the other library (on {on})")
+    return lines
 
 
 def attack_scores(frames: Frames) -> pd.DataFrame:
