@@ -66,7 +66,7 @@ def cumulative(frame: pd.DataFrame, axes: Axes, *, bands: bool = True) -> Axes:
     axes.set(xlim=(0, limit), ylim=(0, 1.02), ylabel="images made wrong")
     axes.yaxis.set_major_formatter(PercentFormatter(1))
     if len(frame):
-        axes.set_xlabel(distance_label(frame["norm"].iloc[0]))
+        axes.set_xlabel(distance_label(frame["norm"].iloc[0], short=not bands))
     return axes
 
 
