@@ -258,7 +258,9 @@ def findings(evidence: Evidence, manifest: Mapping[str, Any]) -> list[Finding]:
             outcome, message = check.judge(evidence, name) if check.judge else (Outcome.NONE, "")
             if check.name in preflight:
                 other, said = _reported(preflight[check.name])
-                message = "; ".join(part for part in ([message] if outcome is not Outcome.NONE else []) + [said] if part)
+                message = "; ".join(
+                    part for part in ([message] if outcome is not Outcome.NONE else []) + [said] if part
+                )
                 outcome = _worst(outcome, other)
             made.append(Finding(name, check, outcome, message or "not part of this run"))
         known = {check.name for check in CHECKS}

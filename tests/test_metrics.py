@@ -300,7 +300,9 @@ def test_best_takes_every_candidate_in_every_norm() -> None:
 
 
 def test_of_equal_distances_the_attack_of_that_norm_is_named() -> None:
-    evidence = small(found(0, 2.0, attack="foolbox-deepfool-linf", norm="linf"), found(0, 2.0, attack="art-reference-l2"))
+    evidence = small(
+        found(0, 2.0, attack="foolbox-deepfool-linf", norm="linf"), found(0, 2.0, attack="art-reference-l2")
+    )
     best = evidence.best.set_index("norm")["attack"].astype(str)
     assert best["l2"] == "art-reference-l2"
     assert best["linf"] == "foolbox-deepfool-linf"

@@ -178,7 +178,9 @@ PLOTS: dict[str, Plot] = {
 """Every figure of a report, in the order in which it stands there."""
 
 
-def figure(plot: Plot, frame: pd.DataFrame, *, titles: dict[str, str] | None = None, limit: float | None = None) -> Figure:
+def figure(
+    plot: Plot, frame: pd.DataFrame, *, titles: dict[str, str] | None = None, limit: float | None = None
+) -> Figure:
     """A figure of as many panels as the plot's column has values in the frame.
 
     Args:

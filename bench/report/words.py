@@ -49,7 +49,9 @@ def most_robust(frames: Frames) -> list[Answer]:
         second = lines[lines["network"] != best["network"]].sort_values("median", ascending=False).iloc[0]
         other = str(second["network"])
         pair = pairs[
-            (pairs["norm"] == norm.value) & pairs["network_a"].isin([name, other]) & pairs["network_b"].isin([name, other])
+            (pairs["norm"] == norm.value)
+            & pairs["network_a"].isin([name, other])
+            & pairs["network_b"].isin([name, other])
         ]
         text, support = _by_how_much(name, other, median, float(second["median"]), pair, float(best["first"]))
         answers.append(Answer(norm.value, norm.label, text, f"median {figure(median)} ({bounds}); {support}"))
@@ -88,7 +90,9 @@ def best_attacks(frames: Frames) -> list[Answer]:
         usable = lines[np.isfinite(lines["ratio"])]
         if not len(usable):
             if len(lines):
-                answers.append(Answer(norm.value, norm.label, "none", "no attack found something on half of the images"))
+                answers.append(
+                    Answer(norm.value, norm.label, "none", "no attack found something on half of the images")
+                )
             continue
         ranked = usable.sort_values(["ratio", "seconds"])
         best = ranked.iloc[0]
@@ -122,7 +126,9 @@ def to_avoid(frames: Frames) -> list[str]:
         size = f"{low} times" if low == high else f"{low} to {high} times"
         on = ", ".join(str(network) for network in group["network"])
         name = LIBRARY_LABELS.get(str(library), str(library))
-        lines.append(f"{title} {Norm(str(norm)).label} of {name}: distances {size} those of the other library (on {on})")
+        lines.append(
+            f"{title} {Norm(str(norm)).label} of {name}: distances {size} those of the other library (on {on})"
+        )
     return lines
 
 
