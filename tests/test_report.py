@@ -182,6 +182,18 @@ def test_everything_of_the_plan_is_told(healthy: synthetic.SyntheticRun, page: P
     assert "no end within 60 s" in text or not (healthy.frame["status"] == "timeout").any()
 
 
+SMALL = synthetic.Suite(
+    name="small",
+    description="Both libraries, one norm, bounds.",
+    rows=(
+        synthetic.attack(synthetic.REFERENCE, Norm.L2),
+        synthetic.attack(synthetic.REFERENCE, Norm.L2, "art"),
+        synthetic.attack(synthetic.HSJ, Norm.L2),
+        synthetic.verifier(Norm.L2),
+    ),
+    samples=4,
+)
+
 TINY: dict[str, synthetic.SyntheticRun] = {
     "one image": synthetic.run(suite=ONE, networks=("MLP",), samples=1, clean_errors=0),
     "one misclassified image": synthetic.run(suite=ONE, networks=("MLP",), samples=1, clean_errors=1),
@@ -201,7 +213,7 @@ def with_frame(run: synthetic.SyntheticRun, frame: pd.DataFrame, **entries: Any)
 
 
 def nothing_found() -> synthetic.SyntheticRun:
-    run = synthetic.run(samples=3, clean_errors=0)
+    run = synthetic.run(suite=SMALL, samples=3, clean_errors=0)
     frame = run.records()
     frame["status"] = pd.Categorical(["not_found"] * len(frame))
     frame[[norm.value for norm in Norm]] = np.inf
@@ -209,14 +221,14 @@ def nothing_found() -> synthetic.SyntheticRun:
 
 
 def interrupted() -> synthetic.SyntheticRun:
-    run = synthetic.run(samples=8)
+    run = synthetic.run(suite=SMALL, samples=8)
     frame = run.records()
     missing = (frame["network"] == "CNN_d") | ((frame["network"] == "CNN") & (frame["image"] > 3))
     return with_frame(run, frame[~missing].reset_index(drop=True), status="interrupted", ended=None)
 
 
 def broken() -> synthetic.SyntheticRun:
-    run = synthetic.run(samples=4)
+    run = synthetic.run(suite=SMALL, samples=4)
     frame = run.records()
     frame.loc[(frame["kind"] == "exact") & (frame["status"] == "found"), "lower"] *= 1.5
     return with_frame(run, frame)
@@ -258,7 +270,7 @@ def test_a_broken_bound_is_shown_in_red_on_the_first_screen() -> None:
     assert "alarm" in {values.get("class") for _, values in page.tags}
 
 
-EVIL = "<script>alert(1)</script>\"'&=cmd|' /C calc'!A0</style>{{ 7*7 }}"
+EVIL = "<script>alert(1)</script>\"'&=cmd|' /C calc'!A0</style>{{ 'x' * 9 }}"
 
 
 def test_untrusted_text_cannot_inject() -> None:
@@ -290,7 +302,7 @@ def test_untrusted_text_cannot_inject() -> None:
     page = Page(html)
     assert page.faults == []
     assert "<script>alert" not in html
-    assert "49" not in re.findall(r"cmd.{0,80}?(49)", html)
+    assert "xxxxxxxxx" not in html
     scripts = [values for tag, values in page.tags if tag == "script"]
     assert [values for values in scripts if values.get("type") != "application/json"] == [{}], "one script, our own"
     assert not any(name.startswith("on") for _, values in page.tags for name in values)
@@ -343,7 +355,7 @@ def test_shares_are_never_rounded_to_all_or_nothing(value: float, text: str) -> 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("results")
-    synthetic.write(synthetic.run(samples=4, seed=1, name="before", networks=("MLP", "CNN")), folder / "before")
+    synthetic.write(synthetic.run(samples=4, seed=1, name="before", networks=("MLP", "CNN"), suite=SMALL), folder / "before")
     synthetic.write(synthetic.run(samples=4, seed=1, name="after", networks=("MLP",), suite=ONE), folder / "after")
     return folder
 
@@ -441,10 +453,13 @@ def test_an_unwritable_folder_is_one_clear_line(results: Path, monkeypatch: pyte
 
 def test_reports_need_no_torch(results: Path) -> None:
     code = (
-        "import sys; sys.modules['torch'] = None; sys.modules['torchvision'] = None\n"
+        "import sys\n"
+        "class Absent:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name.split('.')[0] in ('torch', 'torchvision', 'art', 'foolbox'): raise ImportError(name)\n"
+        "sys.meta_path.insert(0, Absent())\n"
         "from bench.report.__main__ import main\n"
-        "code = main(sys.argv[1:]); loaded = [m for m in ('art', 'foolbox') if m in sys.modules]\n"
-        "sys.exit(code or len(loaded))"
+        "sys.exit(main(sys.argv[1:]))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, str(results / "after")], capture_output=True, text=True, check=False

@@ -260,6 +260,7 @@ def change_heat(frame: pd.DataFrame, axes: Axes) -> Axes:
 
 def _heat(table: pd.DataFrame, axes: Axes, form: str, low: float | None = None) -> None:
     small = table.size <= 400
+    known = bool(table.notna().to_numpy().any())
     hidden = table.isna() | (table == 0) if low == 0 else table.isna()
     with sns.axes_style(rc={"axes.grid": False}):
         sns.heatmap(
@@ -269,7 +270,8 @@ def _heat(table: pd.DataFrame, axes: Axes, form: str, low: float | None = None) 
             fmt=form,
             cmap="Blues",
             mask=hidden,
-            vmin=low,
+            vmin=low if known else 0.0,
+            vmax=None if known else 1.0,
             cbar=False,
             linewidths=0.5,
             linecolor="#ffffff",

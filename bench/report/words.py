@@ -136,7 +136,8 @@ def attack_scores(frames: Frames) -> pd.DataFrame:
     """Each attack over all networks: worst median ratio, mean found rate and seconds, and whether it ran everywhere."""
     table = frames["summary"]
     if not len(table):
-        return pd.DataFrame(columns=["attack", "norm", "label", "ratio", "found_rate", "seconds", "complete"])
+        columns = {"attack": object, "norm": object, "label": object, "ratio": float, "found_rate": float}
+        return pd.DataFrame(columns=[*columns, "seconds", "complete"]).astype(columns | {"seconds": float, "complete": bool})
     most = table.groupby("norm")["images"].max()
     networks = table["network"].nunique()
     scores = table.groupby("attack", observed=True, sort=False).agg(
