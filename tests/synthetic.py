@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,10 +11,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from bench.norms import Norm, distances
-from bench.records import SCHEMA
+from bench import store
+from bench.records import SCHEMA, Record, Status, from_table
 from bench.specs import Access, AttackSpec, Family, Hole, Kind, Method, Origin, Suite, VerifierSpec, to_json
 
 Floats = NDArray[np.float64]
@@ -110,6 +113,8 @@ def typed(content: pd.DataFrame) -> pd.DataFrame:
         content[column] = content[column].astype("category")
     for column in ("block", "image", "label", "predicted", "adversarial_class"):
         content[column] = content[column].astype(np.int32)
+    for column in (*(norm.value for norm in Norm), "lower", "seconds", "forwards", "backwards"):
+        content[column] = content[column].astype(np.float64)
     return content[list(SCHEMA.names)]
 
 
@@ -207,9 +212,7 @@ def run(
             parts.append(part)
             changed[network, row.name] = candidates
     content = typed(pd.concat(parts, ignore_index=True))
-    return SyntheticRun(
-        Path(path), manifest(suite, networks, samples, seed=seed) | extra, content, images, changed
-    )
+    return SyntheticRun(Path(path), manifest(suite, networks, samples, seed=seed) | extra, content, images, changed)
 
 
 def _rows(
@@ -280,3 +283,20 @@ def _change(image: NDArray[np.float32], norm: Norm, size: float, rng: np.random.
     step = toward * pattern
     step *= size / float(norm.of(step[None])[0])
     return np.clip(image + step, 0, 1).astype(np.float32)
+
+
+def write(run: SyntheticRun, path: Path) -> Path:
+    """Store a run as the bench does; returns its folder."""
+    records = from_table(pa.Table.from_pandas(run.frame, preserve_index=False).cast(SCHEMA))
+    blocks: dict[tuple[str, str, int], list[Record]] = defaultdict(list)
+    for record in records:
+        blocks[record.network, record.attack, record.block].append(record)
+    with store.writing(path) as writer:
+        content = run.manifest | {"plan": "synthetic"}
+        content["images_file_sha256"] = writer.images(range(len(run.clean)), run.clean)
+        writer.manifest(content)
+        for (network, attack, number), own in blocks.items():
+            changed = run.changed.get((network, attack), {})
+            found = {record.image: changed[record.image] for record in own if record.status is Status.FOUND}
+            writer.block(store.block_key(network, attack, number), "synthetic", own, found)
+    return path

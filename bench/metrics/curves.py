@@ -89,9 +89,7 @@ def robust_accuracy_table(evidence: Evidence, steps: int = 5) -> pd.DataFrame:
                         "certified": float((lower > eps).mean()) if norm.value in bounded else np.nan,
                     }
                 )
-    return pd.DataFrame(
-        lines, columns=["norm", "eps", "network", "robust_accuracy", "low", "high", "certified"]
-    )
+    return pd.DataFrame(lines, columns=["norm", "eps", "network", "robust_accuracy", "low", "high", "certified"])
 
 
 def round_grid(distances: dist.FloatArray, steps: int, *, whole: bool = False) -> list[float]:

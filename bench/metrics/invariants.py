@@ -74,7 +74,9 @@ def _consistent(evidence: Evidence) -> Invariant:
     records = evidence.records
     values = records[[norm.value for norm in Norm]].to_numpy()
     finite = records["status"].isin([Status.FOUND.value, Status.MISCLASSIFIED.value]).to_numpy()
-    wrong = np.isnan(values).any(axis=1) | (values < 0).any(axis=1) | (np.isfinite(values) != finite[:, None]).any(axis=1)
+    wrong = (
+        np.isnan(values).any(axis=1) | (values < 0).any(axis=1) | (np.isfinite(values) != finite[:, None]).any(axis=1)
+    )
     misclassified = (records["status"] == Status.MISCLASSIFIED.value).to_numpy()
     wrong |= finite & ((values == 0) != misclassified[:, None]).any(axis=1)
     number = int(wrong.sum())

@@ -23,7 +23,7 @@ def optimality(distances: ArrayLike, best: ArrayLike) -> float:
         best: (n,) smallest known distances of the same images; nowhere above ``distances``.
 
     Returns:
-        LO in [0, 1]; NaN where it is not defined: no images, an image without any known adversarial example
+        LO in [0, 1] where distances are 0 wherever the best is (a misclassified image); NaN where it is not defined: no images, an image without any known adversarial example
         (eps0 is infinite), or a zero denominator (all positive best distances equal).
 
     Raises:

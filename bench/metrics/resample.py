@@ -139,9 +139,7 @@ class Paired:
     p: float
 
 
-def paired(
-    a: ArrayLike, b: ArrayLike, *, level: float = LEVEL, resamples: int = RESAMPLES, seed: int = 0
-) -> Paired:
+def paired(a: ArrayLike, b: ArrayLike, *, level: float = LEVEL, resamples: int = RESAMPLES, seed: int = 0) -> Paired:
     """Compare distances of two networks (or attacks) on the same images.
 
     What was not found in both counts as equal; found in one only, as an infinite difference, which takes the

@@ -135,7 +135,7 @@ def networks(evidence: Evidence) -> pd.DataFrame:
         )
     columns = ["network", "norm", "images", "misclassified", "found", "q1", "median", "q3", "median_low"]
     columns += ["median_high", "certified", "exact", "bounded"]
-    table = pd.DataFrame(lines, columns=columns)
+    table = pd.DataFrame(lines, columns=columns).astype({"network": object, "norm": object})
     first = pd.concat([_first(evidence, norm) for norm in evidence.norms]) if evidence.norms else None
     if first is None:
         return table.assign(first=np.nan)
@@ -152,7 +152,7 @@ def wide(evidence: Evidence, norm: Norm) -> pd.DataFrame:
 def _first(evidence: Evidence, norm: Norm) -> pd.DataFrame:
     table = wide(evidence, norm)
     if not len(table):
-        return pd.DataFrame({"network": [], "norm": [], "first": []})
+        return pd.DataFrame({"network": [], "norm": [], "first": []}).astype({"network": object, "norm": object})
     medians = resampled_medians(table.to_numpy())
     largest = medians == medians.max(axis=1, keepdims=True)
     shares = (largest / largest.sum(axis=1, keepdims=True)).mean(axis=0)

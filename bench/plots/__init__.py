@@ -31,6 +31,7 @@ class Plot:
         width, height: of a panel in inches; ``height_per_line`` is added for each attack in the frame.
         columns: what goes into the figure's CSV.
         legend: whether networks are named in a legend.
+        shared: whether panels have the same axes, so that only the outer ones need numbers.
     """
 
     title: str
@@ -38,11 +39,12 @@ class Plot:
     metric: str
     draw: Callable[[pd.DataFrame, Axes], Axes]
     panel: str = ""
-    width: float = 6.4
-    height: float = 3.4
+    width: float = 5.4
+    height: float = 3.3
     height_per_line: float = 0.0
     columns: tuple[str, ...] = ()
     legend: bool = False
+    shared: bool = False
 
 
 PLOTS: dict[str, Plot] = {
@@ -83,6 +85,7 @@ PLOTS: dict[str, Plot] = {
         metric="attack_curves",
         draw=distributions.cumulative_lines,
         panel="attack",
+        shared=True,
         width=2.9,
         height=2.2,
         columns=("network", "norm", "attack", "eps", "robust_accuracy"),
@@ -96,6 +99,7 @@ PLOTS: dict[str, Plot] = {
         metric="security_curves",
         draw=distributions.security,
         panel="network",
+        shared=True,
         width=3.1,
         height=2.6,
         columns=("network", "norm", "attack", "eps", "robust_accuracy"),
@@ -107,6 +111,7 @@ PLOTS: dict[str, Plot] = {
         metric="bracket_curves",
         draw=comparisons.bracket,
         panel="network",
+        shared=True,
         width=3.1,
         height=2.6,
         columns=("network", "norm", "attack", "eps", "robust_accuracy"),
@@ -173,7 +178,9 @@ PLOTS: dict[str, Plot] = {
 """Every figure of a report, in the order in which it stands there."""
 
 
-def figure(plot: Plot, frame: pd.DataFrame, *, titles: dict[str, str] | None = None, limit: float | None = None) -> Figure:
+def figure(
+    plot: Plot, frame: pd.DataFrame, *, titles: dict[str, str] | None = None, limit: float | None = None
+) -> Figure:
     """A figure of as many panels as the plot's column has values in the frame.
 
     Args:
@@ -187,12 +194,8 @@ def figure(plot: Plot, frame: pd.DataFrame, *, titles: dict[str, str] | None = N
     """
     panels = list(dict.fromkeys(frame[plot.panel].astype(str))) if plot.panel else [""]
     across = min(len(panels), PER_ROW)
-    down = -(-len(panels) // PER_ROW)
-    lines = frame["attack"].nunique() if plot.height_per_line else 0
-    size = (plot.width * across, (plot.height + plot.height_per_line * lines) * down + 0.1)
-    result = Figure(figsize=size, layout="constrained")
-    grid = result.subplots(down, across, squeeze=False)
-    for place, axes in enumerate(grid.flat):
+    result, grid = _grid(plot, frame, len(panels), across)
+    for place, axes in enumerate(grid):
         if place >= len(panels):
             axes.set_visible(False)
             continue
@@ -204,21 +207,52 @@ def figure(plot: Plot, frame: pd.DataFrame, *, titles: dict[str, str] | None = N
             axes.set_title((titles or {}).get(panels[place], panels[place]))
         if place % across:
             axes.set_ylabel("")
+            axes.tick_params(labelleft=not plot.shared)
         if place + across < len(panels):
             axes.set_xlabel("")
-    if plot.legend:
-        _legend(result, frame)
+            axes.tick_params(labelbottom=not plot.shared)
     return result
 
 
-def _legend(result: Figure, frame: pd.DataFrame) -> None:
+def _grid(plot: Plot, frame: pd.DataFrame, panels: int, across: int) -> tuple[Figure, list[Axes]]:
+    """A figure with its axes, placed by inches: Matplotlib's own layout engines take half of a report's time."""
+    down = -(-panels // across)
+    lines = frame["attack"].nunique() if plot.height_per_line else 0
+    width, height = plot.width - 0.6, plot.height - 0.5 + plot.height_per_line * lines
+    names = frame["label"].astype(str).str.len().max() if plot.height_per_line else 0
+    left, right, bottom = max(0.66, 0.2 + 0.073 * names), 0.16, 0.5
+    gap, between = (0.14, 0.36) if plot.shared else (0.66, 0.8)
+    handles = _handles(frame) if plot.legend else []
+    total = left + across * width + (across - 1) * gap + right
+    longest = max((len(str(handle.get_label())) for handle in handles), default=1)
+    columns = max(1, min(len(handles), int(total * 10 / (longest + 6))))
+    top = 0.22 + (0.08 if plot.panel else 0) + (0.2 * -(-len(handles) // columns) + 0.06 if handles else 0)
+    tall = bottom + down * height + (down - 1) * between + top
+    result = Figure(figsize=(total, tall))
+    grid = result.subplots(
+        down,
+        across,
+        squeeze=False,
+        gridspec_kw={
+            "left": left / total,
+            "right": 1 - right / total,
+            "bottom": bottom / tall,
+            "top": 1 - top / tall,
+            "wspace": gap / width,
+            "hspace": between / height,
+        },
+    )
+    if handles:
+        result.legend(handles=handles, loc="upper left", bbox_to_anchor=(0, 1), ncols=columns, borderaxespad=0.1)
+    return result, list(grid.flat)
 
 
-    handles = []
-    for name, look in distributions.styles(frame).items():
-        if (frame["network"] == name).any():
-            handles.append(Line2D([], [], color=look.colour, linestyle=look.dash, label=_shown(name)))
-    result.legend(handles=handles, loc="outside upper left", ncols=min(len(handles), 6))
+def _handles(frame: pd.DataFrame) -> list[Line2D]:
+    return [
+        Line2D([], [], color=look.colour, linestyle=look.dash, label=_shown(name))
+        for name, look in distributions.styles(frame).items()
+        if (frame["network"] == name).any()
+    ]
 
 
 def _shown(name: str) -> str:

@@ -34,10 +34,21 @@ def bracket(frame: pd.DataFrame, axes: Axes) -> Axes:
         values = {name: _at(part, eps) for name, part in curves.items()}
         with tagged(axes, network=str(network)):
             axes.fill_between(
-                eps, values["certified"], values["best of all"], step="post", color=style.colour, alpha=0.22, linewidth=0
+                eps,
+                values["certified"],
+                values["best of all"],
+                step="post",
+                color=style.colour,
+                alpha=0.22,
+                linewidth=0,
             )
             axes.plot(
-                eps, values["best of all"], drawstyle="steps-post", color=style.colour, linewidth=2.2, label="best attack"
+                eps,
+                values["best of all"],
+                drawstyle="steps-post",
+                color=style.colour,
+                linewidth=2.2,
+                label="best attack",
             )
             axes.plot(
                 eps,
@@ -55,7 +66,9 @@ def bracket(frame: pd.DataFrame, axes: Axes) -> Axes:
     return axes
 
 
-def _at(part: pd.DataFrame, eps: np.ndarray[tuple[int], np.dtype[np.float64]]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+def _at(
+    part: pd.DataFrame, eps: np.ndarray[tuple[int], np.dtype[np.float64]]
+) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
     """A right-continuous step curve at other places."""
     place = np.searchsorted(part["eps"].to_numpy(), eps, side="right") - 1
     return np.asarray(part["robust_accuracy"].to_numpy()[np.maximum(place, 0)], dtype=np.float64)
@@ -120,7 +133,14 @@ def libraries(frame: pd.DataFrame, axes: Axes) -> Axes:
         x, y = (np.minimum(part[name].to_numpy(dtype=np.float64), edge) for name in ("distance_a", "distance_b"))
         with tagged(axes, network=str(network)):
             axes.plot(
-                x, y, linestyle="none", marker="o", markersize=3.4, alpha=0.55, markeredgewidth=0, color=looks[str(network)].colour
+                x,
+                y,
+                linestyle="none",
+                marker="o",
+                markersize=3.4,
+                alpha=0.55,
+                markeredgewidth=0,
+                color=looks[str(network)].colour,
             )
     axes.plot([low, edge], [low, edge], color=MUTED, linewidth=1)
     axes.set_xscale("log")
@@ -240,6 +260,7 @@ def change_heat(frame: pd.DataFrame, axes: Axes) -> Axes:
 
 def _heat(table: pd.DataFrame, axes: Axes, form: str, low: float | None = None) -> None:
     small = table.size <= 400
+    known = bool(table.notna().to_numpy().any())
     hidden = table.isna() | (table == 0) if low == 0 else table.isna()
     with sns.axes_style(rc={"axes.grid": False}):
         sns.heatmap(
@@ -249,7 +270,8 @@ def _heat(table: pd.DataFrame, axes: Axes, form: str, low: float | None = None) 
             fmt=form,
             cmap="Blues",
             mask=hidden,
-            vmin=low,
+            vmin=low if known else 0.0,
+            vmax=None if known else 1.0,
             cbar=False,
             linewidths=0.5,
             linecolor="#ffffff",
@@ -261,7 +283,9 @@ def _heat(table: pd.DataFrame, axes: Axes, form: str, low: float | None = None) 
     axes.tick_params(rotation=0, length=0)
 
 
-def _thinned(values: np.ndarray[tuple[int], np.dtype[np.float64]], most: int) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+def _thinned(
+    values: np.ndarray[tuple[int], np.dtype[np.float64]], most: int
+) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
     if len(values) <= most:
         return values
     return values[np.linspace(0, len(values) - 1, most).round().astype(np.int64)]

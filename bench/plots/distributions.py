@@ -66,7 +66,7 @@ def cumulative(frame: pd.DataFrame, axes: Axes, *, bands: bool = True) -> Axes:
     axes.set(xlim=(0, limit), ylim=(0, 1.02), ylabel="images made wrong")
     axes.yaxis.set_major_formatter(PercentFormatter(1))
     if len(frame):
-        axes.set_xlabel(distance_label(frame["norm"].iloc[0]))
+        axes.set_xlabel(distance_label(frame["norm"].iloc[0], short=not bands))
     return axes
 
 
@@ -95,7 +95,8 @@ def violins(frame: pd.DataFrame, axes: Axes) -> Axes:
                     fontsize=8,
                     color=MUTED,
                 )
-    axes.set_xticks(range(len(names)), names)
+    shown = [name.replace(" (", "\n(") for name in names]
+    axes.set_xticks(range(len(names)), shown)
     axes.set_xlim(-0.6, max(len(names), 1) - 0.4)
     axes.grid(visible=False, axis="x")
     axes.set_ylim(bottom=0)

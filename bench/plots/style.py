@@ -16,12 +16,12 @@ INK, MUTED, RULE, PAPER = "#1d2433", "#5b6577", "#d5dae3", "#fefefe"
 
 DARK = {
     INK: "#e8ebf1", MUTED: "#a3adbd", RULE: "#39424f", PAPER: "#14181f",
-    "#0072b2": "#56a9e8", "#d55e00": "#ff8f4a", "#00805e": "#35c495", "#aa3377": "#e58cc0",
+    "#0072b2": "#56a9e8", "#d55e00": "#ff8f4a", "#00926a": "#35c495", "#6a1b5a": "#f7b6e3",
     "#8a6d00": "#e0b93f", "#6a51a3": "#b3a0ec", "#8c510a": "#d0a070", "#3d7080": "#7fbccd",
 }  # fmt: skip
 """The colour that stands for each drawn colour in the dark style."""
 
-_COLOURS = ("#0072b2", "#d55e00", "#00805e", "#aa3377", "#8a6d00", "#6a51a3", "#8c510a", "#3d7080")
+_COLOURS = ("#0072b2", "#d55e00", "#00926a", "#6a1b5a", "#8a6d00", "#6a51a3", "#8c510a", "#3d7080")
 _DASHES: tuple[Any, ...] = ("solid", (0, (6, 2)), (0, (6, 2, 1.2, 2)), (0, (1.4, 1.4)))
 _KNOWN = {"MLP": 0, "MLP_d": 1, "CNN": 2, "CNN_d": 3}
 _MARKERS = {"art": "s", "foolbox": "o", "certify": "^"}

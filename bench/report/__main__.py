@@ -29,7 +29,9 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m bench.report",
         description="Write the report of a stored run again; of two or more, one page that lays them side by side.",
     )
-    parser.add_argument("run", nargs="+", type=Path, help="folder of a run, results/<run>; or results, to list its runs")
+    parser.add_argument(
+        "run", nargs="+", type=Path, help="folder of a run, results/<run>; or results, to list its runs"
+    )
     parser.add_argument("--out", type=Path, help="file for the page of several runs")
     return parser
 

@@ -101,7 +101,8 @@ def summary_json(evidence: Evidence, manifest: Mapping[str, Any], findings: Sequ
     }
     for table in TABLES:
         content[table] = [
-            {str(key): _plain(value) for key, value in line.items()} for line in METRICS[table](evidence).to_dict("records")
+            {str(key): _plain(value) for key, value in line.items()}
+            for line in METRICS[table](evidence).to_dict("records")
         ]
     return json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
 

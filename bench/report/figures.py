@@ -89,7 +89,9 @@ class Frames:
     def _pairs(self) -> pd.DataFrame:
         """Pairs with what their panels and axes are called."""
         content = METRICS["library_pairs"](self.evidence)
-        names = {name: content[name].map(lambda key: LIBRARY_LABELS.get(key, key)) for name in ("library_a", "library_b")}
+        names = {
+            name: content[name].map(lambda key: LIBRARY_LABELS.get(key, key)) for name in ("library_a", "library_b")
+        }
         return content.assign(label_a=names["library_a"], label_b=names["library_b"], pair=content["title"])
 
     def limit(self, norm: Norm, stretch: float = 1.0) -> float | None:

@@ -49,6 +49,7 @@ def render(evidence: Evidence, source: Source, examples: Sequence[Example], foun
         "facts": _facts(evidence, manifest),
         "answers": words.most_robust(frames),
         "attacks": words.best_attacks(frames),
+        "avoid": words.to_avoid(frames),
         "verdicts": [(name, verdict.overall(found, name)) for name in evidence.networks],
         "broken": [rule for rule in metrics.invariants(evidence, manifest) if rule.holds is False],
         "cautions": words.cautions(evidence, manifest, frames),

@@ -162,7 +162,12 @@ def _medians(frames: Frames) -> Table:
         interval("median", "median_low", "median_high", "Median (95 % interval)", "bootstrap over images"),
         number("q1", "First quartile"),
         number("q3", "Third quartile", infinite="nothing was found on a quarter of the images or more"),
-        percent("first", "Ranked first", "share of bootstrap resamples in which this network has the largest median", digits=0),
+        percent(
+            "first",
+            "Ranked first",
+            "share of bootstrap resamples in which this network has the largest median",
+            digits=0,
+        ),
         number("certified", "Certified median", "median of the certified lower bounds"),
         count("exact", "Exact", "images whose distance is known: lower bound and adversarial example meet"),
         count("misclassified", "Misclassified", "clean images that are already wrong; they count at distance 0"),
@@ -177,7 +182,9 @@ def _pairs(frames: Frames) -> Table:
         _norm_column(),
         _network_column("network_a", "More robust"),
         _network_column("network_b", "than"),
-        interval("difference", "low", "high", "Difference of medians (95 % interval)", "bootstrap over the same images"),
+        interval(
+            "difference", "low", "high", "Difference of medians (95 % interval)", "bootstrap over the same images"
+        ),
         percent("wins", "Larger on", "share of images on which the first network's distance is larger", digits=0),
         percent("losses", "Smaller on", digits=0),
         number("effect", "Effect", "matched-pairs rank-biserial correlation, -1 to 1", digits=2),
@@ -302,7 +309,9 @@ def _agreement(frames: Frames) -> list[Table]:
         _norm_column(),
         text("library_a", "A", labels=LIBRARY_LABELS),
         text("library_b", "B", labels=LIBRARY_LABELS),
-        interval("ratio", "low", "high", "A / B (95 % interval)", "median over images of A's distance over B's", digits=4),
+        interval(
+            "ratio", "low", "high", "A / B (95 % interval)", "median over images of A's distance over B's", digits=4
+        ),
         percent("wins_a", "A smaller", "share of images on which A's distance is smaller by more than 1 %", digits=0),
         percent("wins_b", "B smaller", "share of images on which B's distance is smaller by more than 1 %", digits=0),
         number("p_holm", "p (Holm)", "Wilcoxon's signed-rank test, adjusted for all lines of this table", digits=2),
@@ -318,14 +327,22 @@ def _summary(frames: Frames) -> Table:
         _network_column(),
         text("label", "Attack"),
         _norm_column(),
-        text("origin", "Origin", "whose code: the library's own (native), the paper's step on its classifier (port), another method of the family (stand-in), the library's with a defect mended (repaired)"),
+        text(
+            "origin",
+            "Origin",
+            "whose code: the library's own (native), the paper's step on its classifier (port), another method of the family (stand-in), the library's with a defect mended (repaired)",
+        ),
         text("access", "Sees", "gradients, or decisions only"),
         number("median", "Median", infinite=_NOT_FOUND),
         number("q1", "q1"),
         number("q3", "q3", infinite="nothing was found on a quarter of the images or more"),
         percent("found_rate", "Found", "share of the attacked images", warn_below=0.9),
         Column("Ratio to best", _ratio_cell, "median over images of this attack's distance over the best known one"),
-        number("optimality", "Optimality", "local optimality (arXiv 2404.19460): 0 for doing nothing, 1 for the best known everywhere"),
+        number(
+            "optimality",
+            "Optimality",
+            "local optimality (arXiv 2404.19460): 0 for doing nothing, 1 for the best known everywhere",
+        ),
         number("seconds", "Seconds", "per attacked image"),
         number("forwards", "Forward", "images passed forward through the network, per attacked image"),
         number("backwards", "Backward", "gradients asked for, per attacked image"),
@@ -340,7 +357,9 @@ def _summary(frames: Frames) -> Table:
 
 def _images_cell(line: Mapping[str, Any]) -> Cell:
     if line["fewer"]:
-        return Cell(f"{line['images']:,}", line["images"], "fewer than other attacks: its median is of other images", "warn")
+        return Cell(
+            f"{line['images']:,}", line["images"], "fewer than other attacks: its median is of other images", "warn"
+        )
     return Cell(f"{line['images']:,}", line["images"])
 
 
@@ -379,7 +398,12 @@ def _run_tables(frames: Frames, manifest: Mapping[str, Any]) -> list[Table]:
     statuses = statuses.reset_index().merge(evidence.rows[["attack", "label", "norm", "library"]], on="attack")
     columns = [text("label", "Attack or bound"), _norm_column()]
     columns += [
-        count(status.value, status.label, status.explanation, bad_above=0 if status.value in ("error", "timeout", "invalid") else np.inf)
+        count(
+            status.value,
+            status.label,
+            status.explanation,
+            bad_above=0 if status.value in ("error", "timeout", "invalid") else np.inf,
+        )
         for status in shown
     ]
     made.append(table("table-statuses", "How the records ended, over all networks.", columns, statuses))
@@ -397,7 +421,9 @@ def _run_tables(frames: Frames, manifest: Mapping[str, Any]) -> list[Table]:
 
 
 def _invariants(evidence: Evidence, manifest: Mapping[str, Any]) -> Table:
-    content = pd.DataFrame([{"rule": i.rule, "holds": i.holds, "detail": i.detail} for i in invariants(evidence, manifest)])
+    content = pd.DataFrame(
+        [{"rule": i.rule, "holds": i.holds, "detail": i.detail} for i in invariants(evidence, manifest)]
+    )
 
     def holds(line: Mapping[str, Any]) -> Cell:
         kept = line["holds"]

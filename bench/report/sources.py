@@ -105,7 +105,11 @@ def _own(called: Mapping[tuple[str, str], str], name: str) -> list[tuple[str, st
 
 
 def _network_names(runs: Sequence[Stored], names: Sequence[str]) -> dict[tuple[str, str], str]:
-    own = [(name, str(network["name"])) for run, name in zip(runs, names, strict=True) for network in run.manifest["networks"]]
+    own = [
+        (name, str(network["name"]))
+        for run, name in zip(runs, names, strict=True)
+        for network in run.manifest["networks"]
+    ]
     count = pd.Series([network for _, network in own]).value_counts()
     return {(name, network): f"{network} ({name})" if count[network] > 1 else network for name, network in own}
 
@@ -137,7 +141,9 @@ def _merged(
         for row in manifest["rows"]:
             first = rows.setdefault(row["name"], row)
             if first.get("params") != row.get("params"):
-                message = f"{row['label']} has other parameters in run {name} than in run {names[0]}; compare it with care"
+                message = (
+                    f"{row['label']} has other parameters in run {name} than in run {names[0]}; compare it with care"
+                )
                 warnings.append({"network": "", "message": message})
     states = [str(manifest.get("status", "finished")) for manifest in manifests]
     unfinished = [state for state in states if state != "finished"]

@@ -13,6 +13,7 @@ from bench.metrics import Evidence
 from bench.norms import Norm
 from bench.report.figures import Frames
 from bench.report.tables import figure, share
+from bench.specs import LIBRARY_LABELS
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,9 @@ def most_robust(frames: Frames) -> list[Answer]:
         second = lines[lines["network"] != best["network"]].sort_values("median", ascending=False).iloc[0]
         other = str(second["network"])
         pair = pairs[
-            (pairs["norm"] == norm.value) & pairs["network_a"].isin([name, other]) & pairs["network_b"].isin([name, other])
+            (pairs["norm"] == norm.value)
+            & pairs["network_a"].isin([name, other])
+            & pairs["network_b"].isin([name, other])
         ]
         text, support = _by_how_much(name, other, median, float(second["median"]), pair, float(best["first"]))
         answers.append(Answer(norm.value, norm.label, text, f"median {figure(median)} ({bounds}); {support}"))
@@ -87,7 +90,9 @@ def best_attacks(frames: Frames) -> list[Answer]:
         usable = lines[np.isfinite(lines["ratio"])]
         if not len(usable):
             if len(lines):
-                answers.append(Answer(norm.value, norm.label, "none", "no attack found something on half of the images"))
+                answers.append(
+                    Answer(norm.value, norm.label, "none", "no attack found something on half of the images")
+                )
             continue
         ranked = usable.sort_values(["ratio", "seconds"])
         best = ranked.iloc[0]
@@ -103,17 +108,36 @@ def best_attacks(frames: Frames) -> list[Answer]:
 
 def _quality(line: pd.Series) -> str:
     ratio = float(line["ratio"])
-    near = "the best known distance in median" if ratio < 1.0005 else f"{figure(ratio, 4)} times the best known distance in median"
+    near = "the best known distance" if ratio < 1.0005 else f"{figure(ratio, 4)} times the best known distance"
     return (
-        f"{near}, found on {share(float(line['found_rate']))}, {figure(float(line['seconds']), 2)} s per image"
+        f"median {near}, found on {share(float(line['found_rate']))} of the images, "
+        f"{figure(float(line['seconds']), 2)} s per image"
     )
+
+
+def to_avoid(frames: Frames) -> list[str]:
+    """Implementations that find larger distances than another library's of the same method, beyond chance."""
+    table = frames["agreement"]
+    lines = []
+    worse = table[table["worse"] != ""]
+    for (norm, title, library), group in worse.groupby(["norm", "title", "worse"], sort=False):
+        ratios = np.where(group["library_a"] == library, group["ratio"], 1 / group["ratio"])
+        low, high = figure(float(ratios.min())), figure(float(ratios.max()))
+        size = f"{low} times" if low == high else f"{low} to {high} times"
+        on = ", ".join(str(network) for network in group["network"])
+        name = LIBRARY_LABELS.get(str(library), str(library))
+        lines.append(
+            f"{title} {Norm(str(norm)).label} of {name}: distances {size} those of the other library (on {on})"
+        )
+    return lines
 
 
 def attack_scores(frames: Frames) -> pd.DataFrame:
     """Each attack over all networks: worst median ratio, mean found rate and seconds, and whether it ran everywhere."""
     table = frames["summary"]
     if not len(table):
-        return pd.DataFrame(columns=["attack", "norm", "label", "ratio", "found_rate", "seconds", "complete"])
+        columns = {"attack": object, "norm": object, "label": object, "ratio": float, "found_rate": float}
+        return pd.DataFrame(columns=[*columns, "seconds", "complete"]).astype(columns | {"seconds": float, "complete": bool})
     most = table.groupby("norm")["images"].max()
     networks = table["network"].nunique()
     scores = table.groupby("attack", observed=True, sort=False).agg(

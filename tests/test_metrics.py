@@ -1,0 +1,486 @@
+"""Metrics against closed forms, scipy and scikit-learn, and on made-up runs whose answers are known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+import synthetic
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from scipy import integrate, stats
+from sklearn.metrics import accuracy_score
+
+from bench import metrics
+from bench.metrics import agreement, exact, resample, tables
+from bench.metrics.curves import round_grid
+from bench.metrics.distribution import quantiles
+from bench.norms import Norm
+
+INF = np.inf
+DISTANCES = hnp.arrays(
+    np.float64, st.integers(1, 40), elements=st.one_of(st.floats(0, 100, width=32), st.just(float("inf")))
+)
+
+
+@given(DISTANCES, st.floats(0, 1))
+def test_quantile_is_numpys_where_all_is_finite_and_never_nan(values: np.ndarray, q: float) -> None:
+    mine = metrics.quantile(values, q)
+    assert not np.isnan(mine)
+    if np.isfinite(values).all():
+        assert mine == pytest.approx(np.quantile(values, q), rel=1e-9, abs=1e-12)
+    else:
+        # Replacing infinity by something huge gives the same finite quantiles, and a huge one instead of infinity.
+        huge = np.where(np.isinf(values), 1e30, values)
+        assert mine == pytest.approx(np.quantile(huge, q)) or (mine == INF and np.quantile(huge, q) > 1e10)
+
+
+def test_median_of_censored_values() -> None:
+    assert metrics.median([1, 2, 3, INF]) == 2.5
+    assert metrics.median([1, 2, INF, INF]) == INF
+    assert metrics.median([1, INF, INF]) == INF
+    assert metrics.median([0, 2, INF]) == 2
+    assert np.isnan(metrics.median([]))
+
+
+def test_a_distance_is_not_negative_and_not_nan() -> None:
+    for bad in ([-1.0], [float("nan")]):
+        with pytest.raises(ValueError, match="distance"):
+            metrics.median(bad)
+    with pytest.raises(ValueError, match="share"):
+        metrics.quantile([1.0], 1.5)
+
+
+def test_mean_and_rate_of_found() -> None:
+    assert metrics.mean_found([1, 3, INF]) == 2
+    assert np.isnan(metrics.mean_found([INF]))
+    assert metrics.found_rate([1, 3, INF, INF]) == 0.5
+
+
+@given(DISTANCES, st.floats(0, 50))
+def test_robust_accuracy_is_scikit_learns_accuracy_of_what_stays_right(values: np.ndarray, eps: float) -> None:
+    true = np.zeros(len(values))
+    under_attack = (values <= eps).astype(float)
+    assert float(metrics.robust_accuracy(values, eps)) == pytest.approx(accuracy_score(true, under_attack))
+
+
+def test_robust_accuracy_at_the_distance_itself_counts_as_wrong() -> None:
+    assert metrics.robust_accuracy([0, 1, 2, INF], [0, 0.5, 1, 2, 1e9]).tolist() == [0.75, 0.75, 0.5, 0.25, 0.25]
+    with pytest.raises(ValueError, match="no images"):
+        metrics.robust_accuracy([], 1)
+
+
+@given(DISTANCES)
+def test_the_curve_is_the_ecdf_of_scipy_upside_down(values: np.ndarray) -> None:
+    eps, accuracy = metrics.curve(values)
+    assert eps[0] == 0
+    finite = values[np.isfinite(values)]
+    if len(finite) == len(values):
+        ecdf = stats.ecdf(values).sf
+        np.testing.assert_allclose(accuracy, ecdf.evaluate(eps), atol=1e-12)
+    np.testing.assert_allclose(accuracy, metrics.robust_accuracy(values, eps))
+    assert (np.diff(accuracy) <= 0).all()
+
+
+def test_a_long_curve_is_thinned_but_true() -> None:
+    values = np.random.default_rng(0).exponential(size=5000)
+    eps, accuracy = metrics.curve(values, points=100)
+    assert len(eps) <= 101
+    np.testing.assert_allclose(accuracy, metrics.robust_accuracy(values, eps))
+    assert eps[-1] == values.max()
+
+
+@pytest.mark.parametrize(("successes", "n"), [(0, 7), (3, 7), (7, 7), (50, 1000)])
+def test_wilson_is_scipys(successes: int, n: int) -> None:
+    expected = stats.binomtest(successes, n).proportion_ci(0.95, method="wilson")
+    low, high = metrics.wilson(successes, n)
+    assert (float(low), float(high)) == pytest.approx((expected.low, expected.high), abs=1e-12)
+
+
+def area(distances: np.ndarray, limit: float) -> float:
+    """The area under the robust accuracy up to a limit, by adding up its steps."""
+    steps = np.unique(np.concatenate([[0.0, limit], distances[distances < limit]]))
+    return float((metrics.robust_accuracy(distances, steps[:-1]) * np.diff(steps)).sum())
+
+
+@given(
+    hnp.arrays(np.float64, 12, elements=st.floats(0, 5, width=32)),
+    hnp.arrays(np.float64, 12, elements=st.one_of(st.floats(0, 3, width=32), st.just(float("inf")))),
+)
+def test_optimality_is_the_ratio_of_areas_under_the_curves(best: np.ndarray, excess: np.ndarray) -> None:
+    distances = np.where(best > 0, best + excess, 0.0)  # a misclassified image is at distance 0 for every attack
+    limit = best.max()
+    nothing = np.where(best > 0, INF, 0.0)
+    whole = area(nothing, limit) - area(best, limit) if limit > 0 else 0.0
+    value = metrics.optimality(distances, best)
+    if whole <= 1e-9 * limit or limit == 0:
+        return
+    assert value == pytest.approx((area(nothing, limit) - area(distances, limit)) / whole, abs=1e-7)
+    assert -1e-9 <= value <= 1 + 1e-9
+
+
+def test_optimality_of_doing_nothing_and_of_the_optimum() -> None:
+    best = np.array([0.0, 1.0, 2.0, 4.0])
+    assert metrics.optimality(np.where(best > 0, INF, 0.0), best) == pytest.approx(0)
+    assert metrics.optimality(best, best) == pytest.approx(1)
+    # By hand: eps0 = 4, rho0 = 3/4; nothing 3, optimum 7/4, this attack (0 + 2 + 2 + 4)/4 = 2: (3 - 2)/(3 - 7/4).
+    assert metrics.optimality([0, 2, 2, 4], best) == pytest.approx(0.8)
+
+
+def test_optimality_agrees_with_numerical_integration_on_healthy_data() -> None:
+    """AttackBench integrates robust accuracy curves; with fine steps and the right end that is the closed form."""
+    rng = np.random.default_rng(1)
+    best = rng.lognormal(size=2000)
+    distances = best * (1 + rng.exponential(0.1, 2000))
+    grid = np.linspace(0, best.max(), 20_001)
+    areas = [
+        integrate.trapezoid(metrics.robust_accuracy(values, grid), grid)
+        for values in (np.full(2000, INF), distances, best)
+    ]
+    expected = (areas[0] - areas[1]) / (areas[0] - areas[2])
+    assert metrics.optimality(distances, best) == pytest.approx(expected, abs=0.002)
+
+
+def test_optimality_says_where_it_is_not_defined() -> None:
+    assert np.isnan(metrics.optimality([], []))
+    assert np.isnan(metrics.optimality([1, INF], [1, INF]))
+    assert np.isnan(metrics.optimality([2, 3], [2, 2]))
+    assert np.isnan(metrics.optimality([0, 0], [0, 0]))
+    with pytest.raises(ValueError, match="below the best"):
+        metrics.optimality([1, 1], [1, 2])
+    with pytest.raises(ValueError, match="one of each"):
+        metrics.optimality([1], [1, 2])
+    assert np.isnan(metrics.global_optimality([0.5, np.nan]))
+    assert metrics.global_optimality([0.5, 1.0]) == 0.75
+
+
+@pytest.mark.parametrize("n", [7, 8, 51])
+def test_the_median_interval_is_the_ordinary_bootstraps(n: int) -> None:
+    values = np.random.default_rng(n).lognormal(size=n)
+    drawn = np.random.default_rng(0).choice(values, (40_000, n))
+    expected = np.quantile(np.median(drawn, axis=1), [0.025, 0.975])
+    assert metrics.median_interval(values, resamples=40_000) == pytest.approx(tuple(expected), rel=0.05)
+
+
+def test_the_median_interval_covers_the_true_median_as_often_as_it_says() -> None:
+    rng = np.random.default_rng(3)
+    truth = np.log(2)
+    samples = rng.exponential(size=(300, 41))
+    covered = [low <= truth <= high for low, high in map(metrics.median_interval, samples)]
+    assert 0.90 <= np.mean(covered) <= 0.99
+
+
+def test_intervals_of_censored_and_degenerate_distances() -> None:
+    assert metrics.median_interval([INF, INF, INF]) == (INF, INF)
+    low, high = metrics.median_interval([1, 2, 3, INF, INF])
+    assert low == 1
+    assert high == INF
+    assert metrics.median_interval([2.0]) == (2.0, 2.0)
+    assert np.isnan(metrics.median_interval([])).all()
+
+
+def test_the_robust_accuracy_interval_is_binomial() -> None:
+    values = np.r_[np.zeros(30), np.full(70, 2.0)]
+    low, high = metrics.robust_accuracy_interval(values, 1.0, resamples=20_000)
+    expected = stats.binom(100, 0.7).ppf([0.025, 0.975]) / 100
+    assert (low, high) == pytest.approx(tuple(expected), abs=0.011)
+
+
+@given(
+    hnp.arrays(np.float64, 15, elements=st.floats(0, 9, width=32), unique=True),
+    hnp.arrays(np.float64, 15, elements=st.floats(10, 19, width=32), unique=True),
+)
+@settings(max_examples=25)
+def test_signed_ranks_are_scipys_wilcoxon(a: np.ndarray, b: np.ndarray) -> None:
+    mixed = np.where(np.arange(15) % 3 == 0, b, a)
+    other = np.where(np.arange(15) % 3 == 0, a, b)
+    effect, p = resample.signed_ranks(mixed, other)
+    difference = mixed - other
+    ties = len(np.unique(np.abs(difference))) < 15
+    if not ties:
+        assert p == pytest.approx(stats.wilcoxon(difference, method="exact").pvalue)
+    ranks = stats.rankdata(np.abs(difference))
+    positive, negative = ranks[difference > 0].sum(), ranks[difference < 0].sum()
+    assert effect == pytest.approx((positive - negative) / (positive + negative))
+
+
+def test_signed_ranks_of_equal_and_infinite_pairs() -> None:
+    assert resample.signed_ranks(np.array([1.0, INF]), np.array([1.0, INF])) == (0.0, 1.0)
+    effect, p = resample.signed_ranks(np.array([1, 2, INF, INF, 5.0]), np.array([0, 1, 2, 3, 4.0]))
+    assert effect == 1
+    assert p < 0.07
+
+
+def test_paired_finds_a_shift_and_its_interval_holds_it() -> None:
+    rng = np.random.default_rng(5)
+    easy = rng.lognormal(size=200)
+    result = metrics.paired(easy + 0.5, easy)
+    assert result.wins == 1
+    assert result.effect == 1
+    assert result.p < 1e-6
+    assert result.low <= 0.5 <= result.high
+    assert result.high - result.low < 0.2, "pairing keeps the images' own spread out"
+    nothing = metrics.paired(easy, easy)
+    assert (nothing.difference, nothing.low, nothing.high, nothing.p) == (0, 0, 0, 1)
+
+
+def test_paired_with_undefined_difference() -> None:
+    result = metrics.paired([INF, INF, 1], [INF, INF, 2])
+    assert np.isnan(result.difference)
+    with pytest.raises(ValueError, match="pair"):
+        metrics.paired([1], [1, 2])
+
+
+def test_resampled_medians_keep_images_together() -> None:
+    values = np.random.default_rng(0).lognormal(size=(60, 1)) * np.array([[1.0, 2.0]])
+    medians = resample.resampled_medians(values, resamples=300)
+    np.testing.assert_allclose(medians[:, 1], 2 * medians[:, 0])
+
+
+def test_holm_by_hand() -> None:
+    assert metrics.holm([0.01, 0.04, 0.03]).tolist() == pytest.approx([0.03, 0.06, 0.06])
+    assert metrics.holm([]).tolist() == []
+
+
+def test_front_by_hand() -> None:
+    cost = [1, 2, 3, 2, np.nan]
+    quality = [5, 3, 3, 4, 1]
+    assert metrics.front(cost, quality).tolist() == [True, True, False, False, False]
+    assert metrics.front([1, 1], [1, 1]).tolist() == [True, True], "equal points do not beat one another"
+
+
+def test_round_grid() -> None:
+    assert round_grid(np.linspace(0, 1, 101), 5) == [0.2, 0.4, 0.6, 0.8, 1.0]
+    assert round_grid(np.array([1.0, 2, 3, 4, 5, 6]), 5, whole=True) == [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
+    assert round_grid(np.array([INF, 0.0]), 5) == []
+
+
+# On runs.
+
+
+def evidence_of(run: synthetic.SyntheticRun) -> metrics.Evidence:
+    return metrics.evidence(run.records(), run.manifest)
+
+
+@pytest.fixture(scope="module")
+def healthy() -> metrics.Evidence:
+    return evidence_of(synthetic.run(samples=40, seed=2))
+
+
+def small(*records: dict[str, object], samples: int = 3) -> metrics.Evidence:
+    """A run of DDN in both libraries, and exact L2 distances, with these records."""
+    rows = (
+        synthetic.attack(synthetic.REFERENCE, Norm.L2),
+        synthetic.attack(synthetic.REFERENCE, Norm.L2, "art"),
+        synthetic.attack(synthetic.DEEPFOOL, Norm.LINF),
+        synthetic.verifier(Norm.L2),
+    )
+    suite = synthetic.Suite(name="small", description="", rows=rows, samples=samples)
+    content = synthetic.manifest(suite, ["MLP"], samples)
+    return metrics.evidence(synthetic.frame(records), content)
+
+
+def found(image: int, l2: float, linf: float = 0.5, **other: object) -> dict[str, object]:
+    return {"image": image, "l0": 1.0, "l1": 1.0, "l2": l2, "linf": linf} | other
+
+
+def test_best_takes_every_candidate_in_every_norm() -> None:
+    evidence = small(
+        found(0, 2.0),
+        found(0, 1.5, 0.1, attack="foolbox-deepfool-linf", norm="linf"),
+        {"image": 1, "status": "not_found"},
+        found(1, 3.0, 0.2, attack="foolbox-deepfool-linf", norm="linf"),
+        {"image": 2, "status": "misclassified", "l0": 0.0, "l1": 0.0, "l2": 0.0, "linf": 0.0},
+    )
+    best = evidence.best[evidence.best["norm"] == "l2"].set_index("image")
+    assert best["distance"].tolist() == [1.5, 3.0, 0.0]
+    assert best["attack"].astype(str).tolist()[:2] == ["foolbox-deepfool-linf"] * 2
+    assert best["misclassified"].tolist() == [False, False, True]
+
+
+def test_of_equal_distances_the_attack_of_that_norm_is_named() -> None:
+    evidence = small(
+        found(0, 2.0, attack="foolbox-deepfool-linf", norm="linf"), found(0, 2.0, attack="art-reference-l2")
+    )
+    best = evidence.best.set_index("norm")["attack"].astype(str)
+    assert best["l2"] == "art-reference-l2"
+    assert best["linf"] == "foolbox-deepfool-linf"
+
+
+def test_exact_where_the_bounds_meet() -> None:
+    exact_row = {"attack": "certify-exact-l2", "library": "certify", "kind": "exact"}
+    evidence = small(
+        found(0, 2.0),
+        found(0, 1.0, **exact_row, lower=0.99995),
+        found(1, 2.0),
+        {"image": 1, "status": "not_found", "lower": 1.0} | exact_row,
+        found(2, 2.0),
+        {"image": 2, "status": "unsupported", "message": "no verifier"} | exact_row,
+    )
+    best = evidence.best[evidence.best["norm"] == "l2"].set_index("image")
+    assert best["exact"].tolist() == [True, False, False]
+    assert best["lower"].tolist() == [0.99995, 1.0, 0.0]
+    ratios = exact.ratios(evidence).set_index("image")
+    assert ratios["ratio"].tolist() == [2.0, 1.0]
+    assert ratios["most"].tolist() == [2.0, 2.0]
+    table = exact.table(evidence).iloc[0]
+    assert (table["solved"], table["open"], table["median"], table["open_most"]) == (1, 1, 2.0, 2.0)
+
+
+def test_summary_counts_every_record_once_and_censors() -> None:
+    evidence = small(
+        found(0, 2.0, seconds=1.0),
+        {"image": 1, "status": "timeout", "message": "too long", "seconds": 3.0},
+        {"image": 2, "status": "misclassified", "l0": 0.0, "l1": 0.0, "l2": 0.0, "linf": 0.0, "seconds": 0.0},
+        found(1, 4.0, attack="art-reference-l2", library="art"),
+    )
+    table = metrics.METRICS["summary"](evidence).set_index("attack")
+    line = table.loc["foolbox-reference-l2"]
+    assert (line["images"], line["found"], line["failed"], line["misclassified"], line["not_found"]) == (3, 1, 1, 1, 0)
+    assert line["found_rate"] == 0.5
+    assert line["median"] == 2.0
+    assert line["q3"] == INF
+    assert line["seconds"] == 2.0
+    assert line["ratio"] == INF, "of two images the attack found nothing on one: the middle is infinite"
+
+
+def test_summary_of_a_healthy_run(healthy: metrics.Evidence) -> None:
+    table = metrics.METRICS["summary"](healthy)
+    assert len(table) == 4 * 18
+    assert (table["ratio"].dropna() >= 1).all()
+    assert table["optimality"].dropna().between(0, 1).all()
+    reference = table[table["title"] == "DDN"]
+    assert (reference["ratio"] < 1.01).all()
+    assert (table["median_low"] <= table["median"]).all()
+    assert (table["median"] <= table["median_high"]).all()
+
+
+def test_summary_agrees_with_plain_pandas(healthy: metrics.Evidence) -> None:
+    table = metrics.METRICS["summary"](healthy)
+    for line in table[table["norm"] == "l2"].to_dict("records"):
+        records = healthy.records
+        own = records[(records["network"] == line["network"]) & (records["attack"] == line["attack"])]
+        if np.isfinite(own["l2"]).all():
+            assert line["median"] == pytest.approx(own["l2"].median())
+        assert line["images"] == len(own)
+
+
+def test_networks_rank_as_they_were_made(healthy: metrics.Evidence) -> None:
+    table = metrics.METRICS["networks"](healthy)
+    for _, group in table.groupby("norm"):
+        assert group["network"].tolist() == ["MLP", "MLP_d", "CNN", "CNN_d"], "in the manifest's order"
+        assert group["first"].sum() == pytest.approx(1)
+        assert (group["certified"] <= group["median"]).all()
+        assert group.set_index("network")["first"].idxmax() == "CNN_d"
+
+
+def test_differences_are_paired_and_adjusted(healthy: metrics.Evidence) -> None:
+    table = metrics.METRICS["differences"](healthy)
+    assert len(table) == 3 * 6
+    assert (table["p_holm"] >= table["p"]).all()
+    assert (table["median_a"] >= table["median_b"]).all()
+    strong = table[(table["network_a"] == "CNN_d") & (table["network_b"] == "MLP")]
+    assert (strong["p_holm"] < 1e-4).all()
+    assert (strong["low"] > 0).all()
+
+
+def test_no_difference_is_claimed_between_networks_that_are_alike() -> None:
+    run = synthetic.run(networks=("one", "two"), samples=60, seed=4)
+    table = metrics.METRICS["differences"](evidence_of(run))
+    assert ((table["low"] <= 0) & (table["high"] >= 0) | (table["p_holm"] > 0.01)).all()
+
+
+def library_run(factor: float) -> metrics.Evidence:
+    rng = np.random.default_rng(0)
+    lines = []
+    for image in range(30):
+        distance = float(rng.lognormal())
+        lines.append(found(image, distance))
+        other = distance * factor * float(np.exp(rng.normal(0, 0.01)))
+        lines.append(found(image, other, attack="art-reference-l2", library="art"))
+    return small(*lines, samples=30)
+
+
+def test_agreement_names_the_worse_library() -> None:
+    line = metrics.METRICS["agreement"](library_run(1.5)).iloc[0]
+    assert (line["library_a"], line["library_b"], line["worse"]) == ("art", "foolbox", "art")
+    assert line["ratio"] == pytest.approx(1.5, rel=0.02)
+    assert line["low"] <= 1.5 <= line["high"]
+    assert (line["wins_a"], line["wins_b"]) == (0, 1)
+
+
+def test_agreement_stays_silent_within_chance() -> None:
+    line = metrics.METRICS["agreement"](library_run(1.0)).iloc[0]
+    assert line["worse"] == ""
+    assert line["ratio"] == pytest.approx(1, abs=0.01)
+
+
+def test_agreement_of_failures() -> None:
+    ratios = agreement.relative(np.array([INF, INF, 1.0]), np.array([INF, 1.0, INF]))
+    assert ratios.tolist() == [1.0, INF, 0.0]
+
+
+def test_class_changes_sum_to_one(healthy: metrics.Evidence) -> None:
+    table = metrics.METRICS["class_changes"](healthy)
+    assert (table["label"] != table["adversarial_class"]).all()
+    shares = table.groupby(["network", "norm", "label"], observed=True)["share"].sum()
+    assert shares.to_numpy() == pytest.approx(1)
+
+
+def test_class_medians_by_hand() -> None:
+    evidence = small(found(0, 2.0, label=7), found(1, 4.0, label=7), found(2, 1.0, label=3))
+    table = metrics.METRICS["class_medians"](evidence)
+    medians = table[table["norm"] == "l2"].set_index("label")["median"]
+    assert medians.to_dict() == {3: 1.0, 7: 3.0}
+
+
+def test_invariants_hold_and_break() -> None:
+    run = synthetic.run(samples=10)
+    assert all(rule.holds for rule in metrics.invariants(evidence_of(run), run.manifest))
+    lines = [found(0, 2.0), found(1, 2.0, attack="certify-exact-l2", kind="exact", library="certify")]
+    lines += [found(0, 3.0, attack="certify-exact-l2", kind="exact", library="certify", lower=2.5)]
+    evidence = small(*lines, found(0, 2.0), {"image": 2, "status": "found"})
+    rules = {rule.name: rule for rule in metrics.invariants(evidence, {"planned": 9, "status": "finished"})}
+    assert [rules[name].holds for name in ("complete", "unique", "consistent", "bounded")] == [False] * 4
+    assert "5 of 9" in rules["complete"].detail
+    assert "bound 2.5" in rules["bounded"].detail
+    broken = metrics.violations(evidence)
+    assert broken[["image", "distance", "lower"]].to_numpy().tolist() == [[0, 2.0, 2.5]]
+
+
+def test_an_interrupted_run_is_incomplete_but_breaks_nothing() -> None:
+    run = synthetic.run(samples=5)
+    content = run.manifest | {"status": "interrupted", "planned": 10_000}
+    rules = {rule.name: rule.holds for rule in metrics.invariants(evidence_of(run), content)}
+    assert rules["complete"] is None
+
+
+def test_rounding_of_an_exact_bound_is_no_violation() -> None:
+    evidence = small(
+        found(0, 1.0), found(0, 1.0, attack="certify-exact-l2", kind="exact", library="certify", lower=1.0 + 1e-12)
+    )
+    assert len(metrics.violations(evidence)) == 0
+
+
+@pytest.mark.parametrize("name", sorted(metrics.METRICS))
+def test_every_metric_takes_a_run_with_nothing_in_it(name: str) -> None:
+    records = synthetic.frame([])
+    frame = metrics.METRICS[name](metrics.evidence(records, synthetic.manifest(samples=1)))
+    assert isinstance(frame, pd.DataFrame)
+    assert len(frame) == 0
+
+
+@pytest.mark.parametrize("name", sorted(metrics.METRICS))
+def test_every_metric_takes_a_run_in_which_nothing_was_found(name: str) -> None:
+    evidence = small(*({"image": i, "status": "not_found"} for i in range(3)))
+    assert isinstance(metrics.METRICS[name](evidence), pd.DataFrame)
+
+
+def test_quantiles_are_for_sorted_values_of_any_sign() -> None:
+    assert quantiles(np.array([-2.0, 0.0, INF]), np.array([0.25, 0.5, 1.0])).tolist() == [-1.0, 0.0, INF]
+
+
+def test_ratio_is_not_defined_where_the_best_is_zero_or_unknown() -> None:
+    ratios = tables.ratio(np.array([1.0, 0.0, INF, INF]), np.array([0.5, 0.0, INF, 2.0]))
+    np.testing.assert_array_equal(ratios, [2.0, np.nan, np.nan, INF])

@@ -1,0 +1,131 @@
+"""Verdicts: healthy runs pass, the marks of masked gradients are found."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import synthetic
+
+from bench import metrics, verdict
+from bench.norms import Norm
+from bench.verdict import Outcome
+
+
+def evidence_of(run: synthetic.SyntheticRun) -> metrics.Evidence:
+    return metrics.evidence(run.records(), run.manifest)
+
+
+def outcomes(run: synthetic.SyntheticRun, network: str = "MLP") -> dict[str, Outcome]:
+    found = verdict.findings(evidence_of(run), run.manifest)
+    return {finding.check.name: finding.outcome for finding in found if finding.network == network}
+
+
+def changed(run: synthetic.SyntheticRun, accesses: tuple[str, ...], **columns: Any) -> synthetic.SyntheticRun:
+    """The run with columns of the records of attacks with this access multiplied (numbers) or set (text)."""
+    attacks = [row["name"] for row in run.manifest["rows"] if row.get("method", {}).get("access") in accesses]
+    frame = run.records()
+    chosen = frame["attack"].isin(attacks) & (frame["status"] != "misclassified")
+    for name, value in columns.items():
+        if isinstance(value, str):
+            frame.loc[chosen, name] = value
+        else:
+            frame.loc[chosen, name] = frame.loc[chosen, name] * value
+    return synthetic.SyntheticRun(run.path, run.manifest, frame, run.clean)
+
+
+@pytest.fixture(scope="module")
+def healthy() -> synthetic.SyntheticRun:
+    return synthetic.run(samples=30, seed=3)
+
+
+def test_healthy_networks_pass(healthy: synthetic.SyntheticRun) -> None:
+    found = verdict.findings(evidence_of(healthy), healthy.manifest)
+    for network in ("MLP", "MLP_d", "CNN", "CNN_d"):
+        assert verdict.overall(found, network) is Outcome.PASS
+    assert {finding.check for finding in found} == set(verdict.CHECKS)
+    assert all(finding.message for finding in found)
+
+
+def test_masked_gradients_are_found_by_what_guessing_does_better(healthy: synthetic.SyntheticRun) -> None:
+    masked = changed(healthy, ("gradient",), **{norm.value: 4.0 for norm in Norm})
+    assert outcomes(masked)["gradient_beats_decision"] is Outcome.FAIL
+
+
+def test_gradient_attacks_that_find_nothing_are_found(healthy: synthetic.SyntheticRun) -> None:
+    blind = changed(healthy, ("gradient",), status="not_found", **{norm.value: np.inf for norm in Norm})
+    result = outcomes(blind)
+    assert result["gradient_beats_decision"] is Outcome.FAIL
+    assert result["always_found"] in (Outcome.FAIL, Outcome.WARN)
+
+
+def test_no_attack_at_all_finding_anything_fails(healthy: synthetic.SyntheticRun) -> None:
+    nothing = changed(healthy, ("gradient", "decision"), status="not_found", **{norm.value: np.inf for norm in Norm})
+    result = outcomes(nothing)
+    assert result["always_found"] is Outcome.FAIL
+    assert result["gradient_beats_decision"] is Outcome.NONE, "where nobody found anything nobody won"
+
+
+def test_distances_far_above_the_exact_ones_fail(healthy: synthetic.SyntheticRun) -> None:
+    far = changed(healthy, ("gradient", "decision"), **{norm.value: 2.0 for norm in Norm})
+    assert outcomes(far)["more_steps"] is Outcome.FAIL
+    slightly = changed(healthy, ("gradient", "decision"), **{norm.value: 1.1 for norm in Norm})
+    assert outcomes(slightly)["more_steps"] is Outcome.WARN
+
+
+def single_step_run(factor: float) -> synthetic.SyntheticRun:
+    fast = synthetic.AttackSpec(
+        method=synthetic.method("fgm", "FGM", synthetic.Family.REFERENCE),
+        library="foolbox",
+        norm=Norm.L2,
+        target="fakes:Attack",
+        params={"steps": 1},
+    )
+    rows = (synthetic.attack(synthetic.REFERENCE, Norm.L2), fast)
+    suite = synthetic.Suite(name="single", description="", rows=rows, samples=40)
+    run = synthetic.run(suite=suite, networks=("MLP",), samples=40, clean_errors=0)
+    frame = run.records()
+    chosen = frame["attack"] == "foolbox-fgm-l2"
+    frame.loc[chosen, "l2"] *= factor
+    return synthetic.SyntheticRun(run.path, run.manifest, frame, run.clean)
+
+
+def test_a_single_step_that_beats_many_fails() -> None:
+    assert outcomes(single_step_run(2.0))["iterative_beats_single_step"] is Outcome.PASS
+    assert outcomes(single_step_run(0.3))["iterative_beats_single_step"] is Outcome.FAIL
+
+
+def preflighted(healthy: synthetic.SyntheticRun, preflight: Any) -> synthetic.SyntheticRun:
+    content = dict(healthy.manifest)
+    content["networks"] = [dict(network) | {"preflight": preflight} for network in content["networks"]]
+    return synthetic.SyntheticRun(healthy.path, content, healthy.frame, healthy.clean)
+
+
+def test_checks_made_before_the_attacks_are_shown(healthy: synthetic.SyntheticRun) -> None:
+    checks = {
+        "gradients": {"check": "gradients", "status": "warn", "value": 0.4, "message": "40 % vanish"},
+        "repeats": {"check": "repeats", "status": "pass", "value": 0.0, "message": "equal to the bit"},
+        "own check": {"status": "fail", "value": None, "message": "broken"},
+    }
+    run = preflighted(healthy, checks)
+    result = outcomes(run)
+    assert result["gradients"] is Outcome.WARN
+    assert result["repeats"] is Outcome.PASS
+    assert result["own check"] is Outcome.FAIL
+    found = verdict.findings(evidence_of(run), run.manifest)
+    assert verdict.overall(found, "MLP") is Outcome.FAIL
+    assert any(finding.message == "40 % vanish" for finding in found)
+
+
+def test_a_stored_result_that_makes_no_sense_never_passes(healthy: synthetic.SyntheticRun) -> None:
+    result = outcomes(preflighted(healthy, {"gradients": "fine", "repeats": {"status": "splendid"}}))
+    assert result["gradients"] is Outcome.WARN
+    assert result["repeats"] is Outcome.WARN
+
+
+def test_nothing_stored_is_not_assessed() -> None:
+    content = synthetic.manifest(samples=1)
+    evidence = metrics.evidence(synthetic.frame([]), content)
+    found = verdict.findings(evidence, content)
+    assert verdict.overall(found, "MLP") is Outcome.NONE
