@@ -14,7 +14,8 @@ from bench.certify.support import Region
 from bench.certify.windows import InputLines, Planes, fit_planes
 from bench.norms import Norm
 
-_CHUNK = 512
+_FIRST_GUESS = {Norm.LINF: 0.32, Norm.L2: 0.13}
+"""The first ball's radius, as a share of the distance of the nearest adversarial example known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +40,6 @@ class Work:
     cut_rounds: int = 4
     gain: float = 0.1
     shares: tuple[float, float] = (0.3, 0.5)
-    scale: float = 1.0
-    refinements: int = 0
 
 
 class PooledBounder:
@@ -55,8 +54,41 @@ class PooledBounder:
         """The ball of a radius."""
         return Region.ball(self.incumbent.norm, self.centre, radius)
 
-    def certified(self, radius: float, targets: list[int], going: Callable[[], bool] = lambda: True) -> float:
-        """A certified radius, at most the one given, from bounds over the ball of that one."""
+    def radius(self, targets: list[int], outer: float, evaluations: int, going: Callable[[], bool]) -> float:
+        """The largest radius certified after bounding a number of balls.
+
+        Args:
+            targets: classes an adversarial example may have.
+            outer: an adversarial example is known there, or the whole box lies inside.
+            evaluations: how many balls to bound.
+            going: asked before each piece of work whether there is time for it.
+        """
+        low, high = 0.0, outer
+        radius = _FIRST_GUESS[self.incumbent.norm] * outer
+        for _ in range(evaluations):
+            if not going() or high - low < 1e-3 * outer:
+                break
+            reached = self.certified(radius, targets, going, low)
+            if reached < radius:
+                high = radius
+            low = max(low, reached)
+            # Bounds get worse fast with the radius, so steps are short, and shorter once a ball was too large.
+            radius = min(1.12 * low, outer) if high == outer else 0.5 * (low + high)
+            if low == 0.0:
+                radius = 0.6 * high
+        return low
+
+    def certified(
+        self, radius: float, targets: list[int], going: Callable[[], bool] = lambda: True, enough: float = 0.0
+    ) -> float:
+        """A certified radius, at most the one given, from bounds over the ball of that one.
+
+        Args:
+            radius: of the ball.
+            targets: classes an adversarial example may have.
+            going: asked before each piece of work whether there is time for it.
+            enough: what is certified already: a target that ends at or below it ends the work.
+        """
         region = self.region(radius)
         planes = self.planes(region)
         bounds = self.intervals(region, planes)
@@ -66,8 +98,9 @@ class PooledBounder:
         for index in np.argsort(-values):
             if values[index] < 0:
                 continue
-            points = [mean[:, index] for mean in game.means]
-            reached = min(reached, self._target(region, planes, bounds, targets[index], points, going))
+            reached = min(reached, self._target(region, planes, bounds, targets[index], going))
+            if reached <= enough:
+                break
         return reached
 
     def margins(
@@ -89,19 +122,11 @@ class PooledBounder:
         planes: list[Planes],
         bounds: tuple[FloatArray, FloatArray],
         target: int,
-        points: list[FloatArray],
         going: Callable[[], bool],
     ) -> float:
-        """A certified radius for one target: planes of its own, then cuts."""
+        """A certified radius for one target, by rounds of cuts."""
         low, high = bounds[0].copy(), bounds[1].copy()
         trace = []
-        for _ in range(self.work.refinements):
-            planes = self.planes(region, points, planes)
-            tighter = self.intervals(region, planes)
-            low, high = np.maximum(low, tighter[0]), np.minimum(high, tighter[1])
-            values, _, game, _ = self.margins(region, planes, (low, high), [target])
-            points = [mean[:, 0] for mean in game.means]
-            trace.append(("refined", float(values[0])))
         gammas = np.zeros((2, len(low)))
         stage = self.stages[-1].stage
         free = np.flatnonzero((low < 0) & (high > 0))
