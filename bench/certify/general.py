@@ -11,10 +11,11 @@ from bench.certify.layers import FloatArray, PlainNetwork
 from bench.certify.pooled import Cut, Functions, Game, Prepared, bound_rows, prepare
 from bench.certify.primal import Incumbent
 from bench.certify.support import Region
-from bench.certify.windows import Planes, first_planes, line_rows, second_planes
+from bench.certify.windows import InputLines, Planes, fit_planes
 from bench.norms import Norm
 
-_CHUNK = 512
+_FIRST_GUESS = {Norm.LINF: 0.32, Norm.L2: 0.13}
+"""The first ball's radius, as a share of the distance of the nearest adversarial example known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +33,8 @@ class Work:
     """
 
     first_steps: int = 30
-    second_steps: int = 8
-    rounds: int = 5
+    second_steps: int = 16
+    rounds: int = 3
     margin_rounds: int = 12
     cuts: int = 8
     cut_rounds: int = 4
@@ -53,39 +54,86 @@ class PooledBounder:
         """The ball of a radius."""
         return Region.ball(self.incumbent.norm, self.centre, radius)
 
-    def certified(self, radius: float, targets: list[int], going: Callable[[], bool] = lambda: True) -> float:
-        """A certified radius, at most the one given, from bounds over the ball of that one."""
+    def radius(self, targets: list[int], outer: float, evaluations: int, going: Callable[[], bool]) -> float:
+        """The largest radius certified after bounding a number of balls.
+
+        Args:
+            targets: classes an adversarial example may have.
+            outer: an adversarial example is known there, or the whole box lies inside.
+            evaluations: how many balls to bound.
+            going: asked before each piece of work whether there is time for it.
+        """
+        low, high = 0.0, outer
+        radius = _FIRST_GUESS[self.incumbent.norm] * outer
+        for _ in range(evaluations):
+            if not going() or high - low < 1e-3 * outer:
+                break
+            reached = self.certified(radius, targets, going, low)
+            if reached < radius:
+                high = radius
+            low = max(low, reached)
+            # Bounds get worse fast with the radius, so steps are short, and shorter once a ball was too large.
+            radius = min(1.12 * low, outer) if high == outer else 0.5 * (low + high)
+            if low == 0.0:
+                radius = 0.6 * high
+        return low
+
+    def certified(
+        self, radius: float, targets: list[int], going: Callable[[], bool] = lambda: True, enough: float = 0.0
+    ) -> float:
+        """A certified radius, at most the one given, from bounds over the ball of that one.
+
+        Args:
+            radius: of the ball.
+            targets: classes an adversarial example may have.
+            going: asked before each piece of work whether there is time for it.
+            enough: what is certified already: a target that ends at or below it ends the work.
+        """
         region = self.region(radius)
         planes = self.planes(region)
-        last, stages = len(planes), self.stages
-        low, high = self.intervals(region, planes)
-        margins = [self.plain.margin(self.incumbent.label, target) for target in targets]
-        rows, constants = np.stack([row for row, _ in margins], axis=1), np.array([c for _, c in margins])
-        hidden = interval_planes(stages[last], low, high)
-        game = Game([*planes, hidden], len(targets))
-        values, functions, coefficients = bound_rows(
-            stages, [*planes, hidden], rows, constants, region, self.work.margin_rounds, game=game
-        )
+        bounds = self.intervals(region, planes)
+        values, _, game, _ = self.margins(region, planes, bounds, targets)
+        self.report = [("plain", values.copy(), int(((bounds[0] < 0) & (bounds[1] > 0)).sum()))]
         reached = radius
-        self.report = [("plain", values.copy(), int(((low < 0) & (high > 0)).sum()))]
         for index in np.argsort(-values):
             if values[index] < 0:
                 continue
-            reached = min(reached, self._with_cuts(region, planes, low, high, rows[:, [index]], constants[[index]], targets[index], going))
+            reached = min(reached, self._target(region, planes, bounds, targets[index], going))
+            if reached <= enough:
+                break
         return reached
 
-    def _with_cuts(self, region, planes, low, high, row, constant, target, going):
-        low, high = low.copy(), high.copy()
-        last, stages = len(planes), self.stages
-        gammas = np.zeros((2, len(low)))
-        best, reached = np.inf, 0.0
+    def margins(
+        self, region: Region, planes: list[Planes], bounds: tuple[FloatArray, FloatArray], targets: list[int]
+    ) -> tuple[FloatArray, Functions, Game, Planes]:
+        """The margin bounds of some targets."""
+        margins = [self.plain.margin(self.incumbent.label, target) for target in targets]
+        rows, constants = np.stack([row for row, _ in margins], axis=1), np.array([c for _, c in margins])
+        hidden = interval_planes(self.stages[-1], *bounds)
+        game = Game([*planes, hidden], len(targets))
+        values, functions, _ = bound_rows(
+            self.stages, [*planes, hidden], rows, constants, region, self.work.margin_rounds, game=game
+        )
+        return values, functions, game, hidden
+
+    def _target(
+        self,
+        region: Region,
+        planes: list[Planes],
+        bounds: tuple[FloatArray, FloatArray],
+        target: int,
+        going: Callable[[], bool],
+    ) -> float:
+        """A certified radius for one target, by rounds of cuts."""
+        low, high = bounds[0].copy(), bounds[1].copy()
         trace = []
+        gammas = np.zeros((2, len(low)))
+        stage = self.stages[-1].stage
+        free = np.flatnonzero((low < 0) & (high > 0))
+        games = Game(planes, 2 * len(free))
+        best, reached = np.inf, 0.0
         for turn in range(self.work.cuts + 1):
-            hidden = interval_planes(stages[last], low, high)
-            game = Game([*planes, hidden], 1)
-            values, functions, coefficients = bound_rows(
-                stages, [*planes, hidden], row, constant, region, self.work.margin_rounds, game=game
-            )
+            values, functions, game, hidden = self.margins(region, planes, (low, high), [target])
             value = float(values[0])
             trace.append(round(value, 3))
             if value < 0:
@@ -95,14 +143,16 @@ class PooledBounder:
             if turn == self.work.cuts or value > (1 - self.work.gain) * best or not going():
                 break
             best = value
-            cut = self._cut(hidden, game, row, constant)
-            free = np.flatnonzero((low < 0) & (high > 0))
-            weight, bias = np.asarray(stages[last].stage.weight)[free], stages[last].stage.bias[free]
+            row, constant = self.plain.margin(self.incumbent.label, target)
+            cut = self._cut(hidden, game, row[:, None], np.array([constant]))
+            still = (low[free] < 0) & (high[free] > 0)
+            free, games = free[still], games.select(np.concatenate([still, still]))
+            weight, bias = np.asarray(stage.weight)[free], stage.bias[free]
             start = gammas[:, free].ravel()
             found, _, _ = bound_rows(
-                stages[:last], planes, np.hstack([weight.T, -weight.T]), np.concatenate([bias, -bias]),
-                region, self.work.cut_rounds, cut, start,
-            )
+                self.stages[:-1], planes, np.hstack([weight.T, -weight.T]), np.concatenate([bias, -bias]),
+                region, self.work.cut_rounds, cut, start, games,
+            )  # fmt: skip
             gammas[:, free] = start.reshape(2, -1)
             high[free] = np.minimum(high[free], found[: len(free)])
             low[free] = np.maximum(low[free], -found[len(free) :])
@@ -119,39 +169,41 @@ class PooledBounder:
         stage = self.stages[-1].stage
         return Cut(slopes @ np.asarray(stage.weight), float(constant[0] + hidden.constant @ above + slopes @ stage.bias))
 
-    def planes(self, region: Region) -> list[Planes]:
-        """The planes of every stage but the last."""
+    def planes(
+        self, region: Region, points: list[FloatArray] | None = None, starts: list[Planes] | None = None
+    ) -> list[Planes]:
+        """The planes of every stage but the last.
+
+        Args:
+            region: where the image may be.
+            points: for each stage (units,) values at which the planes are to be low; by default those in the
+                middle of the region.
+            starts: planes to start from.
+        """
+        radius = region.radius if region.norm is Norm.L2 else 0.0
+        low, high = np.maximum(region.low, -region.radius), np.minimum(region.high, region.radius)
+        steps, shares = (self.work.first_steps, self.work.second_steps), self.work.shares
+        # The ball's middle: in L2 the image itself, since no point of the ball is near the middle of its box.
+        values = region.centre + (0.0 if radius else 0.5) * (low + high)
+        lines = InputLines.image(region.centre)
         planes: list[Planes] = []
-        l2 = region.norm is Norm.L2
-        low, high = (np.maximum(region.low, -region.radius), np.minimum(region.high, region.radius)) if l2 else (region.low, region.high)
         for index, prepared in enumerate(self.stages[:-1]):
             patches, stage = prepared.patches, prepared.stage
             assert patches is not None
+            units = prepared.matrix @ values + stage.bias if points is None else points[index]
+            middles = np.where(stage.windows >= 0, units[stage.windows], -np.inf)
+            lead = np.eye(middles.shape[1])[middles.argmax(axis=1)]
+            below = lead * (middles.max(axis=1) > 0)[:, None] if stage.rectified else lead
+            start = 0.5 * lead if starts is None else starts[index].above
+            fitted = fit_planes(
+                patches.inputs, patches.weight, patches.bias, patches.pixels, stage.rectified, low, high,
+                radius, shares[index], middles, start, steps[index], *lines.arguments,
+            )  # fmt: skip
+            planes.append(Planes(*fitted, below))
             if index == 0:
-                kappa = np.zeros(len(patches.inputs))
-                if l2:
-                    size = np.sqrt((patches.weight**2).sum(axis=2)).max(axis=1)
-                    kappa = size / (2 * self.work.shares[0] * region.radius)
-                above, constant, below = first_planes(
-                    patches.inputs, patches.weight, patches.bias, stage.rectified, low, high, region.centre, kappa, self.work.first_steps
-                )
-                planes.append(Planes(above, constant, kappa, below))
-                first = patches
-            else:
-                up = line_rows(first.inputs, first.weight, first.bias, planes[0].above, planes[0].constant, region.centre)
-                down = line_rows(first.inputs, first.weight, first.bias, planes[0].below, np.zeros(len(first.inputs)), region.centre)
-                kappa = np.zeros(len(patches.inputs))
-                if l2:
-                    kappa = np.full(len(patches.inputs), self.slope(patches, up[0], first) / (2 * self.work.shares[1] * region.radius))
-                above, constant, below = second_planes(
-                    patches.inputs, patches.weight, patches.bias, stage.rectified, patches.pixels, low, high, kappa, self.work.second_steps,
-                    first.inputs, *up, planes[0].kappa, *down,
-                )
-                planes.append(Planes(above, constant, kappa, below))
+                lines = InputLines.after(patches, planes[0], region.centre)
+                values = 0.5 * (lines.upper_values + lines.lower_values)
         return planes
-
-    def slope(self, patches, rows, first):
-        return 1.0
 
     def intervals(self, region, planes):
         stage = self.stages[len(planes)].stage

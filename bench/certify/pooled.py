@@ -11,15 +11,16 @@ here: (units, n) arrays, so that sparse matrices meet them in rows of memory.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import copy
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import sparse
 
 from bench.certify.layers import FloatArray, PlainNetwork, Stage
 from bench.certify.support import SLACK, Region, jit
-from bench.certify.windows import Patches, Planes, first_planes, line_rows, second_planes
+from bench.certify.windows import Patches, Planes
 from bench.norms import Norm
 
 _CHUNK = 512
@@ -164,6 +165,13 @@ class Game:
         self.lambdas = [np.repeat(plane.below.T[:, :, None], rows, axis=2) for plane in planes]
         self.means: list[FloatArray | None] = [None] * len(planes)
         self.rounds = 0
+
+    def select(self, rows: NDArray[np.bool_]) -> Game:
+        """The game of some of the rows."""
+        chosen = copy.copy(self)
+        chosen.lambdas = [weights[:, :, rows] for weights in self.lambdas]
+        chosen.means = [None if mean is None else mean[:, rows] for mean in self.means]
+        return chosen
 
     def answer(self, stages: list[Prepared], units: list[FloatArray]) -> None:
         """One round: ``units`` are, for each stage, the (units, n) values at the points of the rows' bounds."""

@@ -5,20 +5,28 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bench.certify.layers import PlainNetwork, Unsupported, in_double, read
+from bench.certify.general import PooledBounder, Work
+from bench.certify.layers import PlainNetwork, Unsupported, in_double, read, unwrapped
+from bench.certify.lines import LineSweep
 from bench.certify.pixels import PixelSearch, greedy
+from bench.certify.pooled import Prepared, prepare
 from bench.certify.primal import Incumbent, attack
 from bench.certify.propagation import DenseNetwork
 from bench.certify.search import Bounder, Effort, Search
+from bench.networks import fingerprint
 from bench.norms import FloatArray, Norm
 from bench.specs import Kind, VerifierSpec
 
 _ATTACK_STEPS = 60
+_MOST_PIXELS = 40
+_DENSE = 4096
+_ROOT_BALLS, _MOST_BALLS = 2, 12
 _ROOT_NODES = {Norm.LINF: 24, Norm.L2: 24, Norm.L0: 40}
 """Nodes searched for a row of kind ``lower``: work, not time, so that the bound is the same on every machine."""
 
@@ -57,12 +65,13 @@ def bound(spec: VerifierSpec, network: nn.Module, images: Tensor, labels: Tensor
     if spec.norm not in (Norm.L0, Norm.L2, Norm.LINF):
         raise Unsupported(f"no verifier for {spec.norm.label}")
     plain = read(network, images[0])
+    prepared = _prepared(fingerprint(unwrapped(network)), _Holder(plain))
     judge = in_double(network)
     lower = np.zeros(len(images))
     candidates = torch.full_like(images, torch.nan, device="cpu")
     for index, (image, label) in enumerate(zip(images.detach().cpu(), labels.tolist(), strict=True)):
         incumbent = Incumbent(judge, image, int(label), spec.norm)
-        lower[index] = _image(spec, plain, incumbent)
+        lower[index] = _image(spec, plain, prepared, incumbent)
         if incumbent.candidate is not None:
             candidates[index] = torch.from_numpy(incumbent.candidate).reshape(image.shape)
         if lower[index] > incumbent.distance:
@@ -70,7 +79,7 @@ def bound(spec: VerifierSpec, network: nn.Module, images: Tensor, labels: Tensor
     return Bounds(lower, candidates.to(images.device))
 
 
-def _image(spec: VerifierSpec, plain: PlainNetwork, incumbent: Incumbent) -> float:
+def _image(spec: VerifierSpec, plain: PlainNetwork, prepared: _Prepared, incumbent: Incumbent) -> float:
     """The lower bound for one image; the incumbent keeps what is found."""
     started = time.process_time()
 
@@ -79,16 +88,37 @@ def _image(spec: VerifierSpec, plain: PlainNetwork, incumbent: Incumbent) -> flo
 
     targets = [target for target in range(len(plain.bias)) if target != incumbent.label]
     if spec.norm is Norm.L0:
-        greedy(incumbent, targets, most=min(len(incumbent.centre), 40))
+        if prepared.sweep.run(incumbent, in_time):
+            greedy(incumbent, targets, most=min(len(incumbent.centre), _MOST_PIXELS))
+            lower = 2.0
+        else:
+            return 1.0
     else:
         attack(incumbent, targets, incumbent.centre.repeat(len(targets), 1), _ATTACK_STEPS)
-    bounder = Bounder(DenseNetwork.of(plain), incumbent, Effort())
-    nodes = _ROOT_NODES[spec.norm] if spec.kind is Kind.LOWER else None
+    if prepared.dense is not None:
+        bounder = Bounder(prepared.dense, incumbent, Effort())
+        nodes = _ROOT_NODES[spec.norm] if spec.kind is Kind.LOWER else None
+        if spec.norm is Norm.L0:
+            return _pixels(bounder, targets, in_time, nodes)
+        return _signs(bounder, targets, spec.gap, in_time, nodes)
     if spec.norm is Norm.L0:
-        return _pixels(bounder, targets, in_time, nodes)
-    outer = 1.0 if spec.norm is Norm.LINF else float(np.sqrt(len(incumbent.centre)))
-    start = bounder.root_radius(targets, min(outer, incumbent.distance), in_time)
-    search = Search(bounder, targets, spec.gap, start, outer)
+        return lower
+    outer = min(_outer(incumbent), incumbent.distance * (1 - spec.gap))
+    evaluations = _ROOT_BALLS if spec.kind is Kind.LOWER else _MOST_BALLS
+    return PooledBounder(plain, prepared.stages, incumbent, Work()).radius(targets, outer, evaluations, in_time)
+
+
+def _outer(incumbent: Incumbent) -> float:
+    """A radius whose ball holds the whole box."""
+    return 1.0 if incumbent.norm is Norm.LINF else float(np.sqrt(len(incumbent.centre)))
+
+
+def _signs(
+    bounder: Bounder, targets: list[int], gap: float, in_time: Callable[[], bool], nodes: int | None
+) -> float:
+    outer = _outer(bounder.incumbent)
+    start = bounder.root_radius(targets, min(outer, bounder.incumbent.distance), in_time)
+    search = Search(bounder, targets, gap, start, outer)
     while in_time() and (nodes is None or search.nodes < nodes):
         if not search.step():
             break
@@ -96,6 +126,37 @@ def _image(spec: VerifierSpec, plain: PlainNetwork, incumbent: Incumbent) -> flo
 
 
 def _pixels(bounder: Bounder, targets: list[int], in_time: Callable[[], bool], nodes: int | None) -> float:
-    search = PixelSearch(bounder, targets)
+    search = PixelSearch(bounder, targets, lower=2)
     search.run(lambda: in_time() and (nodes is None or search.nodes < nodes))
     return float(search.lower)
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """A network in the forms that bounding needs."""
+
+    plain: PlainNetwork
+    dense: DenseNetwork | None
+    stages: list[Prepared]
+    sweep: LineSweep
+
+
+@lru_cache(maxsize=2)
+def _prepared(digest: str, holder: _Holder) -> _Prepared:  # noqa: ARG001 - the digest is the cache's key
+    plain = holder.plain
+    units = sum(len(stage.bias) for stage in plain.stages)
+    dense = DenseNetwork.of(plain) if plain.stages and all(s.is_relu for s in plain.stages) and units <= _DENSE else None
+    return _Prepared(plain, dense, [] if dense else prepare(plain), LineSweep(plain))
+
+
+class _Holder:
+    """Carries a network past the cache, whose key is its digest alone."""
+
+    def __init__(self, plain: PlainNetwork) -> None:
+        self.plain = plain
+
+    def __hash__(self) -> int:
+        return 0
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Holder)
