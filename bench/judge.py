@@ -144,10 +144,14 @@ class Judge:
         low, high = self._box
         inside = np.where(np.isfinite(proposed), np.clip(proposed, low, high), clean).astype(np.float32)
         decisions = self.decide(inside, labels)
-        restored = without_small_changes(clean, inside)
-        witnesses = self.decide(restored, labels)
         lengths = distances(clean, inside)
+        restored = without_small_changes(clean, inside)
         few = Norm.L0.of(restored - clean)
+        fewer = [i for i, decision in enumerate(decisions) if decision.wrong and few[i] < lengths[Norm.L0][i]]
+        witnesses = self.decide(restored[fewer], [decisions[i].label for i in fewer])
+        for i, witness in zip(fewer, witnesses, strict=True):
+            if witness.wrong:
+                lengths[Norm.L0][i] = few[i]
         verdicts = []
         for i, decision in enumerate(decisions):
             if faults[i]:
@@ -160,8 +164,6 @@ class Judge:
                 verdicts.append(Verdict(Status.NOT_FOUND))
             else:
                 measured = {norm: float(values[i]) for norm, values in lengths.items()}
-                if witnesses[i].wrong:
-                    measured[Norm.L0] = float(few[i])
                 verdicts.append(Verdict(Status.FOUND, decision.predicted, measured, candidate=inside[i]))
         return verdicts
 

@@ -69,7 +69,7 @@ def run(block: Block) -> Part:
     """
     network, judge = _network(block.network, block.device)
     images, labels = _images(block.split, block.images)
-    decisions = judge.decide(images, labels)
+    decisions = _decisions(block, judge, images, labels)
     attacked = [i for i, decision in enumerate(decisions) if decision.finite and not decision.wrong]
     records: dict[int, Record] = {
         i: _untouched(block, i, decisions[i]) for i in range(len(images)) if i not in attacked
@@ -95,7 +95,7 @@ def failed(block: Block, status: Status, message: str) -> Part:
     images, labels = _images(block.split, block.images)
     proposal = Proposal(None, np.zeros(len(images)), block.limit if status is Status.TIMEOUT else 0.0, 0.0, 0.0)
     verdict = Verdict(status, message=message)
-    decisions = judge.decide(images, labels)
+    decisions = _decisions(block, judge, images, labels)
     return Part(
         tuple(
             _untouched(block, i, decision)
@@ -216,6 +216,20 @@ def _reason(error: Exception) -> str:
 def _network(spec: NetworkSpec, device: str) -> tuple[nn.Module, Judge]:
     network = networks.load(spec, device)
     return network, Judge(network)
+
+
+def _decisions(block: Block, judge: Judge, images: Tensor, labels: Tensor) -> list[Decision]:
+    """The judge's decisions for the clean images; every row of a network needs them, and they are made once."""
+    known = _clean(block.network, block.device, block.split)
+    missing = [i for i, image in enumerate(block.images) if image not in known]
+    made = judge.decide(images[missing], labels[missing])
+    known.update(zip((block.images[i] for i in missing), made, strict=True))
+    return [known[image] for image in block.images]
+
+
+@lru_cache(maxsize=8)
+def _clean(_network: NetworkSpec, _device: str, _split: str) -> dict[int, Decision]:
+    return {}
 
 
 @lru_cache(maxsize=2)

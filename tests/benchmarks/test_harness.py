@@ -17,6 +17,7 @@ from bench.executors import InlineExecutor, LocalExecutor
 from bench.judge import Judge
 from bench.networks import NetworkSpec
 from bench.plan import Plan, choose
+from bench.specs import AttackSpec
 
 pytestmark = pytest.mark.benchmark(group="harness")
 
@@ -44,14 +45,16 @@ def test_the_harness_share_of_a_run(benchmark: BenchmarkFixture, tmp_path: Path,
     images, labels = data.test(20)
     decisions = Judge(network).decide(images, labels)
     chosen = [i for i, decision in enumerate(decisions) if not decision.wrong]
-    attacker = adapters.base.load(made.rows[0].library)
-    attacker.attack(made.rows[0], network, images[:1], labels[:1], 0)
+    (row,) = made.rows
+    assert isinstance(row, AttackSpec)
+    attacker = adapters.base.load(row.library)
+    attacker.attack(row, network, images[:1], labels[:1], 0)
 
     def bare() -> float:
         start = time.perf_counter()
         for block in made.blocks():
             rows = [i for i in block.images if i in chosen]
-            attacker.attack(block.row, network, images[rows], labels[rows], block.seed)  # type: ignore[arg-type]
+            attacker.attack(row, network, images[rows], labels[rows], block.seed)
         return time.perf_counter() - start
 
     execute(made, tmp_path / "warm", InlineExecutor(), work=None)
@@ -59,6 +62,7 @@ def test_the_harness_share_of_a_run(benchmark: BenchmarkFixture, tmp_path: Path,
     inside = float(run.records()["seconds"].sum())
     alone = bare()
     benchmark.extra_info.update(attack=attack, bare_seconds=alone, seconds_inside_the_run=inside)
+    assert benchmark.stats is not None
     benchmark.extra_info["harness_share"] = 1 - inside / benchmark.stats.stats.mean
 
 
