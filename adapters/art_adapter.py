@@ -10,17 +10,20 @@ import random
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 import tqdm.auto
 from art.attacks import EvasionAttack
+from art.attacks.evasion import brendel_bethge
 from art.estimators.classification import PyTorchClassifier
 from torch import Tensor, nn
 
 from adapters import decisions, starts
 from adapters.art_classifier import Array, LeanClassifier
+from adapters.compiled import CachedSolver
 from adapters.ports import Access, Port
 from bench.data import BOX, SHAPE
 from bench.specs import AttackSpec
@@ -163,7 +166,8 @@ def _brendel_bethge(call: _Call) -> Array:
     """In a batch it bisects for all images at once, and hides every image's class from every other image."""
     choose = starts.noise_images if call.params.get("norm") == 0 else starts.nearest_images
     begin = choose(call.network, call.images, call.labels, call.seed)
-    return _each(call, lambda attack, x, y, start: attack.generate(x, y=y, starting_points=start), begin)
+    with _solvers_from_disk():
+        return _each(call, lambda attack, x, y, start: attack.generate(x, y=y, starting_points=start), begin)
 
 
 def _pixel_features(call: _Call) -> Array:
@@ -285,6 +289,21 @@ def _global_state_kept() -> Iterator[None]:
         np.random.set_state(states[0])  # noqa: NPY002 - as above
         random.setstate(states[1])
         torch.set_rng_state(states[2])
+
+
+@contextmanager
+def _solvers_from_disk() -> Iterator[None]:
+    """Lets Brendel-Bethge, which makes its solver itself, make one that is compiled once per machine."""
+    names = ("L0Optimizer", "L2Optimizer", "LinfOptimizer")
+    solvers = {name: getattr(brendel_bethge, name) for name in names}
+    try:
+        for name, solver in solvers.items():
+            if hasattr(solver, "class_type"):  # compiled by numba
+                setattr(brendel_bethge, name, partial(CachedSolver, solver))
+        yield
+    finally:
+        for name, solver in solvers.items():
+            setattr(brendel_bethge, name, solver)
 
 
 @contextmanager
