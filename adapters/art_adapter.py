@@ -10,17 +10,20 @@ import random
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 import tqdm.auto
 from art.attacks import EvasionAttack
+from art.attacks.evasion import brendel_bethge
+from art.estimators.classification import PyTorchClassifier
 from torch import Tensor, nn
 
-from adapters import starts
+from adapters import decisions, starts
 from adapters.art_classifier import Array, LeanClassifier
-from adapters.decisions import ROUNDING
+from adapters.compiled import CachedSolver
 from adapters.ports import Access, Port
 from bench.data import BOX, SHAPE
 from bench.specs import AttackSpec
@@ -69,7 +72,8 @@ class ArtAttacker:
                 candidates: Tensor = target(**spec.params).run(seen, images, labels)
                 return candidates
             call = _Call(target, dict(spec.params), network, images, labels, seed)
-            return torch.from_numpy(_CALLS.get(target.__name__, _together)(call)).to(images)
+            candidates = torch.from_numpy(_CALLS.get(target.__name__, _together)(call)).to(images)
+            return decisions.settle(network, images, candidates, labels)
 
 
 def resolve(spec: AttackSpec) -> Any:
@@ -122,12 +126,12 @@ class _Call:
     def y(self) -> Array:
         return self.labels.numpy(force=True)
 
-    def attack(self, classifier_: LeanClassifier) -> EvasionAttack:
+    def attack(self, classifier_: PyTorchClassifier) -> EvasionAttack:
         """The attack with its parameters, its progress bar off."""
         silent = {"verbose": False} if "verbose" in inspect.signature(self.target).parameters else {}
         attack = self.target(classifier_, **self.params, **silent)
         # Brendel-Bethge makes itself a classifier of the library's own kind, with a loss of its own.
-        if not isinstance(attack.estimator, LeanClassifier):
+        if attack.estimator is not classifier_ and isinstance(classifier_, LeanClassifier):
             attack._estimator = classifier_.with_loss(attack.estimator.loss)  # noqa: SLF001 - there is no setter
         return attack
 
@@ -162,7 +166,8 @@ def _brendel_bethge(call: _Call) -> Array:
     """In a batch it bisects for all images at once, and hides every image's class from every other image."""
     choose = starts.noise_images if call.params.get("norm") == 0 else starts.nearest_images
     begin = choose(call.network, call.images, call.labels, call.seed)
-    return _each(call, lambda attack, x, y, start: attack.generate(x, y=y, starting_points=start), begin)
+    with _solvers_from_disk():
+        return _each(call, lambda attack, x, y, start: attack.generate(x, y=y, starting_points=start), begin)
 
 
 def _pixel_features(call: _Call) -> Array:
@@ -198,6 +203,9 @@ _CALLS: Mapping[str, Callable[[_Call], Array]] = {
 }
 """How an attack must be called, where it is not all images in one call with their true classes."""
 
+SINGLY = frozenset({"BoundaryAttack", "HopSkipJump", "BrendelBethgeAttack", "CarliniL0Method"})
+"""Attacks that see one image at a time."""
+
 
 class _Reshaped(nn.Module):
     """A network for images of another shape with as many values."""
@@ -230,9 +238,10 @@ class _Doubtless(nn.Module):
         logits: Tensor = self.network(images)
         with torch.no_grad():
             raised = torch.zeros_like(logits)
-            raised[:, self.label] = ROUNDING * logits.abs().amax(1)
-            raised[~logits.isfinite().all(1), self.label] = torch.inf
-        return logits + raised
+            raised[:, self.label] = decisions.ROUNDING * logits.abs().amax(1)
+            own = torch.zeros_like(logits)
+            own[:, self.label] = 1.0
+        return torch.where(logits.isfinite().all(1, keepdim=True), logits + raised, own)
 
 
 def _ending(attack: EvasionAttack) -> EvasionAttack:
@@ -280,6 +289,21 @@ def _global_state_kept() -> Iterator[None]:
         np.random.set_state(states[0])  # noqa: NPY002 - as above
         random.setstate(states[1])
         torch.set_rng_state(states[2])
+
+
+@contextmanager
+def _solvers_from_disk() -> Iterator[None]:
+    """Lets Brendel-Bethge, which makes its solver itself, make one that is compiled once per machine."""
+    names = ("L0Optimizer", "L2Optimizer", "LinfOptimizer")
+    solvers = {name: getattr(brendel_bethge, name) for name in names}
+    try:
+        for name, solver in solvers.items():
+            if hasattr(solver, "class_type"):  # compiled by numba
+                setattr(brendel_bethge, name, partial(CachedSolver, solver))
+        yield
+    finally:
+        for name, solver in solvers.items():
+            setattr(brendel_bethge, name, solver)
 
 
 @contextmanager

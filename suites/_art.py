@@ -58,7 +58,7 @@ CW_L2 = AttackSpec(
     norm=Norm.L2,
     target="art.attacks.evasion:CarliniL2Method",
     params={
-        "confidence": 0.001,
+        "confidence": 0.0,
         "targeted": False,
         "learning_rate": 0.01,
         "binary_search_steps": 10,
@@ -70,10 +70,15 @@ CW_L2 = AttackSpec(
     },
     batch=25,
     reasons={
-        "initial_const": "paper: about 0.001, library: 0.01; the search for the constant works downwards only",
+        "max_iter": "library: 10; more steps lower the median no further",
+        "initial_const": "paper: from 0.001, library: 0.01; here the search for the constant works downwards only",
+        "batch_size": "library: 1; all images of a block at once",
     },
     defects="Black and white pixels hardly move: in the variable that keeps the image in the box their derivative is "
-    "2e-6, and the line search scales all pixels alike. The search for the constant never goes up again after a success.",
+    "2e-6, and the line search along the gradient scales all pixels alike. The search for the constant never rises "
+    "again after a success.",
+    bound=10.0,
+    bound_reason="pixels at the ends of the box hardly move, see its defects",
 )
 
 CW_LINF = AttackSpec(
@@ -84,7 +89,7 @@ CW_LINF = AttackSpec(
     params={
         "confidence": 0.0,
         "targeted": False,
-        "learning_rate": 0.01,
+        "learning_rate": 0.1,
         "max_iter": 100,
         "decrease_factor": 0.9,
         "initial_const": 10.0,
@@ -93,11 +98,128 @@ CW_LINF = AttackSpec(
         "batch_size": 1,
     },
     batch=5,
+    cap=20,
     reasons={
-        "initial_const": "library: 1e-5; the constant does not enter the gradient, so that one is enough",
+        "learning_rate": "library: 0.01, with which one image in six finds nothing",
+        "max_iter": "library: 10, with which no image finds anything",
+        "initial_const": "library: 1e-5; the constant does not enter the gradient, so that one is as good as twenty",
         "largest_const": "library: 20; as initial_const",
+        "cap": "one image at a time",
     },
-    defects="The constant that weighs the class against the distance never enters the gradient.",
+    defects="The constant that weighs the class against the distance never enters the gradient, and the class has a "
+    "gradient even when it has changed: pixels whose derivative is above 1 leave the image for ever.",
+    bound=20.0,
+    bound_reason="pixels with a large derivative leave the image for ever, see its defects",
+)
+
+CW_L0 = AttackSpec(
+    method=methods.CW,
+    library="art",
+    norm=Norm.L0,
+    target="art.attacks.evasion:CarliniL0Method",
+    params={
+        "confidence": 0.0,
+        "targeted": False,
+        "learning_rate": 0.01,
+        "binary_search_steps": 1,
+        "max_iter": 3,
+        "initial_const": 10.0,
+        "warm_start": False,
+        "max_halving": 5,
+        "max_doubling": 5,
+        "batch_size": 1,
+    },
+    batch=1,
+    cap=2,
+    reasons={
+        "warm_start": "library: True, which begins each pass where the last one ended and keeps its changes",
+        "binary_search_steps": "library: 10; the budget ends here",
+        "max_iter": "library: 10; the budget ends here",
+        "initial_const": "library: 0.01, which one search step cannot raise",
+        "cap": "one search for every pixel that is given up, hundreds for each image",
+    },
+    defects="It gives up one pixel at a time, the unchanged ones too, so that few steps are left for each search; black "
+    "and white pixels hardly move, as in its L2 attack.",
+    bound=20.0,
+    bound_reason="pixels at the ends of the box hardly move, see its defects",
+)
+
+REPAIRED_CW_L2 = AttackSpec(
+    method=methods.CW_REPAIRED,
+    library="art",
+    norm=Norm.L2,
+    target="adapters.art_attacks:RepairedCarliniL2",
+    params={
+        "confidence": 0.0,
+        "learning_rate": 0.05,
+        "binary_search_steps": 6,
+        "max_iter": 300,
+        "initial_const": 1.0,
+        "smoother": 0.9999,
+        "batch_size": 25,
+    },
+    origin=Origin.REPAIRED,
+    batch=25,
+    reasons={
+        "learning_rate": "paper: 0.01, with 10000 steps; a larger one arrives sooner",
+        "binary_search_steps": "paper: 20, library: 10; from a constant that is near those that succeed",
+        "max_iter": "paper: 10000",
+        "smoother": "library: 0.999999; black and white pixels begin nearer to where they can move",
+    },
+)
+
+REPAIRED_CW_L0 = AttackSpec(
+    method=methods.CW_REPAIRED,
+    library="art",
+    norm=Norm.L0,
+    target="adapters.art_attacks:RepairedCarliniL0",
+    params={
+        "confidence": 0.0,
+        "learning_rate": 0.05,
+        "binary_search_steps": 3,
+        "max_iter": 100,
+        "initial_const": 1.0,
+        "smoother": 0.9999,
+        "batch_size": 25,
+        "passes": 40,
+        "share": 0.2,
+    },
+    origin=Origin.REPAIRED,
+    batch=25,
+    cap=25,
+    reasons={
+        "binary_search_steps": "paper: 20; any image of the class will do, it need not be the nearest",
+        "max_iter": "paper: 1000",
+        "share": "paper: all that contribute less than a threshold, at least one",
+        "passes": "paper: until the search fails; by 40 all have",
+        "cap": "forty searches for each image",
+    },
+)
+
+REPAIRED_CW_LINF = AttackSpec(
+    method=methods.CW_REPAIRED,
+    library="art",
+    norm=Norm.LINF,
+    target="adapters.art_attacks:RepairedCarliniLInf",
+    params={
+        "confidence": 0.0,
+        "learning_rate": 0.05,
+        "max_iter": 100,
+        "decrease_factor": 0.8,
+        "initial_const": 1.0,
+        "largest_const": 2.0,
+        "const_factor": 2.0,
+        "smoother": 0.9999,
+    },
+    origin=Origin.REPAIRED,
+    batch=5,
+    cap=10,
+    reasons={
+        "learning_rate": "paper and library: 0.01; a larger one arrives sooner",
+        "decrease_factor": "paper and library: 0.9; the budget ends here",
+        "smoother": "library: 0.999999; black and white pixels begin nearer to where they can move",
+        "cap": "one image at a time",
+    },
 )
 
 BOUNDARY = AttackSpec(
@@ -199,6 +321,10 @@ ROWS = (
     SPARSEFOOL,
     CW_L2,
     CW_LINF,
+    CW_L0,
+    REPAIRED_CW_L2,
+    REPAIRED_CW_L0,
+    REPAIRED_CW_LINF,
     BOUNDARY,
     *HOPSKIPJUMP,
     *BRENDEL_BETHGE,

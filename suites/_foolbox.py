@@ -6,7 +6,7 @@ from bench.norms import Norm
 from bench.specs import AttackSpec, Family, Hole, Origin
 from suites import _methods as methods
 
-_BOX = "the box is active: the linearised step ignores that pixels at its ends cannot move"
+_WHOLE_PIXELS = "distances are whole pixels, and the tests' networks need two to four: one pixel too many is 1.5"
 
 DEEPFOOL_L2 = AttackSpec(
     method=methods.DEEPFOOL,
@@ -46,6 +46,8 @@ SPARSEFOOL = AttackSpec(
         "overshoot": "the paper's code: 0.02",
         "inner_overshoot": "the paper's code: 0.02",
     },
+    bound=1.5,
+    bound_reason=_WHOLE_PIXELS,
 )
 
 CW_L2 = AttackSpec(
@@ -140,6 +142,8 @@ POINTWISE = AttackSpec(
     origin=Origin.STAND_IN,
     batch=5,
     reasons={"l2_binary_search": "library: True, which lowers L2 and never L0"},
+    bound=3.0,
+    bound_reason="it ends where no single pixel can be put back, and random order decides where that is",
 )
 
 _BB = {
@@ -182,6 +186,8 @@ DDN = AttackSpec(
         "steps": "paper: 100, 300 and 1000; library: 100",
         "gamma": "paper and library: 0.05",
     },
+    bound=1.5,
+    bound_reason="the cross-entropy's gradient leads towards all classes at once, and sometimes to one that is not the nearest",
 )
 
 FMN_LINF = AttackSpec(
@@ -203,6 +209,8 @@ FMN_L0 = AttackSpec(
     batch=50,
     reasons={"steps": "paper: 1000 at most; library: 100"},
     defects="its projection keeps one pixel more than it should, so that it never returns a single pixel",
+    bound=1.5,
+    bound_reason=_WHOLE_PIXELS,
 )
 
 FMN_L2 = AttackSpec(
@@ -214,6 +222,8 @@ FMN_L2 = AttackSpec(
     batch=50,
     reasons={"steps": "paper: 1000 at most; library: 100"},
     defects="its projection divides a norm by itself and so projects nothing: the step size alone keeps it near the image",
+    bound=3.0,
+    bound_reason="the defect",
 )
 
 SIGMA_ZERO = AttackSpec(
@@ -225,6 +235,8 @@ SIGMA_ZERO = AttackSpec(
     origin=Origin.PORT,
     batch=50,
     reasons={"steps": "paper: 1000"},
+    bound=1.5,
+    bound_reason=_WHOLE_PIXELS,
 )
 
 ROWS = (

@@ -1,0 +1,178 @@
+"""Every row of the grid on our adapter and on the stock classifier of its library, in one run.
+
+The ratios are of processor time, the best of a few rounds that alternate between the two; the found rate and the
+median norm of both stand beside them, so that speed cannot be bought with worse norms.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from art.estimators.classification import PyTorchClassifier
+from foolbox.models.pytorch import PyTorchModel
+from torch import Tensor, nn
+
+from adapters import art_adapter, base, foolbox_adapter
+from bench import data, networks
+from bench.norms import Norm, without_small_changes
+from bench.specs import AttackSpec
+from suites.minimal_norm import SUITE
+
+ROWS = tuple(row for row in SUITE.rows if isinstance(row, AttackSpec))
+NETWORKS = ("MLP", "CNN")
+ROUNDS = 3
+
+FEWER = {
+    "max_iter": 10,
+    "steps": 30,
+    "max_eval": 1000,
+    "binary_search_steps": 2,
+    "passes": 3,
+    "inner_steps": 10,
+    "max_queries": 200,
+}
+"""Steps enough to measure the cost of one; what an attack finds with them is the same for both."""
+
+IMAGES = {"art-cw-l0": 1}
+"""How many images, where it is not ten or the row's block."""
+
+GOALS = {("art", "MLP"): 3.0, ("art", "CNN"): 2.0, ("foolbox", "MLP"): 1.2, ("foolbox", "CNN"): 2.0}
+"""Geometric mean of stock over ours, for each library and network."""
+
+SLOWEST = 0.95
+"""No row may be slower than this, stock over ours."""
+
+
+class AsFloat32(nn.Module):
+    """The one thing ART's stock classifier needs to survive NumPy 2."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.network(images.to(torch.float32))
+        return logits
+
+
+def stock_art(network: nn.Module, shape: tuple[int, ...] = data.SHAPE) -> PyTorchClassifier:
+    return PyTorchClassifier(
+        AsFloat32(network), nn.CrossEntropyLoss(), shape, data.CLASSES, clip_values=data.BOX, device_type="cpu"
+    )
+
+
+def stock_foolbox(network: nn.Module, bounds: tuple[float, float] = data.BOX) -> PyTorchModel:
+    return PyTorchModel(network.eval(), bounds=bounds, device="cpu")
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the two that are compared: seconds of processor time, and what was found."""
+
+    seconds: float
+    found: float
+    median: float
+
+
+@pytest.fixture(scope="module")
+def ratios(request: pytest.FixtureRequest) -> Iterator[dict[tuple[str, str], dict[str, float]]]:
+    """Stock over ours by (library, network) and row; prints the table at the end and checks the goals."""
+    collected: dict[tuple[str, str], dict[str, float]] = {}
+    yield collected
+    capture = request.config.pluginmanager.getplugin("capturemanager")
+    with capture.global_and_fixture_disabled():
+        for (library, network), rows in sorted(collected.items()):
+            print(f"\n{library} on {network}: processor time, stock over ours")
+            for name, ratio in sorted(rows.items()):
+                print(f"  {name:28}{ratio:6.2f}")
+            print(f"  {'geometric mean':28}{mean(rows):6.2f}  goal {GOALS[library, network]:.2f}")
+    for (library, network), rows in collected.items():
+        if len(rows) == sum(row.library == library for row in ROWS):
+            assert mean(rows) >= GOALS[library, network], (library, network)
+
+
+def mean(rows: dict[str, float]) -> float:
+    return math.exp(sum(map(math.log, rows.values())) / len(rows))
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+def test_ours_against_stock(
+    row: AttackSpec,
+    name: str,
+    benchmark: Any,
+    ratios: dict[tuple[str, str], dict[str, float]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    short = replace(
+        row, params={**row.params, **{k: min(n, int(str(row.params[k]))) for k, n in FEWER.items() if k in row.params}}
+    )
+    ours, theirs = networks.load(name), copy.deepcopy(networks.load(name)).requires_grad_()
+    images, labels = data.test(20)
+    right = ours(images).argmax(1) == labels
+    count = IMAGES.get(row.name, min(10, row.batch))
+    images, labels = images[right][:count], labels[right][:count]
+    attacker = base.load(row.library)
+
+    def lean() -> Tensor:
+        return attacker.attack(short, ours, images, labels, seed=0)
+
+    def stock() -> Tensor:
+        with monkeypatch.context() as patch:
+            patch.setattr(art_adapter, "classifier", stock_art)
+            patch.setattr(foolbox_adapter, "LeanModel", stock_foolbox)
+            return attacker.attack(short, theirs, images, labels, seed=0)
+
+    lean()  # compiles what is to be compiled
+    sides = compare(lean, stock, lambda candidates: judged(row.norm, ours, images, labels, candidates))
+    benchmark.group = f"{row.name} on {name}"
+    benchmark.pedantic(lean, rounds=1)
+    ratio = sides[1].seconds / sides[0].seconds
+    ratios.setdefault((row.library, name), {})[row.name] = ratio
+    benchmark.extra_info |= {
+        "network": name,
+        "row": row.name,
+        "images": len(images),
+        "stock over ours": ratio,
+        "found": sides[0].found,
+        "found by stock": sides[1].found,
+        "median": sides[0].median,
+        "median of stock": sides[1].median,
+    }
+    assert sides[0].found >= sides[1].found - 1 / len(images)
+    assert sides[0].median <= 1.1 * sides[1].median or math.isinf(sides[1].median)
+    assert ratio >= SLOWEST
+
+
+def compare(
+    lean: Callable[[], Tensor], stock: Callable[[], Tensor], judge: Callable[[Tensor], tuple[float, float]]
+) -> tuple[Side, Side]:
+    sides: list[Side | None] = [None, None]
+    for _ in range(ROUNDS):
+        for index, run in enumerate((lean, stock)):
+            begin = time.process_time()
+            candidates = run()
+            seconds = time.process_time() - begin
+            previous = sides[index]
+            sides[index] = Side(seconds if previous is None else min(seconds, previous.seconds), *judge(candidates))
+    assert sides[0] is not None
+    assert sides[1] is not None
+    return sides[0], sides[1]
+
+
+def judged(norm: Norm, network: nn.Module, images: Tensor, labels: Tensor, candidates: Tensor) -> tuple[float, float]:
+    """Found rate and median norm, what is not found being infinitely far."""
+    witnesses = torch.from_numpy(without_small_changes(images, candidates)) if norm is Norm.L0 else candidates.double()
+    with torch.no_grad():
+        wrong = copy.deepcopy(network).double()(witnesses).argmax(1) != labels
+    found = (wrong & ~candidates.flatten(1).isnan().any(1)).numpy()
+    distances = np.where(found, norm.of((witnesses - images).nan_to_num().numpy()), np.inf)
+    return float(found.mean()), float(np.quantile(distances, 0.5, method="lower"))
