@@ -7,17 +7,13 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
-from pathlib import Path
 
+from bench.costs import Costs, expected
 from bench.errors import UsageError, unknown
 from bench.networks import NetworkSpec
 from bench.norms import Norm
 from bench.specs import Hole, Kind, Row, Suite, VerifierSpec
 from bench.store import block_key
-
-COSTS = Path(__file__).parent.parent / "suites" / "costs.json"
-UNKNOWN_COST = 1.0
-"""Seconds an image assumed for a row or network that was never measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,17 +174,6 @@ def holes(suite: Suite, rows: Sequence[Row]) -> tuple[Hole, ...]:
     return tuple(hole for hole in suite.holes if hole.norm in norms and hole.library in libraries)
 
 
-def costs() -> dict[str, dict[str, float]]:
-    """Measured seconds per image, by network and row; empty where nothing was measured."""
-    content: dict[str, dict[str, float]] = json.loads(COSTS.read_text()) if COSTS.is_file() else {}
-    return content
-
-
-def expected_seconds(block: Block, measured: dict[str, dict[str, float]]) -> float:
-    """How long a block should take on one core, from measured seconds per image.
-
-    A network that was never measured is taken to cost what the dearest measured network does.
-    """
-    of_row = [rows[block.row.name] for rows in measured.values() if block.row.name in rows]
-    known = measured.get(block.network.name, {}).get(block.row.name, max(of_row, default=UNKNOWN_COST))
-    return known * len(block.images)
+def expected_seconds(block: Block, measured: Costs) -> float:
+    """How long a block should take on one core."""
+    return expected(block.row, block.network.name, measured) * len(block.images)

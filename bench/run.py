@@ -24,7 +24,7 @@ from rich.table import Table
 
 import adapters.base
 import suites
-from bench import data, executors, manifest, metrics, networks, plan, preflight, report, runner, store
+from bench import costs, data, executors, manifest, metrics, networks, plan, preflight, report, runner, store
 from bench.errors import BenchError, UsageError
 from bench.networks import NETWORKS
 from bench.plan import Plan
@@ -371,7 +371,7 @@ def _list(console: Console, only: str | None) -> None:
 
 def _dry_run(console: Console, chosen: Plan, workers: int) -> None:
     """Show the plan and what it should take."""
-    measured = plan.costs()
+    measured = costs.load(chosen.suite.name)
     table = Table(title=f"plan of suite {chosen.suite.name}, {chosen.samples} images", title_justify="left")
     for column in ("attack", "images", "blocks", *(f"{spec.name}, s" for spec in chosen.networks)):
         table.add_column(column, justify="left" if column == "attack" else "right")

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 
 from pebble import ProcessExpired
 
-from bench import worker
+from bench import costs, worker
 from bench.errors import BenchError
-from bench.plan import Block, Plan, costs, expected_seconds
+from bench.plan import Block, Plan, expected_seconds
 from bench.records import Record, Status
 from bench.store import Run, Writer
 from bench.worker import Part
@@ -120,7 +120,7 @@ def run(
     Raises:
         BenchError: the store refuses, or a worker cannot load the network or the data.
     """
-    measured = costs()
+    measured = costs.load(plan.suite.name)
     blocks = plan.blocks()
     left = sorted(
         (block for block in blocks if block.key not in stored.finished),

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench import plan
+from bench import costs
 from bench.errors import UsageError
 from bench.norms import Norm
 from bench.plan import block_seed, choose, expected_seconds, holes, with_exact
@@ -90,4 +90,4 @@ def test_expected_seconds_come_from_measurements_or_the_dearest_network() -> Non
     (first, *_) = fakes.plan(ROWS[0], samples=4).blocks()
     assert expected_seconds(first, {"MLP": {first.row.name: 0.5}, "CNN": {first.row.name: 2.0}}) == 2.0
     assert expected_seconds(first, {"CNN": {first.row.name: 2.0}}) == 8.0
-    assert expected_seconds(first, {}) == 4 * plan.UNKNOWN_COST
+    assert expected_seconds(first, {}) == 4 * costs.UNKNOWN
