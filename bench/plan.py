@@ -81,6 +81,10 @@ class Plan:
         """How many images a row gets: all, or the first ``row.cap``."""
         return self.samples if row.cap is None else min(row.cap, self.samples)
 
+    def limit(self, row: Row) -> float:
+        """Seconds of wall time an image may take: ``time_limit``, but long enough for a verifier's own CPU time."""
+        return max(self.time_limit, 3 * row.seconds) if isinstance(row, VerifierSpec) else self.time_limit
+
     def blocks(self) -> tuple[Block, ...]:
         """Every block, network by network and row by row."""
         return tuple(
@@ -92,7 +96,7 @@ class Plan:
                 split=self.split,
                 seed=block_seed(self.seed, network.name, row.name, number),
                 device=self.device,
-                limit=self.time_limit * (min(start + row.batch, self.images(row)) - start),
+                limit=self.limit(row) * (min(start + row.batch, self.images(row)) - start),
             )
             for network in self.networks
             for row in self.rows
@@ -156,15 +160,23 @@ def choose(
 
 
 def with_exact(suite: Suite, seconds: float | None) -> Suite:
-    """The suite with another time limit per image of its exact searches; without them for 0, as it is for None."""
-    if seconds is None:
-        return suite
+    """The suite with a time limit per image for its exact searches.
+
+    Args:
+        suite: its rows of kind ``exact`` have limits of their own; those of 0 seconds wait to be asked for.
+        seconds: the limit for all of them, 0 for none; None for each row's own.
+
+    Returns:
+        The suite, without the exact searches that have no time.
+    """
     rows = tuple(
-        replace(row, seconds=seconds) if isinstance(row, VerifierSpec) and row.kind is Kind.EXACT else row
+        replace(row, seconds=seconds)
+        if isinstance(row, VerifierSpec) and row.kind is Kind.EXACT and seconds is not None
+        else row
         for row in suite.rows
-        if seconds > 0 or row.kind is not Kind.EXACT
     )
-    return replace(suite, rows=rows)
+    timed = (row for row in rows if not isinstance(row, VerifierSpec) or row.kind is not Kind.EXACT or row.seconds > 0)
+    return replace(suite, rows=tuple(timed))
 
 
 def holes(suite: Suite, rows: Sequence[Row]) -> tuple[Hole, ...]:

@@ -84,6 +84,16 @@ def test_the_exact_search_is_limited_or_left_out() -> None:
     assert with_exact(suite, None) == suite
     assert with_exact(suite, 30.0).rows == (lower, replace(exact, seconds=30.0))
     assert with_exact(suite, 0.0).rows == (lower,)
+    waiting = replace(suite, rows=(lower, replace(exact, seconds=0)))
+    assert with_exact(waiting, None).rows == (lower,)
+    assert with_exact(waiting, 30.0).rows == (lower, replace(exact, seconds=30.0))
+
+
+def test_a_long_search_gets_the_wall_time_that_it_needs() -> None:
+    exact = VerifierSpec(slug="exact", title="exact", norm=Norm.L2, kind=Kind.EXACT, seconds=5)
+    chosen = fakes.plan(ROWS[0], time_limit=60)
+    assert chosen.limit(exact) == chosen.limit(ROWS[0]) == 60
+    assert chosen.limit(replace(exact, seconds=1000)) == 3000
 
 
 def test_expected_seconds_come_from_measurements_or_the_dearest_network() -> None:
