@@ -7,7 +7,7 @@ run; others need the network and were made before the first attack: their result
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -271,7 +271,7 @@ def findings(evidence: Evidence, manifest: Mapping[str, Any]) -> list[Finding]:
     return made
 
 
-def overall(found: list[Finding], network: str) -> Outcome:
+def overall(found: Sequence[Finding], network: str) -> Outcome:
     """The worst outcome of a network's checks; ``not assessed`` when none could be made."""
     result = Outcome.NONE
     for finding in found:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import json
 import re
 import subprocess
@@ -25,6 +26,7 @@ from bench.report import exports, gallery, sources, words
 from bench.report.figures import Frames
 from bench.report.page import slug
 from bench.report.tables import figure, share
+from bench.specs import Suite
 
 
 class Page(HTMLParser):
@@ -55,7 +57,7 @@ class Page(HTMLParser):
             self.tables[self._blocks[-1]] = []
         if tag == "tr" and self._blocks:
             self.tables[self._blocks[-1]].append([])
-        self._cell = tag in ("td", "th") or (self._cell and tag in ("button",))
+        self._cell = tag in ("td", "th") or (self._cell and tag == "button")
         if tag in ("td", "th") and self._blocks:
             self.tables[self._blocks[-1]][-1].append("")
 
@@ -97,9 +99,7 @@ def page(html: str) -> Page:
     return Page(html)
 
 
-ONE = synthetic.Suite(
-    name="one", description="One attack.", rows=(synthetic.attack(synthetic.REFERENCE, Norm.L2),), samples=1
-)
+ONE = Suite(name="one", description="One attack.", rows=(synthetic.attack(synthetic.REFERENCE, Norm.L2),), samples=1)
 
 
 def test_the_page_is_well_formed(page: Page) -> None:
@@ -130,7 +130,7 @@ def test_every_picture_has_words_and_every_table_a_caption(page: Page) -> None:
 def test_headings_come_in_order(page: Page) -> None:
     levels = [int(tag[1]) for tag, _ in page.tags if re.fullmatch(r"h[1-6]", tag)]
     assert levels.count(1) == 1
-    assert all(b <= a + 1 for a, b in zip(levels, levels[1:], strict=False)), levels
+    assert all(b <= a + 1 for a, b in itertools.pairwise(levels)), levels
 
 
 def test_every_number_of_the_attack_table_is_the_records(healthy: synthetic.SyntheticRun, page: Page) -> None:
@@ -182,7 +182,7 @@ def test_everything_of_the_plan_is_told(healthy: synthetic.SyntheticRun, page: P
     assert "no end within 60 s" in text or not (healthy.frame["status"] == "timeout").any()
 
 
-SMALL = synthetic.Suite(
+SMALL = Suite(
     name="small",
     description="Both libraries, one norm, bounds.",
     rows=(
@@ -199,10 +199,10 @@ TINY: dict[str, synthetic.SyntheticRun] = {
     "one misclassified image": synthetic.run(suite=ONE, networks=("MLP",), samples=1, clean_errors=1),
     "two networks, one image": synthetic.run(suite=ONE, networks=("MLP", "CNN"), samples=1, clean_errors=0),
     "no bounds": synthetic.run(
-        suite=synthetic.Suite(name="x", description="", rows=synthetic.SUITE.rows[:4], samples=4), samples=4
+        suite=Suite(name="x", description="", rows=synthetic.SUITE.rows[:4], samples=4), samples=4
     ),
     "bounds only": synthetic.run(
-        suite=synthetic.Suite(name="x", description="", rows=(synthetic.verifier(Norm.L2),), samples=4), samples=4
+        suite=Suite(name="x", description="", rows=(synthetic.verifier(Norm.L2),), samples=4), samples=4
     ),
     "three images, all equal": synthetic.run(suite=ONE, networks=("MLP",), samples=3, seed=9),
 }
@@ -335,7 +335,7 @@ def test_slugs_stay_apart() -> None:
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(0.46192, "0.462"), (3, "3"), (0, "0"), (np.inf, "∞"), (np.nan, "–"), (1234567, "1.23e+06"), (1e-7, "1.00e-07"), (12.345, "12.3"), (999.96, "1,000")],
+    [(0.46192, "0.462"), (3, "3"), (0, "0"), (np.inf, "∞"), (np.nan, "\N{EN DASH}"), (1234567, "1.23e+06"), (1e-7, "1.00e-07"), (12.345, "12.3"), (999.96, "1,000")],
 )  # fmt: skip
 def test_numbers_as_people_read_them(value: float, text: str) -> None:
     assert figure(value) == text
@@ -343,7 +343,7 @@ def test_numbers_as_people_read_them(value: float, text: str) -> None:
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(1, "100%"), (0, "0%"), (0.99999, "> 99.9%"), (0.00001, "< 0.1%"), (0.5, "50.0%"), (np.nan, "–")],
+    [(1, "100%"), (0, "0%"), (0.99999, "> 99.9%"), (0.00001, "< 0.1%"), (0.5, "50.0%"), (np.nan, "\N{EN DASH}")],
 )
 def test_shares_are_never_rounded_to_all_or_nothing(value: float, text: str) -> None:
     assert share(value) == text
@@ -355,7 +355,9 @@ def test_shares_are_never_rounded_to_all_or_nothing(value: float, text: str) -> 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("results")
-    synthetic.write(synthetic.run(samples=4, seed=1, name="before", networks=("MLP", "CNN"), suite=SMALL), folder / "before")
+    synthetic.write(
+        synthetic.run(samples=4, seed=1, name="before", networks=("MLP", "CNN"), suite=SMALL), folder / "before"
+    )
     synthetic.write(synthetic.run(samples=4, seed=1, name="after", networks=("MLP",), suite=ONE), folder / "after")
     return folder
 

@@ -10,6 +10,7 @@ import synthetic
 
 from bench import metrics, verdict
 from bench.norms import Norm
+from bench.specs import AttackSpec, Family, Suite
 from bench.verdict import Outcome
 
 
@@ -75,15 +76,15 @@ def test_distances_far_above_the_exact_ones_fail(healthy: synthetic.SyntheticRun
 
 
 def single_step_run(factor: float) -> synthetic.SyntheticRun:
-    fast = synthetic.AttackSpec(
-        method=synthetic.method("fgm", "FGM", synthetic.Family.REFERENCE),
+    fast = AttackSpec(
+        method=synthetic.method("fgm", "FGM", Family.REFERENCE),
         library="foolbox",
         norm=Norm.L2,
         target="fakes:Attack",
         params={"steps": 1},
     )
     rows = (synthetic.attack(synthetic.REFERENCE, Norm.L2), fast)
-    suite = synthetic.Suite(name="single", description="", rows=rows, samples=40)
+    suite = Suite(name="single", description="", rows=rows, samples=40)
     run = synthetic.run(suite=suite, networks=("MLP",), samples=40, clean_errors=0)
     frame = run.records()
     chosen = frame["attack"] == "foolbox-fgm-l2"

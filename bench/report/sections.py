@@ -71,7 +71,7 @@ def sections(
             "networks",
             "The networks compared",
             "The same in numbers, with how sure they are. All intervals hold at 95 %.",
-            tables=[_networks(frames, manifest), _medians(frames), _pairs(frames), _robust_accuracy(frames)],
+            tables=[_networks(manifest), _medians(frames), _pairs(frames), _robust_accuracy(frames)],
         ),
         Section(
             "brackets",
@@ -131,7 +131,7 @@ def sections(
     return [section for section in made if section.tables or section.groups or section.examples]
 
 
-def _networks(frames: Frames, manifest: Mapping[str, Any]) -> Table:
+def _networks(manifest: Mapping[str, Any]) -> Table:
     content = pd.DataFrame(
         {
             "network": [str(network["name"]) for network in manifest["networks"]],
@@ -393,7 +393,9 @@ def _run_tables(frames: Frames, manifest: Mapping[str, Any]) -> list[Table]:
             text("reason", "Why nothing stands here", wrap=True),
         ]
         made.append(table("table-holes", "Cells of the grid that nothing fills.", columns, holes))
-    statuses = evidence.records.groupby(["attack", "status"], observed=True).size().unstack(fill_value=0)
+    statuses = evidence.records.astype({"status": str}).pivot_table(
+        index="attack", columns="status", aggfunc="size", fill_value=0, observed=True
+    )
     shown = [status for status in Status if status.value in statuses.columns]
     statuses = statuses.reset_index().merge(evidence.rows[["attack", "label", "norm", "library"]], on="attack")
     columns = [text("label", "Attack or bound"), _norm_column()]

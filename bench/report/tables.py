@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 INFINITE = "∞"
-UNDEFINED = "–"
+UNDEFINED = "\N{EN DASH}"
 TAGS = ("network", "norm", "library", "attack")
 """The columns by which the page filters."""
 

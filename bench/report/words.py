@@ -53,13 +53,15 @@ def most_robust(frames: Frames) -> list[Answer]:
             & pairs["network_a"].isin([name, other])
             & pairs["network_b"].isin([name, other])
         ]
-        text, support = _by_how_much(name, other, median, float(second["median"]), pair, float(best["first"]))
+        text, support = _by_how_much(
+            name, other, pair, median=median, second=float(second["median"]), first=float(best["first"])
+        )
         answers.append(Answer(norm.value, norm.label, text, f"median {figure(median)} ({bounds}); {support}"))
     return answers
 
 
 def _by_how_much(
-    name: str, other: str, median: float, second: float, pair: pd.DataFrame, first: float
+    name: str, other: str, pair: pd.DataFrame, *, median: float, second: float, first: float
 ) -> tuple[str, str]:
     times = f"{figure(median / second)} times {other}'s" if second > 0 else f"{other} has {figure(second)}"
     if not len(pair):
@@ -137,7 +139,9 @@ def attack_scores(frames: Frames) -> pd.DataFrame:
     table = frames["summary"]
     if not len(table):
         columns = {"attack": object, "norm": object, "label": object, "ratio": float, "found_rate": float}
-        return pd.DataFrame(columns=[*columns, "seconds", "complete"]).astype(columns | {"seconds": float, "complete": bool})
+        return pd.DataFrame(columns=[*columns, "seconds", "complete"]).astype(
+            columns | {"seconds": float, "complete": bool}
+        )
     most = table.groupby("norm")["images"].max()
     networks = table["network"].nunique()
     scores = table.groupby("attack", observed=True, sort=False).agg(
