@@ -296,7 +296,7 @@ def _interruptible() -> Iterator[None]:
 
 @contextmanager
 def _progress(console: Console) -> Iterator[Callable[[runner.Progress], None]]:
-    """A bar over the blocks with the time left; off a terminal, a line for every twentieth of them."""
+    """A bar over the blocks with the time left; off a terminal, a line for the first and every twentieth of them."""
     columns = (
         TextColumn("{task.completed}/{task.total} blocks"),
         BarColumn(bar_width=30),
@@ -304,7 +304,7 @@ def _progress(console: Console) -> Iterator[Callable[[runner.Progress], None]]:
         TextColumn("{task.fields[left]}"),
         TextColumn("[dim]{task.fields[last]}"),
     )
-    begin, shown = time.monotonic(), 0
+    begin, shown = time.monotonic(), -1
     with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
         task = bar.add_task("", total=None, left="", last="")
 

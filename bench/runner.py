@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from dataclasses import dataclass, field
@@ -9,6 +10,7 @@ from dataclasses import dataclass, field
 from pebble import ProcessExpired
 
 from bench import costs, worker
+from bench.costs import Costs
 from bench.errors import BenchError
 from bench.plan import Block, Plan, expected_seconds
 from bench.records import Record, Status
@@ -105,9 +107,9 @@ def run(
 ) -> None:
     """Compute every block of a plan that is not stored yet, and store it.
 
-    Blocks go to the executor longest expected first. A block whose process is lost is tried again; one that loses
-    its process twice, or exceeds its time limit, is tried one image at a time, and what fails then is recorded as
-    ``error`` or ``timeout``.
+    Blocks go to the executor longest expected first, after one cheap block of each network. A block whose process is
+    lost is tried again; one that loses its process twice, or exceeds its time limit, is tried one image at a time,
+    and what fails then is recorded as ``error`` or ``timeout``.
 
     Args:
         plan: what to do.
@@ -122,11 +124,7 @@ def run(
     """
     measured = costs.load(plan.suite.name)
     blocks = plan.blocks()
-    left = sorted(
-        (block for block in blocks if block.key not in stored.finished),
-        key=lambda block: expected_seconds(block, measured),
-        reverse=True,
-    )
+    left = _ordered([block for block in blocks if block.key not in stored.finished], measured)
     expected = sum(expected_seconds(block, measured) for block in left)
     done, expected_done = len(blocks) - len(left), 0.0
     for block, part in _results(left, executor, work):
@@ -135,19 +133,38 @@ def run(
         report(Progress(block, part.records, done, len(blocks), expected_done, expected))
 
 
+def _ordered(blocks: Sequence[Block], measured: Costs) -> list[Block]:
+    """Longest expected block first, so that the last ones end together; but a cheap one of each network before all.
+
+    Those show within seconds that every network can be attacked, and the first numbers.
+    """
+    dearest_first = sorted(blocks, key=lambda block: expected_seconds(block, measured), reverse=True)
+    cheapest = {block.network: block for block in dearest_first}
+    rest = [block for block in dearest_first if block is not cheapest[block.network]]
+    return [*cheapest.values(), *rest]
+
+
 def _results(
     blocks: Sequence[Block], executor: Executor, work: Callable[[Block], Part]
 ) -> Iterator[tuple[Block, Part]]:
     """Every block with its part, as they are finished."""
-    pending = {executor.submit(work, block): _Try(block) for block in blocks}
-    while pending:
+    waiting = deque(_Try(block) for block in blocks)
+    pending: dict[Future[Part], _Try] = {}
+    while waiting or pending:
+        while waiting:
+            attempt = waiting.popleft()
+            future = executor.submit(work, attempt.block)
+            pending[future] = attempt
+            if future.done():
+                # An executor that computes at once: what it has done is stored before it does more.
+                break
         finished, _ = wait(pending, return_when=FIRST_COMPLETED)
         for future in finished:
             attempt = pending.pop(future)
             part, fault = _outcome(future)
             if fault is not None:
                 following = attempt.following(fault)
-                pending |= {executor.submit(work, again.block): again for again in following}
+                waiting.extendleft(reversed(following))
                 if following:
                     continue
                 part = worker.failed(attempt.block, fault.status, fault.message)
