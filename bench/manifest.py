@@ -98,7 +98,7 @@ def describe(
             {"network": spec.name, "message": finding.message}
             for spec, _, findings in networks
             for finding in findings
-            if finding.status == "warn"
+            if finding.status != "pass"
         ],
         "samples": plan.samples,
         "split": plan.split,

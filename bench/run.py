@@ -185,7 +185,7 @@ def _run(console: Console, options: argparse.Namespace, chosen: Plan) -> int:
         findings = preflight.check(module, images[:PROBED].to(chosen.device), labels[:PROBED].to(chosen.device))
         preflight.demand(spec.name, findings)
         for finding in findings:
-            if finding.status is preflight.Level.WARN:
+            if finding.status is not preflight.Level.PASS:
                 console.print(f"warning: network {spec.name}: {finding.message}", style="yellow", markup=False)
         loaded.append((spec, module, findings))
     current = manifest.describe(chosen, loaded, images, data.load(chosen.split))
