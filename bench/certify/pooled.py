@@ -22,8 +22,6 @@ from bench.certify.layers import FloatArray, PlainNetwork, Stage
 from bench.certify.support import SLACK, Region, jit
 from bench.certify.windows import Patches, Planes
 
-_CHUNK = 512
-
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
@@ -194,6 +192,30 @@ class Game:
                 self.lambdas[index][member] += pace * (hit / count - self.lambdas[index][member])
 
 
+def onto_units(stage: Stage, plane: Planes, weights: FloatArray, above: FloatArray, below: FloatArray) -> FloatArray:
+    """Rows on a stage's outputs carried to its units, without the planes' constants.
+
+    Args:
+        stage: the stage.
+        plane: its planes.
+        weights: (k, p, n) or (k, p, 1) of the lines below.
+        above, below: (p, n) the rows' positive and negative parts.
+
+    Returns:
+        (units, n) float64.
+    """
+    windows = stage.windows
+    units = np.zeros((len(stage.bias) + 1, above.shape[1]))
+    for member in range(windows.shape[1]):
+        share = plane.above[:, member, None] * above + weights[member] * below
+        # Index -1, a member that is not there, meets the last row, which is dropped; its weights are 0.
+        if len(np.unique(windows[:, member])) == len(windows):
+            units[windows[:, member]] += share
+        else:
+            np.add.at(units, windows[:, member], share)
+    return units[:-1]
+
+
 def backwards(
     stages: list[Prepared],
     planes: list[Planes],
@@ -225,16 +247,7 @@ def backwards(
         if prepared.spread is not None and plane.kappa.any():
             spent = prepared.spread @ (plane.kappa[:, None] * above)
             squares = spent if squares is None else squares + spent
-        windows = prepared.stage.windows
-        units = np.zeros((len(prepared.stage.bias) + 1, rows.shape[1]))
-        for member in range(windows.shape[1]):
-            share = plane.above[:, member, None] * above + weights[member] * below
-            # Index -1, a member that is not there, meets the last row, which is dropped; its weights are 0.
-            if len(np.unique(windows[:, member])) == len(windows):
-                units[windows[:, member]] += share
-            else:
-                np.add.at(units, windows[:, member], share)
-        units = units[:-1]
+        units = onto_units(prepared.stage, plane, weights, above, below)
         constants = constants + prepared.stage.bias @ units
         rows = prepared.transposed @ units
     constants = constants + region.centre @ rows
@@ -270,6 +283,7 @@ def forwards(
             upper += plane.kappa[:, None] * (prepared.spread.T @ (moves * moves))
         lower = np.zeros_like(upper)
         for member in range(windows.shape[1]):
+            # A member that is not there (-1) has the weight 0, whatever stands at that place.
             upper += plane.above[:, member, None] * z[windows[:, member]]
             lower += weights[member] * z[windows[:, member]]
         values = np.where(rows > 0, upper, lower)
