@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
+from scipy import sparse
 
 from bench.certify.layers import FloatArray, IntArray, PlainNetwork, Stage, dense
 from bench.certify.pooled import Cut, Functions, Game, Prepared, bound_rows, onto_units
 from bench.certify.primal import Incumbent
-from bench.certify.support import Region
+from bench.certify.support import CODES, Region
 from bench.certify.windows import InputLines, Planes, fit_planes
 from bench.norms import Norm
 
@@ -32,7 +33,7 @@ class Work:
         cuts: most rounds of cuts for a target.
         cut_rounds: rounds of the game in each of them.
         gain: a further cut needs the last to have lowered the margin by this share.
-        shares: in L2, the part of the radius that a window of the first and of the second stage is taken to spend.
+        typical: how far a pixel is taken to move where planes are fitted, as a share of the radius.
     """
 
     first_steps: int = 30
@@ -42,7 +43,7 @@ class Work:
     cuts: int = 8
     cut_rounds: int = 4
     gain: float = 0.1
-    shares: tuple[float, float] = (1.5, 1.0)
+    typical: Mapping[Norm, float] = field(default_factory=lambda: {Norm.LINF: 1.0, Norm.L2: 0.055, Norm.L0: 0.05})
 
 
 class PooledBounder:
@@ -188,11 +189,11 @@ class PooledBounder:
         Args:
             region: where the image may be.
         """
-        radius = region.radius if region.norm is Norm.L2 else 0.0
-        low, high = np.maximum(region.low, -region.radius), np.minimum(region.high, region.radius)
-        steps, shares = (self.work.first_steps, self.work.second_steps), self.work.shares
-        # The ball's middle: in L2 the image itself, since no point of the ball is near the middle of its box.
-        values = region.centre + (0.0 if radius else 0.5) * (low + high)
+        low, high = region.low, region.high
+        # The region's middle: but for Linf the image itself, since no point of the ball is near the middle of its box.
+        values = region.centre + (0.5 * (low + high) if region.norm is Norm.LINF else 0.0)
+        typical = np.full(len(low), self.work.typical[region.norm] * region.radius)
+        steps = self.work.first_steps, self.work.second_steps
         lines = InputLines.image(region.centre)
         planes: list[Planes] = []
         for index, prepared in enumerate(self.stages):
@@ -205,13 +206,15 @@ class PooledBounder:
             middles = np.where(stage.windows >= 0, units[stage.windows], -np.inf)
             lead = np.eye(middles.shape[1])[middles.argmax(axis=1)]
             below = lead * (middles.max(axis=1) > 0)[:, None] if stage.rectified else lead
-            above, constant, kappa = fit_planes(
-                patches.inputs, patches.weight, patches.bias, patches.pixels, stage.rectified, low, high,
-                radius, shares[index], middles, 0.5 * lead, steps[index], *lines.arguments,
+            above, constant, paid = fit_planes(
+                patches.inputs, patches.weight, patches.bias, patches.pixels, stage.rectified,
+                CODES[region.norm], low, high, float(region.radius), typical, middles, 0.5 * lead, steps[index],
+                *lines.arguments,
             )  # fmt: skip
-            planes.append(Planes(above, constant, kappa, below))
+            spread = None if region.norm is Norm.LINF else _columns(paid, patches.pixels, len(low))
+            planes.append(Planes(above, constant, spread, below))
             if index == 0:
-                lines = InputLines.after(patches, planes[0], region.centre)
+                lines = InputLines.after(patches, planes[0], paid, region.centre)
                 values = 0.5 * (lines.upper_values + lines.lower_values)
         return planes
 
@@ -228,6 +231,13 @@ class PooledBounder:
             )  # fmt: skip
             low[part], high[part] = -found[len(bias) :], found[: len(bias)]
         return low, high
+
+
+def _columns(values: FloatArray, pixels: IntArray, count: int) -> sparse.csr_array:
+    """(p, t) values on the pixels of each window as a (count, p) matrix."""
+    windows, places = np.nonzero((values != 0) & (pixels >= 0))
+    entries = values[windows, places], (pixels[windows, places], windows)
+    return sparse.csr_array(entries, shape=(count, len(values)))
 
 
 def _undecided(stage: Stage, low: FloatArray, high: FloatArray) -> IntArray:
@@ -257,4 +267,4 @@ def interval_planes(stage: Stage, low: FloatArray, high: FloatArray) -> Planes:
     middles = np.where(there, lowest + np.where(there, high[windows], 0.0), -np.inf)
     nearest = middles.argmax(axis=1)
     below[at, nearest] = (middles[at, nearest] > 0) | (not stage.rectified)
-    return Planes(above, constant, np.zeros(len(windows)), below)
+    return Planes(above, constant, None, below)
