@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import tqdm.auto
 from art.attacks import EvasionAttack
 from art.attacks.evasion import brendel_bethge
 from art.estimators.classification import PyTorchClassifier
@@ -59,7 +58,7 @@ class ArtAttacker:
     def attack(self, spec: AttackSpec, network: nn.Module, images: Tensor, labels: Tensor, seed: int) -> Tensor:
         """Candidates for correctly classified images, as ``adapters.base.Attacker`` has it.
 
-        A row is NaN where the attack needs a starting point and there is none.
+        A row is the clean image where the attack needs a starting point and there is none.
 
         Raises:
             Exception: whatever the library raises.
@@ -147,10 +146,11 @@ def _each(call: _Call, generate: Callable[[EvasionAttack, Array, Array, Array], 
 
     A new attack for each image, as several keep step sizes from one image to the next.
     """
-    candidates = np.full_like(call.x, np.nan)
+    candidates = call.x.copy()
     for row in torch.nonzero(starts.found(begin)).flatten().tolist():
         one = slice(row, row + 1)
-        attack = call.attack(classifier(_Doubtless(call.network, int(call.labels[row])), _shape(call)))
+        network = _Doubtless(call.network, call.images[one], int(call.labels[row]))
+        attack = call.attack(classifier(network, _shape(call)))
         _seed(call.seed, call.x[one])
         candidates[one] = generate(attack, call.x[one], call.y[one], begin[one].numpy(force=True))
     return candidates
@@ -226,22 +226,30 @@ class _Doubtless(nn.Module):
     The class's own logit is raised by ``adapters.decisions.ROUNDING`` of the largest, so that what these attacks
     take for adversarial is what ``adapters.decisions.adversarial`` says; an image with a logit that is not finite
     stays in its class.
+
+    Args:
+        network: (n, ...) images to (n, classes) logits.
+        image: (1, ...) the clean image.
+        label: its class.
     """
 
-    def __init__(self, network: nn.Module, label: int) -> None:
+    def __init__(self, network: nn.Module, image: Tensor, label: int) -> None:
         super().__init__()
         self.network = network
-        self.label = label
+        with torch.no_grad():
+            logits = network(image)
+        self.clean = float(decisions.size(logits))
+        self.own = torch.zeros_like(logits)
+        self.own[:, label] = 1.0
         self.train(network.training)
 
     def forward(self, images: Tensor) -> Tensor:
         logits: Tensor = self.network(images)
-        with torch.no_grad():
-            raised = torch.zeros_like(logits)
-            raised[:, self.label] = decisions.ROUNDING * logits.abs().amax(1)
-            own = torch.zeros_like(logits)
-            own[:, self.label] = 1.0
-        return torch.where(logits.isfinite().all(1, keepdim=True), logits + raised, own)
+        sizes = decisions.size(logits.detach())
+        raised = logits + (decisions.ROUNDING * sizes.clamp(min=self.clean)).unsqueeze(1) * self.own
+        # The size of a row is finite exactly when all of it is.
+        finite = sizes.isfinite()
+        return raised if finite.all() else torch.where(finite.unsqueeze(1), raised, self.own)
 
 
 def _ending(attack: EvasionAttack) -> EvasionAttack:
@@ -309,12 +317,12 @@ def _solvers_from_disk() -> Iterator[None]:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Silences ART's log and the one progress bar that no argument turns off, Brendel-Bethge's."""
-    logger, bar = logging.getLogger("art"), tqdm.auto.trange
-    level = logger.level
+    logger, bars = logging.getLogger("art"), importlib.import_module("tqdm.auto")
+    level, bar = logger.level, bars.trange
     logger.setLevel(logging.CRITICAL)
-    setattr(tqdm.auto, "trange", range)  # noqa: B010 - for a plain assignment its type would have to be trange's
+    vars(bars)["trange"] = range
     try:
         yield
     finally:
         logger.setLevel(level)
-        setattr(tqdm.auto, "trange", bar)  # noqa: B010 - as above
+        vars(bars)["trange"] = bar

@@ -122,8 +122,30 @@ class RepairedCarliniL0(RepairedCarliniL2):
         share: of the pixels still free, how many are fixed in a pass; at least one, and all that did not change.
     """
 
-    def __init__(self, classifier: Any, *, passes: int = 40, share: float = 0.2, **params: Any) -> None:
-        super().__init__(classifier, **params)
+    def __init__(
+        self,
+        classifier: Any,
+        *,
+        confidence: float = 0.0,
+        learning_rate: float = 0.05,
+        binary_search_steps: int = 3,
+        max_iter: int = 100,
+        initial_const: float = 1.0,
+        batch_size: int = 25,
+        smoother: float = 0.9999,
+        passes: int = 40,
+        share: float = 0.2,
+    ) -> None:
+        super().__init__(
+            classifier,
+            confidence=confidence,
+            learning_rate=learning_rate,
+            binary_search_steps=binary_search_steps,
+            max_iter=max_iter,
+            initial_const=initial_const,
+            batch_size=batch_size,
+            smoother=smoother,
+        )
         self.passes = passes
         self.share = share
 

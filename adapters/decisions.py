@@ -9,11 +9,20 @@ import torch
 from torch import Tensor
 
 ROUNDING = 1e-5
-"""The margin, over the image's largest absolute logit.
+"""The margin, over the largest absolute logit.
 
 The judge decides in float64, the attacks in float32, where logits of these networks carry errors up to 1e-6 of the
 largest, and of another size in another batch. Ten times that costs about 1e-5 of a distance.
 """
+
+
+def size(logits: Tensor) -> Tensor:
+    """The largest absolute logit of each image: (n, classes) to (n,).
+
+    The clean image's says how large the errors are. On the boundary itself logits may cancel: those of two classes
+    that are each other's negative are both 0 there, and the errors of their sums are not.
+    """
+    return logits.detach().abs().amax(1)
 
 
 def margins(logits: Tensor, labels: Tensor) -> Tensor:
@@ -30,19 +39,21 @@ def margins(logits: Tensor, labels: Tensor) -> Tensor:
     return differences.scatter(1, labels.unsqueeze(1), -math.inf)
 
 
-def adversarial(logits: Tensor, labels: Tensor) -> Tensor:
+def adversarial(logits: Tensor, labels: Tensor, clean: Tensor | float = 0.0) -> Tensor:
     """Which images are adversarial beyond doubt.
 
     Args:
         logits: (n, classes) float32.
         labels: (n,) int64.
+        clean: (n,) the :func:`size` of the clean images' logits.
 
     Returns:
-        (n,) bool: another class is ahead of the label by more than ``ROUNDING``; False where a logit is not finite.
+        (n,) bool: another class is ahead of the label by more than ``ROUNDING`` of the largest logit, the clean
+        image's included; False where a logit is not finite.
     """
     with torch.no_grad():
         ahead = margins(logits, labels).amax(1)
-        return (ahead > ROUNDING * logits.abs().amax(1)) & logits.isfinite().all(1)
+        return (ahead > ROUNDING * size(logits).clamp(min=clean)) & logits.isfinite().all(1)
 
 
 STRETCHES = (1e-5, 3e-5, 1e-4, 3e-4, 1e-3)
@@ -74,13 +85,14 @@ def settle(
         (n, ...): the candidates; those that no stretch makes adversarial are as they were.
     """
     settled = candidates.clone()
+    scale = size(network(images))
     open_rows = torch.arange(len(images), device=images.device)
     for stretch in (0.0, *STRETCHES):
         clean = images[open_rows]
         tried = candidates[open_rows]
         if stretch:
             tried = (clean + (1 + stretch) * (tried - clean)).clamp(*box)
-        done = adversarial(network(tried), labels[open_rows])
+        done = adversarial(network(tried), labels[open_rows], scale[open_rows])
         settled[open_rows[done]] = tried[done]
         open_rows = open_rows[~done]
         if not len(open_rows):

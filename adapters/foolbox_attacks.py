@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -68,7 +69,20 @@ class HopSkipJumpAttack(foolbox_hop_skip_jump.HopSkipJumpAttack):
         return result
 
 
-class L0BrendelBethgeAttack(brendel_bethge.L0BrendelBethgeAttack):
+class _Quiet:
+    """Brendel-Bethge without torch's warning of read-only arrays: EagerPy makes them so, and the attack only reads them.
+
+    torch warns once in a process, so that whoever comes first would meet it.
+    """
+
+    def run(self, *args: Any, **kwargs: Any) -> Any:
+        """The library's attack."""
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="The given NumPy array is not writable", category=UserWarning)
+            return super().run(*args, **kwargs)  # type: ignore[misc]  # of the class it is mixed with
+
+
+class L0BrendelBethgeAttack(_Quiet, brendel_bethge.L0BrendelBethgeAttack):
     """Foolbox's Brendel-Bethge in L0, its solver compiled once per machine."""
 
     def instantiate_optimizer(self) -> Any:
@@ -76,7 +90,7 @@ class L0BrendelBethgeAttack(brendel_bethge.L0BrendelBethgeAttack):
         return CachedSolver(brendel_bethge.L0Optimizer)
 
 
-class L2BrendelBethgeAttack(brendel_bethge.L2BrendelBethgeAttack):
+class L2BrendelBethgeAttack(_Quiet, brendel_bethge.L2BrendelBethgeAttack):
     """Foolbox's Brendel-Bethge in L2, its solver compiled once per machine."""
 
     def instantiate_optimizer(self) -> Any:
@@ -84,7 +98,7 @@ class L2BrendelBethgeAttack(brendel_bethge.L2BrendelBethgeAttack):
         return CachedSolver(brendel_bethge.L2Optimizer)
 
 
-class LinfinityBrendelBethgeAttack(brendel_bethge.LinfinityBrendelBethgeAttack):
+class LinfinityBrendelBethgeAttack(_Quiet, brendel_bethge.LinfinityBrendelBethgeAttack):
     """Foolbox's Brendel-Bethge in Linf, its solver compiled once per machine."""
 
     def instantiate_optimizer(self) -> Any:

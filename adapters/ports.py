@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from adapters.decisions import adversarial, margins
+from adapters.decisions import adversarial, margins, size
 
 NEGLIGIBLE = 1e-12
 """Below this a gradient's norm counts as zero: the linearised boundary is out of reach."""
@@ -222,6 +222,7 @@ class SigmaZero(Port):
         first, second = torch.zeros_like(images), torch.zeros_like(images)
         threshold = torch.full((len(images),), self.threshold, device=images.device)
         best, fewest = images.clone(), torch.full((len(images),), math.inf, device=images.device)
+        clean = torch.zeros(len(images), device=images.device)
         for step in range(self.steps):
             cosine = (1 + math.cos(math.pi * step / self.steps)) / 2
             rate = self.stepsize * (0.1 + 0.9 * cosine)
@@ -231,7 +232,8 @@ class SigmaZero(Port):
             squares = variable.square()
             sparsity = (squares / (squares + self.sigma)).flatten(1).mean(1)
             (gradient,) = torch.autograd.grad(((-gap).clamp(min=0) + sparsity).sum(), variable)
-            wrong = adversarial(logits, labels)
+            clean = size(logits) if step == 0 else clean
+            wrong = adversarial(logits, labels, clean)
             pixels = change.flatten(1).count_nonzero(1)
             better = wrong & (pixels < fewest)
             fewest = torch.where(better, pixels, fewest)

@@ -50,6 +50,8 @@ SPARSEFOOL = AttackSpec(
         "overshoot": "the paper's code: 0.02",
         "inner_overshoot": "the paper's code: 0.02",
     },
+    bound=1.5,
+    bound_reason=methods.WHOLE_PIXELS,
 )
 
 CW_L2 = AttackSpec(
@@ -194,6 +196,8 @@ REPAIRED_CW_L0 = AttackSpec(
         "passes": "paper: until the search fails; by 40 all have",
         "cap": "forty searches for each image",
     },
+    bound=1.5,
+    bound_reason=methods.WHOLE_PIXELS,
 )
 
 REPAIRED_CW_LINF = AttackSpec(
@@ -205,7 +209,7 @@ REPAIRED_CW_LINF = AttackSpec(
         "confidence": 0.0,
         "learning_rate": 0.05,
         "max_iter": 100,
-        "decrease_factor": 0.8,
+        "decrease_factor": 0.9,
         "initial_const": 1.0,
         "largest_const": 2.0,
         "const_factor": 2.0,
@@ -216,7 +220,6 @@ REPAIRED_CW_LINF = AttackSpec(
     cap=10,
     reasons={
         "learning_rate": "paper and library: 0.01; a larger one arrives sooner",
-        "decrease_factor": "paper and library: 0.9; the budget ends here",
         "smoother": "library: 0.999999; black and white pixels begin nearer to where they can move",
         "cap": "one image at a time",
     },
@@ -242,6 +245,7 @@ BOUNDARY = AttackSpec(
     cap=20,
     reasons={
         "targeted": "library: True",
+        "cap": "tens of thousands of queries for each image",
     },
 )
 
@@ -268,6 +272,10 @@ HOPSKIPJUMP = tuple(
             "batch_size": "library: 64; the points around one image go through the network together",
             "cap": "tens of thousands of queries for each image",
         },
+        defects="It returns the point after its last step away from the boundary, a seventh of the distance with 50 steps, "
+        "and does not bisect back.",
+        bound=1.5,
+        bound_reason="the last step of a seventh is never undone, see its defects, and it keeps to its start's class",
     )
     for norm, order in ((Norm.L2, 2), (Norm.LINF, "inf"))
 )
@@ -283,7 +291,7 @@ BRENDEL_BETHGE = tuple(
             "targeted": False,
             "overshoot": 1.1,
             "steps": 1000,
-            "lr": 1e-3,
+            "lr": methods.BB_RATES[norm],
             "lr_decay": 0.5,
             "lr_num_decay": 20,
             "momentum": 0.8,
@@ -293,6 +301,7 @@ BRENDEL_BETHGE = tuple(
         cap=20,
         reasons={
             "steps": "paper and library: 1000",
+            "lr": methods.BB_RATE,
             "cap": "one small optimisation problem for each step",
         },
     )
@@ -313,6 +322,8 @@ JSMA = AttackSpec(
     },
     defects="It is run once for every other class. It scores a pixel by the derivative of the target's logit alone, "
     "and moves pixels in pairs and only upwards.",
+    bound=2.0,
+    bound_reason="it moves pixels in pairs, and the tests' networks need two to four: a pair too many is up to double",
 )
 
 ROWS = (

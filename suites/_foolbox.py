@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from bench.norms import Norm
-from bench.specs import AttackSpec, Family, Hole, Origin
+from bench.specs import AttackSpec, Family, Hole, Origin, Value
 from suites import _methods as methods
-
-_WHOLE_PIXELS = "distances are whole pixels, and the tests' networks need two to four: one pixel too many is 1.5"
 
 DEEPFOOL_L2 = AttackSpec(
     method=methods.DEEPFOOL,
@@ -47,7 +45,7 @@ SPARSEFOOL = AttackSpec(
         "inner_overshoot": "the paper's code: 0.02",
     },
     bound=1.5,
-    bound_reason=_WHOLE_PIXELS,
+    bound_reason=methods.WHOLE_PIXELS,
 )
 
 CW_L2 = AttackSpec(
@@ -146,10 +144,9 @@ POINTWISE = AttackSpec(
     bound_reason="it ends where no single pixel can be put back, and random order decides where that is",
 )
 
-_BB = {
+_BB: dict[str, Value] = {
     "overshoot": 1.1,
     "steps": 1000,
-    "lr": 1e-3,
     "lr_decay": 0.5,
     "lr_num_decay": 20,
     "momentum": 0.8,
@@ -157,6 +154,7 @@ _BB = {
 }
 _BB_REASONS = {
     "steps": "paper and library: 1000",
+    "lr": methods.BB_RATE,
     "cap": "one small optimisation problem for each step",
 }
 
@@ -166,7 +164,7 @@ BRENDEL_BETHGE = tuple(
         library="foolbox",
         norm=norm,
         target=f"adapters.foolbox_attacks:{name}BrendelBethgeAttack",
-        params=_BB,
+        params={**_BB, "lr": methods.BB_RATES[norm]},
         batch=5,
         cap=20,
         reasons=_BB_REASONS,
@@ -210,7 +208,7 @@ FMN_L0 = AttackSpec(
     reasons={"steps": "paper: 1000 at most; library: 100"},
     defects="its projection keeps one pixel more than it should, so that it never returns a single pixel",
     bound=1.5,
-    bound_reason=_WHOLE_PIXELS,
+    bound_reason=methods.WHOLE_PIXELS,
 )
 
 FMN_L2 = AttackSpec(
@@ -236,7 +234,7 @@ SIGMA_ZERO = AttackSpec(
     batch=50,
     reasons={"steps": "paper: 1000"},
     bound=1.5,
-    bound_reason=_WHOLE_PIXELS,
+    bound_reason=methods.WHOLE_PIXELS,
 )
 
 ROWS = (

@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
+from bench.norms import Norm
 from bench.specs import Access, Family, Method
+
+WHOLE_PIXELS = "distances are whole pixels, and the tests' networks need two to four: one pixel too many is 1.5"
+"""Why a row's bound in L0 is 1.5."""
+
+BB_RATES = {Norm.L0: 0.05, Norm.L2: 1e-3, Norm.LINF: 1e-3}
+BB_RATE = (
+    "the first radius of the trust region, as a share of the number of pixels; libraries: 0.001, which in L0 is less "
+    "than one pixel's whole range and finds twice the distance; 0.05 there"
+)
+"""Brendel-Bethge's learning rates, the same in both libraries, and why."""
 
 DEEPFOOL = Method(
     slug="deepfool",

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
 from bench.certify.layers import FloatArray, PlainNetwork
-from bench.certify.pooled import Cut, Functions, Game, Prepared, bound_rows, prepare
+from bench.certify.pooled import Cut, Functions, Game, Prepared, bound_rows
 from bench.certify.primal import Incumbent
 from bench.certify.support import Region
 from bench.certify.windows import InputLines, Planes, fit_planes
@@ -92,8 +92,7 @@ class PooledBounder:
         region = self.region(radius)
         planes = self.planes(region)
         bounds = self.intervals(region, planes)
-        values, _, game, _ = self.margins(region, planes, bounds, targets)
-        self.report = [("plain", values.copy(), int(((bounds[0] < 0) & (bounds[1] > 0)).sum()))]
+        values = self.margins(region, planes, bounds, targets)[0]
         reached = radius
         for index in np.argsort(-values):
             if values[index] < 0:
@@ -109,7 +108,7 @@ class PooledBounder:
         """The margin bounds of some targets."""
         margins = [self.plain.margin(self.incumbent.label, target) for target in targets]
         rows, constants = np.stack([row for row, _ in margins], axis=1), np.array([c for _, c in margins])
-        hidden = interval_planes(self.stages[-1], *bounds)
+        hidden = interval_planes(*bounds)
         game = Game([*planes, hidden], len(targets))
         values, functions, _ = bound_rows(
             self.stages, [*planes, hidden], rows, constants, region, self.work.margin_rounds, game=game
@@ -126,7 +125,6 @@ class PooledBounder:
     ) -> float:
         """A certified radius for one target, by rounds of cuts."""
         low, high = bounds[0].copy(), bounds[1].copy()
-        trace = []
         gammas = np.zeros((2, len(low)))
         stage = self.stages[-1].stage
         free = np.flatnonzero((low < 0) & (high > 0))
@@ -135,7 +133,6 @@ class PooledBounder:
         for turn in range(self.work.cuts + 1):
             values, functions, game, hidden = self.margins(region, planes, (low, high), [target])
             value = float(values[0])
-            trace.append(round(value, 3))
             if value < 0:
                 reached = region.radius
                 break
@@ -159,7 +156,6 @@ class PooledBounder:
             if (low > high).any():
                 reached = region.radius
                 break
-        self.report.append((target, trace, int(((low < 0) & (high > 0)).sum()), reached))
         return reached
 
     def _cut(self, hidden: Planes, game: Game, row: FloatArray, constant: FloatArray) -> Cut:
@@ -167,7 +163,9 @@ class PooledBounder:
         above = np.maximum(row, 0.0)[:, 0]
         slopes = hidden.above[:, 0] * above + game.lambdas[-1][0, :, 0] * (row[:, 0] - above)
         stage = self.stages[-1].stage
-        return Cut(slopes @ np.asarray(stage.weight), float(constant[0] + hidden.constant @ above + slopes @ stage.bias))
+        return Cut(
+            slopes @ np.asarray(stage.weight), float(constant[0] + hidden.constant @ above + slopes @ stage.bias)
+        )
 
     def planes(
         self, region: Region, points: list[FloatArray] | None = None, starts: list[Planes] | None = None
@@ -195,26 +193,32 @@ class PooledBounder:
             lead = np.eye(middles.shape[1])[middles.argmax(axis=1)]
             below = lead * (middles.max(axis=1) > 0)[:, None] if stage.rectified else lead
             start = 0.5 * lead if starts is None else starts[index].above
-            fitted = fit_planes(
+            above, constant, kappa = fit_planes(
                 patches.inputs, patches.weight, patches.bias, patches.pixels, stage.rectified, low, high,
                 radius, shares[index], middles, start, steps[index], *lines.arguments,
             )  # fmt: skip
-            planes.append(Planes(*fitted, below))
+            planes.append(Planes(above, constant, kappa, below))
             if index == 0:
                 lines = InputLines.after(patches, planes[0], region.centre)
                 values = 0.5 * (lines.upper_values + lines.lower_values)
         return planes
 
-    def intervals(self, region, planes):
+    def intervals(self, region: Region, planes: list[Planes]) -> tuple[FloatArray, FloatArray]:
+        """Bounds of the units of the stage that follows some planes: (units,) low and high."""
         stage = self.stages[len(planes)].stage
         weight = np.asarray(stage.weight)
         found, _, _ = bound_rows(
-            self.stages[: len(planes)], planes, np.hstack([weight.T, -weight.T]), np.concatenate([stage.bias, -stage.bias]), region, self.work.rounds
+            self.stages[: len(planes)],
+            planes,
+            np.hstack([weight.T, -weight.T]),
+            np.concatenate([stage.bias, -stage.bias]),
+            region,
+            self.work.rounds,
         )
         return -found[len(weight) :], found[: len(weight)]
 
 
-def interval_planes(prepared: Prepared, low: FloatArray, high: FloatArray) -> Planes:
+def interval_planes(low: FloatArray, high: FloatArray) -> Planes:
     """Planes of a plain ReLU stage from bounds of its units."""
     free, active = (low < 0) & (high > 0), low >= 0
     chord = np.where(free, high / np.where(free, high - low, 1.0), active)

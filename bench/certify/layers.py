@@ -53,7 +53,8 @@ class Stage:
     def activate(self, units: FloatArray) -> FloatArray:
         """The maxima, (n, outputs), of (n, units) values."""
         floor = 0.0 if self.rectified else -np.inf
-        return np.where(self.windows >= 0, units[:, self.windows], floor).max(axis=2).clip(min=floor)
+        highest: FloatArray = np.where(self.windows >= 0, units[:, self.windows], floor).max(axis=2).clip(min=floor)
+        return highest
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +202,9 @@ class _Reader:
             self.affine, self.windows, self.rectified = None, None, False
         if self.affine is not None:
             inner, offset = self.affine
-            weight, bias = weight @ inner, weight @ offset + bias
+            bias = weight @ offset + bias
+            product = weight @ inner
+            weight = product if isinstance(product, np.ndarray) else sparse.csr_array(product)
         self.affine = weight, bias
 
     def _linear(self, layer: nn.Linear) -> None:
@@ -224,9 +227,7 @@ class _Reader:
         values = np.broadcast_to(kernel[:, :, None, :], shape).ravel()
         rows = np.repeat(np.arange(groups * outputs * places.shape[1]), inputs)
         inside = columns >= 0
-        matrix = sparse.csr_array(
-            (values[inside], (rows[inside], columns[inside])), shape=(rows[-1] + 1, self._size())
-        )
+        matrix = sparse.csr_array((values[inside], (rows[inside], columns[inside])), shape=(rows[-1] + 1, self._size()))
         bias = np.zeros(layer.out_channels) if layer.bias is None else layer.bias.numpy()
         self._compose(matrix, np.repeat(bias, places.shape[1]))
         self.shape = (layer.out_channels, *size)

@@ -21,7 +21,6 @@ from scipy import sparse
 from bench.certify.layers import FloatArray, PlainNetwork, Stage
 from bench.certify.support import SLACK, Region, jit
 from bench.certify.windows import Patches, Planes
-from bench.norms import Norm
 
 _CHUNK = 512
 
@@ -104,7 +103,7 @@ class Functions:
 
 @jit
 def _quadratic_suprema(rows, squares, low, high, radius, moves):  # type: ignore[no-untyped-def]  # compiled
-    """sup of a.d + sum q d^2 over the L2 ball and the box: for any lam >= 0, lam R^2 + sum max (a d - (lam - q) d^2)."""
+    """Sup of a.d + sum q d^2 over the L2 ball and the box: for any lam >= 0, lam R^2 + sum max (a d - (lam - q) d^2)."""
     values = np.empty(len(rows))
     for r in range(len(rows)):
         row, square = rows[r], squares[r]
@@ -115,7 +114,7 @@ def _quadratic_suprema(rows, squares, low, high, radius, moves):  # type: ignore
         least, most = 0.0, 0.0
         lam = 0.5 * np.sqrt(total) / radius
         best = np.inf
-        for step in range(18):
+        for _step in range(18):
             value, used = lam * radius * radius, 0.0
             for i in range(len(row)):
                 curve = lam - square[i]

@@ -12,6 +12,7 @@ The hidden units of all layers stand one after another in flat arrays; ``DenseNe
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import Self
 
@@ -55,7 +56,7 @@ class DenseNetwork:
             for w in (stage.weight for stage in plain.stages)
         )
         ends = np.cumsum([0, *(len(weight) for weight in weights)])
-        layers = tuple(slice(int(a), int(b)) for a, b in zip(ends[:-1], ends[1:], strict=True))
+        layers = tuple(slice(int(a), int(b)) for a, b in itertools.pairwise(ends))
         sizes = np.array([weights[0].shape[1], *(len(weight) for weight in weights)], dtype=np.int64)
         packed = np.concatenate([weight.ravel() for weight in weights])
         return cls(plain, weights, np.concatenate([stage.bias for stage in plain.stages]), layers, sizes, packed)

@@ -43,7 +43,7 @@ _LAGRANGE_STEPS = 12
 def jit(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile with numba in strict IEEE arithmetic; keep the result on disk where some folder can be written."""
     try:
-        return numba.njit(cache=True)(function)  # type: ignore[no-any-return]  # numba has no types
+        return numba.njit(cache=True)(function)
     except RuntimeError:
         return numba.njit(function)  # type: ignore[no-any-return]  # numba has no types
 

@@ -113,9 +113,7 @@ def _outer(incumbent: Incumbent) -> float:
     return 1.0 if incumbent.norm is Norm.LINF else float(np.sqrt(len(incumbent.centre)))
 
 
-def _signs(
-    bounder: Bounder, targets: list[int], gap: float, in_time: Callable[[], bool], nodes: int | None
-) -> float:
+def _signs(bounder: Bounder, targets: list[int], gap: float, in_time: Callable[[], bool], nodes: int | None) -> float:
     outer = _outer(bounder.incumbent)
     start = bounder.root_radius(targets, min(outer, bounder.incumbent.distance), in_time)
     search = Search(bounder, targets, gap, start, outer)
@@ -145,7 +143,9 @@ class _Prepared:
 def _prepared(digest: str, holder: _Holder) -> _Prepared:  # noqa: ARG001 - the digest is the cache's key
     plain = holder.plain
     units = sum(len(stage.bias) for stage in plain.stages)
-    dense = DenseNetwork.of(plain) if plain.stages and all(s.is_relu for s in plain.stages) and units <= _DENSE else None
+    dense = (
+        DenseNetwork.of(plain) if plain.stages and all(s.is_relu for s in plain.stages) and units <= _DENSE else None
+    )
     return _Prepared(plain, dense, [] if dense else prepare(plain), LineSweep(plain))
 
 

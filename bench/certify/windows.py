@@ -22,6 +22,7 @@ from scipy import sparse
 from bench.certify.layers import FloatArray, IntArray, Stage
 from bench.certify.support import SLACK, jit
 
+
 @dataclass(frozen=True, slots=True)
 class Patches:
     """The windows of a stage as dense blocks over the inputs that each of them sees.
@@ -126,9 +127,9 @@ class InputLines:
     def after(cls, patches: Patches, planes: Planes, centre: FloatArray) -> InputLines:
         """The outputs of a first stage, between its planes."""
         local = patches.inputs, patches.weight, patches.bias
-        upper = _line_rows(*local, planes.above, planes.constant, centre)
-        lower = _line_rows(*local, planes.below, np.zeros(len(planes.below)), centre)
-        return cls(patches.inputs, patches.groups, *upper, planes.kappa, *lower)
+        upper_rows, upper_values = _line_rows(*local, planes.above, planes.constant, centre)
+        lower_rows, lower_values = _line_rows(*local, planes.below, np.zeros(len(planes.below)), centre)
+        return cls(patches.inputs, patches.groups, upper_rows, upper_values, planes.kappa, lower_rows, lower_values)
 
     @property
     def arguments(self) -> tuple[IntArray | FloatArray, ...]:
@@ -322,7 +323,9 @@ def fit_planes(  # type: ignore[no-untyped-def]  # compiled
             if step < 0:
                 # Whatever a window spends, it cannot spend more than the radius.
                 excess = c + kappa * radius * radius
-                if excess + SLACK * (1.0 + size_of_sum) <= 2.0 * SLACK * (1.0 + size_of_sum) and (rectified or step == -1):
+                if excess + SLACK * (1.0 + size_of_sum) <= 2.0 * SLACK * (1.0 + size_of_sum) and (
+                    rectified or step == -1
+                ):
                     best_v[:] = v
                     constants[w], kappas[w] = 2.0 * SLACK * (1.0 + size_of_sum), 0.0
                     break
