@@ -164,10 +164,19 @@ def test_the_figures_data_are_the_metrics(healthy: synthetic.SyntheticRun, html:
 
 def test_the_first_screen_answers(page: Page) -> None:
     text = " ".join(" ".join(page.text).split())
-    assert "Which network is the most robust?" in text
-    assert "CNN_d" in text[text.index("Which network is the most robust?") :][:200]
-    assert "DDN L2 (Foolbox)" in text
-    assert "What to beware of" in text
+    questions = [
+        "Which network would you deploy?",
+        "Which attack and library would you use?",
+        "What can you not conclude?",
+        "Between proof and attack",
+    ]
+    places = [text.index(question) for question in questions]
+    assert places[-1] > text.index("Contents"), "found in the summary, not in the contents"
+    first, second, third = (text[a:b] for a, b in itertools.pairwise([*sorted(places)[1:], None]))
+    assert first.startswith(f"{questions[0]} CNN_d")
+    assert "DDN L2 (Foolbox)" in second
+    assert "Library" in second
+    assert "Only 12 images" in third
 
 
 def test_everything_of_the_plan_is_told(healthy: synthetic.SyntheticRun, page: Page) -> None:
@@ -476,7 +485,7 @@ def frames_of(run: synthetic.SyntheticRun) -> Frames:
     return Frames(metrics.evidence(run.records(), run.manifest))
 
 
-def test_networks_that_are_alike_are_too_close_to_call() -> None:
+def test_networks_that_are_alike_are_not_ranked() -> None:
     run = synthetic.run(networks=("one", "two"), samples=30, seed=11, clean_errors=0)
     frame = run.records()
     first, second = frame[frame["network"] == "one"], frame[frame["network"] == "two"].copy()
@@ -486,7 +495,58 @@ def test_networks_that_are_alike_are_too_close_to_call() -> None:
     second["status"] = first["status"].to_numpy()
     alike = with_frame(run, pd.concat([first, second], ignore_index=True))
     answers = words.most_robust(frames_of(alike))
-    assert [("too close to call" in answer.text) for answer in answers] == [True] * 3
+    assert [("not settled" in answer.text) for answer in answers] == [True] * 3
+    assert words.deploy(frames_of(alike), alike.manifest, []).text == "Not settled"
+
+
+def deployed(run: synthetic.SyntheticRun) -> words.Answer:
+    evidence = metrics.evidence(run.records(), run.manifest)
+    return words.deploy(Frames(evidence), run.manifest, verdict.findings(evidence, run.manifest))
+
+
+def test_the_network_to_deploy_leads_beyond_chance(healthy: synthetic.SyntheticRun) -> None:
+    answer = deployed(synthetic.run(samples=40, seed=5, clean_errors=0))
+    assert answer.text == "CNN_d"
+    assert answer.support.startswith("CNN_d has the largest median distance in L0, L2 and Linf, beyond chance;")
+    assert "right on 98.00%" in answer.support
+
+
+def test_a_network_whose_checks_fail_is_not_deployed_however_large_its_distances() -> None:
+    run = synthetic.run(samples=40, seed=5, clean_errors=0)
+    for network in run.manifest["networks"]:
+        if network["name"] == "CNN_d":
+            network["preflight"] = {"gradients": {"status": "fail", "message": "they vanish"}}
+    answer = deployed(run)
+    assert answer.text == "CNN"
+    assert "CNN_d left out, because checks fail" in answer.support
+    evidence = metrics.evidence(run.records(), run.manifest)
+    found = verdict.findings(evidence, run.manifest)
+    lines = words.cautions(evidence, run.manifest, Frames(evidence), found)
+    assert any(line.startswith("CNN_d is not shown to be robust: 1 of its checks fail") for line in lines)
+
+
+def test_where_leaders_differ_the_norm_decides() -> None:
+    run = synthetic.run(samples=40, seed=5, clean_errors=0)
+    frame = run.records()
+    frame.loc[frame["network"] == "MLP", "l0"] *= 50
+    answer = deployed(with_frame(run, frame))
+    assert answer.text == "It depends on the norm"
+    assert answer.support.startswith("MLP has the largest median distance in L0, beyond chance; CNN_d has")
+
+
+def test_the_library_is_the_one_that_is_seldom_worse() -> None:
+    run = synthetic.run(samples=40, seed=5, clean_errors=0)
+    assert words.library(frames_of(run)).startswith("Either: of 6 methods")
+    frame = run.records()
+    frame.loc[(frame["attack"] == "art-bb-l2"), ["l2"]] *= 3
+    worse = frames_of(with_frame(run, frame))
+    assert words.library(worse).startswith(
+        "Foolbox: of 6 methods that both have, larger distances beyond chance by ART in 1"
+    )
+    assert any(
+        re.match(r"Brendel-Bethge L2 of ART: distances 3\S* (to \S+ )?times as large", line)
+        for line in words.to_avoid(worse)
+    )
 
 
 def test_an_attack_that_was_not_run_everywhere_is_not_recommended() -> None:
