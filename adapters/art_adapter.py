@@ -89,7 +89,7 @@ def resolve(spec: AttackSpec) -> Any:
     return target
 
 
-def access(classifier_: LeanClassifier) -> Access:
+def access(classifier_: PyTorchClassifier) -> Access:
     """What ports see of an ART classifier: its ``predict`` and ``class_gradient``."""
 
     def logits(images: Tensor) -> Tensor:
@@ -99,8 +99,9 @@ def access(classifier_: LeanClassifier) -> Access:
         gradients = np.ascontiguousarray(classifier_.class_gradient(images.numpy(force=True)))
         return logits(images), torch.from_numpy(gradients).to(images)
 
+    faster = classifier_.jacobian if isinstance(classifier_, LeanClassifier) else jacobian
     low, high = classifier_.clip_values
-    return Access(logits=logits, jacobian=jacobian, box=(float(low), float(high)))
+    return Access(logits=logits, jacobian=faster, box=(float(low), float(high)))
 
 
 ATTACKER = ArtAttacker()
