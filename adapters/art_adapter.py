@@ -6,6 +6,7 @@ import hashlib
 import importlib
 import inspect
 import logging
+import math
 import random
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -246,11 +247,12 @@ class _Doubtless(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         logits: Tensor = self.network(images)
-        sizes = decisions.size(logits.detach())
-        raised = logits + (decisions.ROUNDING * sizes.clamp(min=self.clean)).unsqueeze(1) * self.own
-        # The size of a row is finite exactly when all of it is.
-        finite = sizes.isfinite()
-        return raised if finite.all() else torch.where(finite.unsqueeze(1), raised, self.own)
+        margins = decisions.size(logits).clamp(min=self.clean).mul(decisions.ROUNDING)
+        raised = torch.addcmul(logits, margins.unsqueeze(1), self.own)
+        # The size of an image's logits is finite exactly when all of them are.
+        if math.isfinite(margins.sum()):
+            return raised
+        return torch.where(margins.isfinite().unsqueeze(1), raised, self.own)
 
 
 def _ending(attack: EvasionAttack) -> EvasionAttack:
