@@ -236,19 +236,20 @@ class _Doubtless(nn.Module):
     def __init__(self, network: nn.Module, image: Tensor, label: int) -> None:
         super().__init__()
         self.network = network
-        self.label = label
         with torch.no_grad():
-            self.clean = float(decisions.size(network(image)))
+            logits = network(image)
+        self.clean = float(decisions.size(logits))
+        self.own = torch.zeros_like(logits)
+        self.own[:, label] = 1.0
         self.train(network.training)
 
     def forward(self, images: Tensor) -> Tensor:
         logits: Tensor = self.network(images)
-        with torch.no_grad():
-            raised = torch.zeros_like(logits)
-            raised[:, self.label] = decisions.ROUNDING * decisions.size(logits).clamp(min=self.clean)
-            own = torch.zeros_like(logits)
-            own[:, self.label] = 1.0
-        return torch.where(logits.isfinite().all(1, keepdim=True), logits + raised, own)
+        sizes = decisions.size(logits.detach())
+        raised = logits + (decisions.ROUNDING * sizes.clamp(min=self.clean)).unsqueeze(1) * self.own
+        # The size of a row is finite exactly when all of it is.
+        finite = sizes.isfinite()
+        return raised if finite.all() else torch.where(finite.unsqueeze(1), raised, self.own)
 
 
 def _ending(attack: EvasionAttack) -> EvasionAttack:

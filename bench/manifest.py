@@ -42,7 +42,19 @@ DECISIVE = ("python", "minimal-norm-bench", *PACKAGES[:7])
 """The packages whose version can change a record."""
 
 ROOT = Path(bench.__file__).parent.parent
-SHOWING = ("report", "plots", "metrics", "verdict", "verify", "templates", "run", "train", "executors", "cluster")
+SHOWING = (
+    "report",
+    "plots",
+    "metrics",
+    "verdict",
+    "verify",
+    "templates",
+    "run",
+    "costs",
+    "train",
+    "executors",
+    "cluster",
+)
 """Parts of ``bench`` that only show, or start, what others compute: they may change between a kill and a resume."""
 
 
@@ -86,7 +98,7 @@ def describe(
             {"network": spec.name, "message": finding.message}
             for spec, _, findings in networks
             for finding in findings
-            if finding.status == "warn"
+            if finding.status != "pass"
         ],
         "samples": plan.samples,
         "split": plan.split,

@@ -7,17 +7,13 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
-from pathlib import Path
 
+from bench.costs import Costs, expected
 from bench.errors import UsageError, unknown
 from bench.networks import NetworkSpec
 from bench.norms import Norm
 from bench.specs import Hole, Kind, Row, Suite, VerifierSpec
 from bench.store import block_key
-
-COSTS = Path(__file__).parent.parent / "suites" / "costs.json"
-UNKNOWN_COST = 1.0
-"""Seconds an image assumed for a row or network that was never measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +81,10 @@ class Plan:
         """How many images a row gets: all, or the first ``row.cap``."""
         return self.samples if row.cap is None else min(row.cap, self.samples)
 
+    def limit(self, row: Row) -> float:
+        """Seconds of wall time an image may take: ``time_limit``, but long enough for a verifier's own CPU time."""
+        return max(self.time_limit, 3 * row.seconds) if isinstance(row, VerifierSpec) else self.time_limit
+
     def blocks(self) -> tuple[Block, ...]:
         """Every block, network by network and row by row."""
         return tuple(
@@ -96,7 +96,7 @@ class Plan:
                 split=self.split,
                 seed=block_seed(self.seed, network.name, row.name, number),
                 device=self.device,
-                limit=self.time_limit * (min(start + row.batch, self.images(row)) - start),
+                limit=self.limit(row) * (min(start + row.batch, self.images(row)) - start),
             )
             for network in self.networks
             for row in self.rows
@@ -160,15 +160,23 @@ def choose(
 
 
 def with_exact(suite: Suite, seconds: float | None) -> Suite:
-    """The suite with another time limit per image of its exact searches; without them for 0, as it is for None."""
-    if seconds is None:
-        return suite
+    """The suite with a time limit per image for its exact searches.
+
+    Args:
+        suite: its rows of kind ``exact`` have limits of their own; those of 0 seconds wait to be asked for.
+        seconds: the limit for all of them, 0 for none; None for each row's own.
+
+    Returns:
+        The suite, without the exact searches that have no time.
+    """
     rows = tuple(
-        replace(row, seconds=seconds) if isinstance(row, VerifierSpec) and row.kind is Kind.EXACT else row
+        replace(row, seconds=seconds)
+        if isinstance(row, VerifierSpec) and row.kind is Kind.EXACT and seconds is not None
+        else row
         for row in suite.rows
-        if seconds > 0 or row.kind is not Kind.EXACT
     )
-    return replace(suite, rows=rows)
+    timed = (row for row in rows if not isinstance(row, VerifierSpec) or row.kind is not Kind.EXACT or row.seconds > 0)
+    return replace(suite, rows=tuple(timed))
 
 
 def holes(suite: Suite, rows: Sequence[Row]) -> tuple[Hole, ...]:
@@ -178,17 +186,6 @@ def holes(suite: Suite, rows: Sequence[Row]) -> tuple[Hole, ...]:
     return tuple(hole for hole in suite.holes if hole.norm in norms and hole.library in libraries)
 
 
-def costs() -> dict[str, dict[str, float]]:
-    """Measured seconds per image, by network and row; empty where nothing was measured."""
-    content: dict[str, dict[str, float]] = json.loads(COSTS.read_text()) if COSTS.is_file() else {}
-    return content
-
-
-def expected_seconds(block: Block, measured: dict[str, dict[str, float]]) -> float:
-    """How long a block should take on one core, from measured seconds per image.
-
-    A network that was never measured is taken to cost what the dearest measured network does.
-    """
-    of_row = [rows[block.row.name] for rows in measured.values() if block.row.name in rows]
-    known = measured.get(block.network.name, {}).get(block.row.name, max(of_row, default=UNKNOWN_COST))
-    return known * len(block.images)
+def expected_seconds(block: Block, measured: Costs) -> float:
+    """How long a block should take on one core."""
+    return expected(block.row, block.network.name, measured) * len(block.images)

@@ -24,7 +24,7 @@ from rich.table import Table
 
 import adapters.base
 import suites
-from bench import data, executors, manifest, metrics, networks, plan, preflight, report, runner, store
+from bench import costs, data, executors, manifest, metrics, networks, plan, preflight, report, runner, store
 from bench.errors import BenchError, UsageError
 from bench.networks import NETWORKS
 from bench.plan import Plan
@@ -185,7 +185,7 @@ def _run(console: Console, options: argparse.Namespace, chosen: Plan) -> int:
         findings = preflight.check(module, images[:PROBED].to(chosen.device), labels[:PROBED].to(chosen.device))
         preflight.demand(spec.name, findings)
         for finding in findings:
-            if finding.status is preflight.Level.WARN:
+            if finding.status is not preflight.Level.PASS:
                 console.print(f"warning: network {spec.name}: {finding.message}", style="yellow", markup=False)
         loaded.append((spec, module, findings))
     current = manifest.describe(chosen, loaded, images, data.load(chosen.split))
@@ -296,7 +296,7 @@ def _interruptible() -> Iterator[None]:
 
 @contextmanager
 def _progress(console: Console) -> Iterator[Callable[[runner.Progress], None]]:
-    """A bar over the blocks with the time left; off a terminal, a line for every twentieth of them."""
+    """A bar over the blocks with the time left; off a terminal, a line for the first and every twentieth of them."""
     columns = (
         TextColumn("{task.completed}/{task.total} blocks"),
         BarColumn(bar_width=30),
@@ -304,7 +304,7 @@ def _progress(console: Console) -> Iterator[Callable[[runner.Progress], None]]:
         TextColumn("{task.fields[left]}"),
         TextColumn("[dim]{task.fields[last]}"),
     )
-    begin, shown = time.monotonic(), 0
+    begin, shown = time.monotonic(), -1
     with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
         task = bar.add_task("", total=None, left="", last="")
 
@@ -371,7 +371,7 @@ def _list(console: Console, only: str | None) -> None:
 
 def _dry_run(console: Console, chosen: Plan, workers: int) -> None:
     """Show the plan and what it should take."""
-    measured = plan.costs()
+    measured = costs.load(chosen.suite.name)
     table = Table(title=f"plan of suite {chosen.suite.name}, {chosen.samples} images", title_justify="left")
     for column in ("attack", "images", "blocks", *(f"{spec.name}, s" for spec in chosen.networks)):
         table.add_column(column, justify="left" if column == "attack" else "right")

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from dataclasses import dataclass, field
 
 from pebble import ProcessExpired
 
-from bench import worker
+from bench import costs, worker
+from bench.costs import Costs
 from bench.errors import BenchError
-from bench.plan import Block, Plan, costs, expected_seconds
+from bench.plan import Block, Plan, expected_seconds
 from bench.records import Record, Status
 from bench.store import Run, Writer
 from bench.worker import Part
@@ -51,6 +53,49 @@ class _Pieces:
         return Part(records, {image: c for part in ordered for image, c in part.candidates.items()})
 
 
+@dataclass(frozen=True, slots=True)
+class _Fault:
+    """Why a block has no part.
+
+    Attributes:
+        status: ``error`` or ``timeout``.
+        message: the reason, for the record.
+        died: whether the process was lost, which may have been no fault of the block's.
+    """
+
+    status: Status
+    message: str
+    died: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Try:
+    """A block at the executor.
+
+    Attributes:
+        block: what is computed, a piece of a block when ``pieces`` says so.
+        pieces: the block it is a piece of.
+        again: whether this is the second try of the same images.
+    """
+
+    block: Block
+    pieces: _Pieces | None = None
+    again: bool = False
+
+    def following(self, fault: _Fault) -> list[_Try]:
+        """What to try after a fault; nothing when the images have had their chances.
+
+        A block whose process was lost is tried again as it is, which gives the records of an undisturbed run when
+        it was killed from outside. Else, and when it dies again, its images are tried one by one.
+        """
+        if fault.died and not self.again and self.pieces is None:
+            return [_Try(self.block, again=True)]
+        if self.pieces is not None or (len(self.block.images) == 1 and self.again):
+            return []
+        pieces = _Pieces(self.block)
+        return [_Try(piece, pieces) for piece in self.block.singly()]
+
+
 def run(
     plan: Plan,
     stored: Run,
@@ -62,8 +107,9 @@ def run(
 ) -> None:
     """Compute every block of a plan that is not stored yet, and store it.
 
-    Blocks go to the executor longest expected first. A block whose process dies, or that exceeds its time limit,
-    is tried once more one image at a time; what fails again is recorded as ``error`` or ``timeout``.
+    Blocks go to the executor longest expected first, after one cheap block of each network. A block whose process is
+    lost is tried again; one that loses its process twice, or exceeds its time limit, is tried one image at a time,
+    and what fails then is recorded as ``error`` or ``timeout``.
 
     Args:
         plan: what to do.
@@ -76,13 +122,9 @@ def run(
     Raises:
         BenchError: the store refuses, or a worker cannot load the network or the data.
     """
-    measured = costs()
+    measured = costs.load(plan.suite.name)
     blocks = plan.blocks()
-    left = sorted(
-        (block for block in blocks if block.key not in stored.finished),
-        key=lambda block: expected_seconds(block, measured),
-        reverse=True,
-    )
+    left = _ordered([block for block in blocks if block.key not in stored.finished], measured)
     expected = sum(expected_seconds(block, measured) for block in left)
     done, expected_done = len(blocks) - len(left), 0.0
     for block, part in _results(left, executor, work):
@@ -91,40 +133,53 @@ def run(
         report(Progress(block, part.records, done, len(blocks), expected_done, expected))
 
 
+def _ordered(blocks: Sequence[Block], measured: Costs) -> list[Block]:
+    """Longest expected block first, so that the last ones end together; but a cheap one of each network before all.
+
+    Those show within seconds that every network can be attacked, and the first numbers.
+    """
+    dearest_first = sorted(blocks, key=lambda block: expected_seconds(block, measured), reverse=True)
+    cheapest = {block.network: block for block in dearest_first}
+    rest = [block for block in dearest_first if block is not cheapest[block.network]]
+    return [*cheapest.values(), *rest]
+
+
 def _results(
     blocks: Sequence[Block], executor: Executor, work: Callable[[Block], Part]
 ) -> Iterator[tuple[Block, Part]]:
     """Every block with its part, as they are finished."""
-    pending: dict[Future[Part], tuple[Block, _Pieces | None]] = {
-        executor.submit(work, block): (block, None) for block in blocks
-    }
-    while pending:
+    waiting = deque(_Try(block) for block in blocks)
+    pending: dict[Future[Part], _Try] = {}
+    while waiting or pending:
+        while waiting:
+            attempt = waiting.popleft()
+            future = executor.submit(work, attempt.block)
+            pending[future] = attempt
+            if future.done():
+                # An executor that computes at once: what it has done is stored before it does more.
+                break
         finished, _ = wait(pending, return_when=FIRST_COMPLETED)
         for future in finished:
-            block, pieces = pending.pop(future)
+            attempt = pending.pop(future)
             part, fault = _outcome(future)
-            if part is None and pieces is None and len(block.images) > 1:
-                pieces = _Pieces(block)
-                pending |= {executor.submit(work, piece): (piece, pieces) for piece in block.singly()}
+            if fault is not None:
+                following = attempt.following(fault)
+                waiting.extendleft(reversed(following))
+                if following:
+                    continue
+                part = worker.failed(attempt.block, fault.status, fault.message)
+            assert part is not None
+            if attempt.pieces is None:
+                yield attempt.block, part
                 continue
-            if part is None and pieces is None:
-                # A block of one image gets its second chance as well.
-                pending[executor.submit(work, block)] = (block, _Pieces(block))
-                continue
-            if part is None:
-                assert fault is not None
-                part = worker.failed(block, *fault)
-            if pieces is None:
-                yield block, part
-                continue
-            pieces.parts[block.images[0]] = part
-            whole = pieces.whole()
+            attempt.pieces.parts[attempt.block.images[0]] = part
+            whole = attempt.pieces.whole()
             if whole is not None:
-                yield pieces.block, whole
+                yield attempt.pieces.block, whole
 
 
-def _outcome(future: Future[Part]) -> tuple[Part | None, tuple[Status, str] | None]:
-    """A future's part, or the status and reason of its failure.
+def _outcome(future: Future[Part]) -> tuple[Part | None, _Fault | None]:
+    """A future's part, or why it has none.
 
     Raises:
         BenchError: the worker met an error that no other block would escape.
@@ -135,8 +190,9 @@ def _outcome(future: Future[Part]) -> tuple[Part | None, tuple[Status, str] | No
         raise
     except TimeoutError as error:
         seconds = error.args[1] if len(error.args) > 1 else "its"
-        return None, (Status.TIMEOUT, f"not finished within the limit of {seconds} seconds")
+        return None, _Fault(Status.TIMEOUT, f"not finished within the limit of {seconds} seconds")
     except ProcessExpired as error:
-        return None, (Status.ERROR, f"the worker process died (exit code {error.exitcode})")
+        message = f"the worker process died (exit code {error.exitcode})"
+        return None, _Fault(Status.ERROR, message, died=True)
     except Exception as error:
-        return None, (Status.ERROR, " ".join(f"{type(error).__name__}: {error}".split()))
+        return None, _Fault(Status.ERROR, " ".join(f"{type(error).__name__}: {error}".split()))

@@ -14,8 +14,8 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from bench.norms import Norm, distances
 from bench import store
+from bench.norms import Norm, distances
 from bench.records import SCHEMA, Record, Status, from_table
 from bench.specs import Access, AttackSpec, Family, Hole, Kind, Method, Origin, Suite, VerifierSpec, to_json
 
@@ -208,7 +208,17 @@ def run(
         true = np.exp(ease + rng.normal(0, 0.15, samples)) * NETWORK_SCALE.get(network, 1.0)
         for row in suite.rows:
             n = min(samples, row.cap or samples)
-            part, candidates = _rows(row, network, images[:n], labels[:n], true[:n], wrong[:n], failures, solved, rng)
+            part, candidates = _rows(
+                row,
+                network,
+                images[:n],
+                labels[:n],
+                rng,
+                true=true[:n],
+                wrong=wrong[:n],
+                failures=failures,
+                solved=solved,
+            )
             parts.append(part)
             changed[network, row.name] = candidates
     content = typed(pd.concat(parts, ignore_index=True))
@@ -220,11 +230,12 @@ def _rows(
     network: str,
     images: NDArray[np.float32],
     labels: NDArray[np.int64],
+    rng: np.random.Generator,
+    *,
     true: Floats,
     wrong: NDArray[np.bool_],
     failures: float,
     solved: float,
-    rng: np.random.Generator,
 ) -> tuple[pd.DataFrame, dict[int, NDArray[np.float32]]]:
     n = len(images)
     scale = SCALE[row.norm]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -17,6 +19,7 @@ from bench.metrics import agreement, exact, resample, tables
 from bench.metrics.curves import round_grid
 from bench.metrics.distribution import quantiles
 from bench.norms import Norm
+from bench.specs import Suite
 
 INF = np.inf
 DISTANCES = hnp.arrays(
@@ -276,7 +279,7 @@ def small(*records: dict[str, object], samples: int = 3) -> metrics.Evidence:
         synthetic.attack(synthetic.DEEPFOOL, Norm.LINF),
         synthetic.verifier(Norm.L2),
     )
-    suite = synthetic.Suite(name="small", description="", rows=rows, samples=samples)
+    suite = Suite(name="small", description="", rows=rows, samples=samples)
     content = synthetic.manifest(suite, ["MLP"], samples)
     return metrics.evidence(synthetic.frame(records), content)
 
@@ -309,7 +312,7 @@ def test_of_equal_distances_the_attack_of_that_norm_is_named() -> None:
 
 
 def test_exact_where_the_bounds_meet() -> None:
-    exact_row = {"attack": "certify-exact-l2", "library": "certify", "kind": "exact"}
+    exact_row: dict[str, Any] = {"attack": "certify-exact-l2", "library": "certify", "kind": "exact"}
     evidence = small(
         found(0, 2.0),
         found(0, 1.0, **exact_row, lower=0.99995),

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench import plan
+from bench import costs
 from bench.errors import UsageError
 from bench.norms import Norm
 from bench.plan import block_seed, choose, expected_seconds, holes, with_exact
@@ -84,10 +84,20 @@ def test_the_exact_search_is_limited_or_left_out() -> None:
     assert with_exact(suite, None) == suite
     assert with_exact(suite, 30.0).rows == (lower, replace(exact, seconds=30.0))
     assert with_exact(suite, 0.0).rows == (lower,)
+    waiting = replace(suite, rows=(lower, replace(exact, seconds=0)))
+    assert with_exact(waiting, None).rows == (lower,)
+    assert with_exact(waiting, 30.0).rows == (lower, replace(exact, seconds=30.0))
+
+
+def test_a_long_search_gets_the_wall_time_that_it_needs() -> None:
+    exact = VerifierSpec(slug="exact", title="exact", norm=Norm.L2, kind=Kind.EXACT, seconds=5)
+    chosen = fakes.plan(ROWS[0], time_limit=60)
+    assert chosen.limit(exact) == chosen.limit(ROWS[0]) == 60
+    assert chosen.limit(replace(exact, seconds=1000)) == 3000
 
 
 def test_expected_seconds_come_from_measurements_or_the_dearest_network() -> None:
     (first, *_) = fakes.plan(ROWS[0], samples=4).blocks()
     assert expected_seconds(first, {"MLP": {first.row.name: 0.5}, "CNN": {first.row.name: 2.0}}) == 2.0
     assert expected_seconds(first, {"CNN": {first.row.name: 2.0}}) == 8.0
-    assert expected_seconds(first, {}) == 4 * plan.UNKNOWN_COST
+    assert expected_seconds(first, {}) == 4 * costs.UNKNOWN

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from bench import data, networks
 from bench.errors import NetworkError
 from bench.preflight import Finding, Level, check, demand
+from bench.preflight.descent import descend
 
 N = 60
 
@@ -115,7 +116,7 @@ def findings(network: nn.Module) -> dict[str, Finding]:
 def test_the_four_networks_pass_every_check(name: str) -> None:
     found = findings(networks.load(name))
     assert {finding.status for finding in found.values()} == {Level.PASS}
-    assert len(found) == 9
+    assert len(found) == 13
 
 
 @pytest.mark.parametrize(
@@ -135,7 +136,7 @@ def test_the_four_networks_pass_every_check(name: str) -> None:
 )
 def test_what_makes_every_number_meaningless_stops_the_run(network: type[Around], name: str, message: str) -> None:
     found = list(findings(network()).values())
-    assert [finding.check for finding in found if finding.status is Level.FAIL] == [name]
+    assert [finding.check for finding in found if finding.status is Level.STOP] == [name]
     with pytest.raises(NetworkError, match=f"network mine: .*{message}"):
         demand("mine", found)
 
@@ -145,8 +146,6 @@ def test_what_makes_every_number_meaningless_stops_the_run(network: type[Around]
     [
         (Probabilities, "logits", "probabilities .* not logits"),
         (Bytes, "clean accuracy", "values from 0 to 255: it seems to expect another input range"),
-        (Quantised, "gradients", "gradient of the margin vanishes for 100% of the images"),
-        (NoGraph, "gradients", "no gradient reaches the image"),
         (Saturated, "gradients", "gradient of the loss underflows"),
     ],
 )
@@ -157,6 +156,56 @@ def test_what_is_legitimate_but_strange_is_a_warning(network: type[Around], name
     demand("mine", list(found.values()))
     with pytest.raises(AssertionError, match=message):
         raise AssertionError(found[name].message)
+
+
+@pytest.mark.parametrize(
+    ("network", "message"),
+    [
+        (Quantised, "gradient of the margin vanishes for 100% of the images"),
+        (NoGraph, "no gradient reaches the image"),
+    ],
+)
+def test_masked_gradients_fail_and_the_run_goes_on(network: type[Around], message: str) -> None:
+    found = findings(network())
+    failed = {name for name, finding in found.items() if finding.status is Level.FAIL}
+    assert failed == {"gradients", "loss_falls", "more_steps", "transfer"}
+    assert message in found["gradients"].message
+    assert found["transfer"].value == 1, "whatever fools another network is nearer, on every image"
+    assert "iterative_beats_single_step" not in found, "where neither finds anything there is nothing to compare"
+    demand("mine", list(found.values()))
+
+
+class Staircase(Around):
+    """Steps in the input with the gradient of a wave: following it leads astray."""
+
+    def before(self, images: Tensor) -> Tensor:
+        return (images * 4).round() / 4 - 1e-3 * torch.sin(1e3 * images)
+
+
+def test_gradients_that_lead_astray_fail() -> None:
+    found = findings(Staircase())
+    assert found["gradients"].status is Level.PASS, "there are gradients"
+    assert found["loss_falls"].status is Level.FAIL
+    assert found["transfer"].status is Level.FAIL
+
+
+def test_a_descent_on_a_linear_network_finds_the_known_distance() -> None:
+    network = nn.Linear(4, 2, bias=True).requires_grad_(False)
+    network.weight[:] = torch.tensor([[1.0, 2.0, 2.0, 0.0], [0.0, 0.0, 0.0, 0.0]])
+    network.bias[:] = torch.tensor([-2.0, 0.0])
+    images = torch.full((1, 4), 0.5)
+    found = descend(network, images, torch.tensor([0]), (0.0, 1.0), 40)
+    assert found.distances.tolist() == pytest.approx([0.5 / 3], rel=0.05)
+    assert bool((found.margins.diff(dim=0) < 0).all())
+    assert found.margins[-1, 0] < 0 <= found.margins[-2, 0], "it ends at the first point that is wrong"
+
+
+def test_networks_of_other_shapes_are_checked_without_the_benchs_own() -> None:
+    network = nn.Sequential(nn.Flatten(), nn.Linear(12, 3))
+    images = torch.rand(20, 3, 2, 2, generator=torch.Generator().manual_seed(0))
+    found = check(network.eval(), images, network(images).argmax(1))
+    assert "transfer" not in {finding.check for finding in found}
+    assert {finding.check for finding in found} >= {"loss_falls", "more_steps"}
 
 
 def test_modules_in_training_mode_are_named() -> None:

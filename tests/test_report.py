@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import json
 import re
 import subprocess
@@ -25,6 +26,7 @@ from bench.report import exports, gallery, sources, words
 from bench.report.figures import Frames
 from bench.report.page import slug
 from bench.report.tables import figure, share
+from bench.specs import Suite
 
 
 class Page(HTMLParser):
@@ -55,7 +57,7 @@ class Page(HTMLParser):
             self.tables[self._blocks[-1]] = []
         if tag == "tr" and self._blocks:
             self.tables[self._blocks[-1]].append([])
-        self._cell = tag in ("td", "th") or (self._cell and tag in ("button",))
+        self._cell = tag in ("td", "th") or (self._cell and tag == "button")
         if tag in ("td", "th") and self._blocks:
             self.tables[self._blocks[-1]][-1].append("")
 
@@ -97,9 +99,7 @@ def page(html: str) -> Page:
     return Page(html)
 
 
-ONE = synthetic.Suite(
-    name="one", description="One attack.", rows=(synthetic.attack(synthetic.REFERENCE, Norm.L2),), samples=1
-)
+ONE = Suite(name="one", description="One attack.", rows=(synthetic.attack(synthetic.REFERENCE, Norm.L2),), samples=1)
 
 
 def test_the_page_is_well_formed(page: Page) -> None:
@@ -130,7 +130,7 @@ def test_every_picture_has_words_and_every_table_a_caption(page: Page) -> None:
 def test_headings_come_in_order(page: Page) -> None:
     levels = [int(tag[1]) for tag, _ in page.tags if re.fullmatch(r"h[1-6]", tag)]
     assert levels.count(1) == 1
-    assert all(b <= a + 1 for a, b in zip(levels, levels[1:], strict=False)), levels
+    assert all(b <= a + 1 for a, b in itertools.pairwise(levels)), levels
 
 
 def test_every_number_of_the_attack_table_is_the_records(healthy: synthetic.SyntheticRun, page: Page) -> None:
@@ -164,10 +164,19 @@ def test_the_figures_data_are_the_metrics(healthy: synthetic.SyntheticRun, html:
 
 def test_the_first_screen_answers(page: Page) -> None:
     text = " ".join(" ".join(page.text).split())
-    assert "Which network is the most robust?" in text
-    assert "CNN_d" in text[text.index("Which network is the most robust?") :][:200]
-    assert "DDN L2 (Foolbox)" in text
-    assert "What to beware of" in text
+    questions = [
+        "Which network would you deploy?",
+        "Which attack and library would you use?",
+        "What can you not conclude?",
+        "Between proof and attack",
+    ]
+    places = [text.index(question) for question in questions]
+    assert places[-1] > text.index("Contents"), "found in the summary, not in the contents"
+    first, second, third = (text[a:b] for a, b in itertools.pairwise([*sorted(places)[1:], None]))
+    assert first.startswith(f"{questions[0]} CNN_d")
+    assert "DDN L2 (Foolbox)" in second
+    assert "Library" in second
+    assert "Only 12 images" in third
 
 
 def test_everything_of_the_plan_is_told(healthy: synthetic.SyntheticRun, page: Page) -> None:
@@ -182,7 +191,7 @@ def test_everything_of_the_plan_is_told(healthy: synthetic.SyntheticRun, page: P
     assert "no end within 60 s" in text or not (healthy.frame["status"] == "timeout").any()
 
 
-SMALL = synthetic.Suite(
+SMALL = Suite(
     name="small",
     description="Both libraries, one norm, bounds.",
     rows=(
@@ -199,10 +208,10 @@ TINY: dict[str, synthetic.SyntheticRun] = {
     "one misclassified image": synthetic.run(suite=ONE, networks=("MLP",), samples=1, clean_errors=1),
     "two networks, one image": synthetic.run(suite=ONE, networks=("MLP", "CNN"), samples=1, clean_errors=0),
     "no bounds": synthetic.run(
-        suite=synthetic.Suite(name="x", description="", rows=synthetic.SUITE.rows[:4], samples=4), samples=4
+        suite=Suite(name="x", description="", rows=synthetic.SUITE.rows[:4], samples=4), samples=4
     ),
     "bounds only": synthetic.run(
-        suite=synthetic.Suite(name="x", description="", rows=(synthetic.verifier(Norm.L2),), samples=4), samples=4
+        suite=Suite(name="x", description="", rows=(synthetic.verifier(Norm.L2),), samples=4), samples=4
     ),
     "three images, all equal": synthetic.run(suite=ONE, networks=("MLP",), samples=3, seed=9),
 }
@@ -335,7 +344,7 @@ def test_slugs_stay_apart() -> None:
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(0.46192, "0.462"), (3, "3"), (0, "0"), (np.inf, "∞"), (np.nan, "–"), (1234567, "1.23e+06"), (1e-7, "1.00e-07"), (12.345, "12.3"), (999.96, "1,000")],
+    [(0.46192, "0.462"), (3, "3"), (0, "0"), (np.inf, "∞"), (np.nan, "\N{EN DASH}"), (1234567, "1.23e+06"), (1e-7, "1.00e-07"), (12.345, "12.3"), (999.96, "1,000")],
 )  # fmt: skip
 def test_numbers_as_people_read_them(value: float, text: str) -> None:
     assert figure(value) == text
@@ -343,7 +352,7 @@ def test_numbers_as_people_read_them(value: float, text: str) -> None:
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(1, "100%"), (0, "0%"), (0.99999, "> 99.9%"), (0.00001, "< 0.1%"), (0.5, "50.0%"), (np.nan, "–")],
+    [(1, "100%"), (0, "0%"), (0.99999, "> 99.9%"), (0.00001, "< 0.1%"), (0.5, "50.0%"), (np.nan, "\N{EN DASH}")],
 )
 def test_shares_are_never_rounded_to_all_or_nothing(value: float, text: str) -> None:
     assert share(value) == text
@@ -355,7 +364,9 @@ def test_shares_are_never_rounded_to_all_or_nothing(value: float, text: str) -> 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("results")
-    synthetic.write(synthetic.run(samples=4, seed=1, name="before", networks=("MLP", "CNN"), suite=SMALL), folder / "before")
+    synthetic.write(
+        synthetic.run(samples=4, seed=1, name="before", networks=("MLP", "CNN"), suite=SMALL), folder / "before"
+    )
     synthetic.write(synthetic.run(samples=4, seed=1, name="after", networks=("MLP",), suite=ONE), folder / "after")
     return folder
 
@@ -474,7 +485,7 @@ def frames_of(run: synthetic.SyntheticRun) -> Frames:
     return Frames(metrics.evidence(run.records(), run.manifest))
 
 
-def test_networks_that_are_alike_are_too_close_to_call() -> None:
+def test_networks_that_are_alike_are_not_ranked() -> None:
     run = synthetic.run(networks=("one", "two"), samples=30, seed=11, clean_errors=0)
     frame = run.records()
     first, second = frame[frame["network"] == "one"], frame[frame["network"] == "two"].copy()
@@ -484,7 +495,58 @@ def test_networks_that_are_alike_are_too_close_to_call() -> None:
     second["status"] = first["status"].to_numpy()
     alike = with_frame(run, pd.concat([first, second], ignore_index=True))
     answers = words.most_robust(frames_of(alike))
-    assert [("too close to call" in answer.text) for answer in answers] == [True] * 3
+    assert [("not settled" in answer.text) for answer in answers] == [True] * 3
+    assert words.deploy(frames_of(alike), alike.manifest, []).text == "Not settled"
+
+
+def deployed(run: synthetic.SyntheticRun) -> words.Answer:
+    evidence = metrics.evidence(run.records(), run.manifest)
+    return words.deploy(Frames(evidence), run.manifest, verdict.findings(evidence, run.manifest))
+
+
+def test_the_network_to_deploy_leads_beyond_chance(healthy: synthetic.SyntheticRun) -> None:
+    answer = deployed(synthetic.run(samples=40, seed=5, clean_errors=0))
+    assert answer.text == "CNN_d"
+    assert answer.support.startswith("CNN_d has the largest median distance in L0, L2 and Linf, beyond chance;")
+    assert "right on 98.00%" in answer.support
+
+
+def test_a_network_whose_checks_fail_is_not_deployed_however_large_its_distances() -> None:
+    run = synthetic.run(samples=40, seed=5, clean_errors=0)
+    for network in run.manifest["networks"]:
+        if network["name"] == "CNN_d":
+            network["preflight"] = {"gradients": {"status": "fail", "message": "they vanish"}}
+    answer = deployed(run)
+    assert answer.text == "CNN"
+    assert "CNN_d left out, because checks fail" in answer.support
+    evidence = metrics.evidence(run.records(), run.manifest)
+    found = verdict.findings(evidence, run.manifest)
+    lines = words.cautions(evidence, run.manifest, Frames(evidence), found)
+    assert any(line.startswith("CNN_d is not shown to be robust: 1 of its checks fail") for line in lines)
+
+
+def test_where_leaders_differ_the_norm_decides() -> None:
+    run = synthetic.run(samples=40, seed=5, clean_errors=0)
+    frame = run.records()
+    frame.loc[frame["network"] == "MLP", "l0"] *= 50
+    answer = deployed(with_frame(run, frame))
+    assert answer.text == "It depends on the norm"
+    assert answer.support.startswith("MLP has the largest median distance in L0, beyond chance; CNN_d has")
+
+
+def test_the_library_is_the_one_that_is_seldom_worse() -> None:
+    run = synthetic.run(samples=40, seed=5, clean_errors=0)
+    assert words.library(frames_of(run)).startswith("Either: of 6 methods")
+    frame = run.records()
+    frame.loc[(frame["attack"] == "art-bb-l2"), ["l2"]] *= 3
+    worse = frames_of(with_frame(run, frame))
+    assert words.library(worse).startswith(
+        "Foolbox: of 6 methods that both have, larger distances beyond chance by ART in 1"
+    )
+    assert any(
+        re.match(r"Brendel-Bethge L2 of ART: distances 3\S* (to \S+ )?times as large", line)
+        for line in words.to_avoid(worse)
+    )
 
 
 def test_an_attack_that_was_not_run_everywhere_is_not_recommended() -> None:

@@ -120,6 +120,34 @@ def test_records_do_not_depend_on_the_number_of_workers_or_the_order(tmp_path: P
     assert runs[0].equals(runs[2])
 
 
+def test_each_block_is_stored_before_the_next_is_computed_where_none_runs_beside_it(tmp_path: Path) -> None:
+    stored: list[int] = []
+
+    def work(block: Block) -> Part:
+        stored.append(len(list((tmp_path / "run" / "records").glob("*.parquet"))))
+        return fakes.work(block)
+
+    execute(fakes.plan(fakes.row("noise"), samples=12), tmp_path / "run", InlineExecutor(), work=work)
+    assert stored == [0, 1, 2]
+
+
+def test_a_cheap_block_of_each_network_goes_first_and_then_the_dearest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cheap, dear = fakes.row("clean", batch=12), fakes.row("noise", batch=6)
+    seconds = {cheap.name: 0.1, dear.name: 5.0}
+    monkeypatch.setattr("bench.costs.load", lambda suite: {"MLP": seconds, "MLP_d": {**seconds, dear.name: 9.0}})
+    order: list[tuple[str, str]] = []
+
+    def work(block: Block) -> Part:
+        order.append((block.network.name, block.row.name))
+        return fakes.work(block)
+
+    execute(fakes.plan(dear, cheap, networks=("MLP", "MLP_d")), tmp_path / "run", InlineExecutor(), work=work)
+    assert set(order[:2]) == {("MLP", cheap.name), ("MLP_d", cheap.name)}
+    assert order[2:] == [("MLP_d", dear.name)] * 2 + [("MLP", dear.name)] * 2
+
+
 def test_dead_and_hanging_workers_cost_their_images_only(tmp_path: Path) -> None:
     plan = fakes.plan(
         fakes.row("dies_for_three", batch=50),

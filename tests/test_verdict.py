@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
+import masking
 import numpy as np
 import pytest
 import synthetic
 
-from bench import metrics, verdict
+from bench import metrics, networks, run, verdict
 from bench.norms import Norm
+from bench.specs import AttackSpec, Family, Suite
 from bench.verdict import Outcome
 
 
@@ -75,15 +79,15 @@ def test_distances_far_above_the_exact_ones_fail(healthy: synthetic.SyntheticRun
 
 
 def single_step_run(factor: float) -> synthetic.SyntheticRun:
-    fast = synthetic.AttackSpec(
-        method=synthetic.method("fgm", "FGM", synthetic.Family.REFERENCE),
+    fast = AttackSpec(
+        method=synthetic.method("fgm", "FGM", Family.REFERENCE),
         library="foolbox",
         norm=Norm.L2,
         target="fakes:Attack",
         params={"steps": 1},
     )
     rows = (synthetic.attack(synthetic.REFERENCE, Norm.L2), fast)
-    suite = synthetic.Suite(name="single", description="", rows=rows, samples=40)
+    suite = Suite(name="single", description="", rows=rows, samples=40)
     run = synthetic.run(suite=suite, networks=("MLP",), samples=40, clean_errors=0)
     frame = run.records()
     chosen = frame["attack"] == "foolbox-fgm-l2"
@@ -122,6 +126,40 @@ def test_a_stored_result_that_makes_no_sense_never_passes(healthy: synthetic.Syn
     result = outcomes(preflighted(healthy, {"gradients": "fine", "repeats": {"status": "splendid"}}))
     assert result["gradients"] is Outcome.WARN
     assert result["repeats"] is Outcome.WARN
+
+
+@pytest.fixture(scope="module")
+def attacked(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The summary of a real run on the bench's networks and on two whose gradients are hidden."""
+    folder = tmp_path_factory.mktemp("results")
+    masks = [f"{Path(masking.__file__)}:{name}" for name in ("quantised", "saturated")]
+    command = ["--suite", "minimal_norm", "--samples", "4", "--attacks", "foolbox-ddn-l2", "foolbox-hopskipjump-l2"]
+    command += ["--networks", *networks.NETWORKS, *masks, "--workers", "0", "--out", str(folder), "--name", "masks"]
+    assert run.main(command) == 0
+    content: dict[str, Any] = json.loads((folder / "masks" / "summary.json").read_text())
+    return content
+
+
+@pytest.mark.slow
+def test_a_run_catches_masked_gradients_and_lets_the_benchs_networks_pass(attacked: dict[str, Any]) -> None:
+    outcomes = {judged["network"]: judged["outcome"] for judged in attacked["verdicts"]}
+    assert outcomes == dict.fromkeys(networks.NETWORKS, "pass") | {"quantised": "fail", "saturated": "fail"}
+    for judged in attacked["verdicts"]:
+        checks = {check["name"]: check["outcome"] for check in judged["checks"]}
+        if judged["outcome"] == "pass":
+            assert set(checks.values()) == {"pass"}, "every check is made"
+        else:
+            assert checks["gradient_beats_decision"] == "fail", "seen in the records"
+            assert checks["gradients"] == checks["transfer"] == "fail", "seen before the attacks"
+
+
+def test_a_randomised_network_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["--suite", "smoke", "--samples", "3", "--networks", f"{Path(masking.__file__)}:randomised"]
+    assert run.main([*command, "--out", str(tmp_path)]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: network randomised: two forward passes of the same images differ")
+    assert error.count("\n") == 1
+    assert not list(tmp_path.iterdir())
 
 
 def test_nothing_stored_is_not_assessed() -> None:

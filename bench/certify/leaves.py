@@ -33,8 +33,7 @@ def constraints(
         (k, inputs) rows and (k,) constants: one for each hidden unit, then the margin.
     """
     rows, constants = [], []
-    inputs = network.stages[0].weight.shape[1]
-    weight, bias = np.eye(inputs), np.zeros(inputs)
+    weight, bias = np.eye(network.inputs), np.zeros(network.inputs)
     for stage, signs in zip(network.stages, active, strict=True):
         weight, bias = stage.weight @ weight, stage.weight @ bias + stage.bias
         rows.append(signs[:, None] * weight)
@@ -80,7 +79,7 @@ def _linear(region: Region, rows: FloatArray, constants: FloatArray) -> tuple[Fl
         -rows[-1],
         A_ub=-rows[:-1] if len(rows) > 1 else None,
         b_ub=values[:-1] if len(rows) > 1 else None,
-        bounds=np.column_stack([region.low, region.high]),
+        bounds=[*zip(region.low.tolist(), region.high.tolist(), strict=True)],
         method="highs",
         options={"time_limit": _SOLVER_SECONDS},
     )
@@ -118,7 +117,12 @@ def _quadratic(region: Region, rows: FloatArray, constants: FloatArray) -> tuple
     start = np.zeros(len(rows))
     start[-1] = max(-values[-1], 0.0)
     result = optimize.minimize(
-        dual, start, jac=True, method="L-BFGS-B", bounds=[(0.0, None)] * len(rows), options={"maxiter": 500, "ftol": 1e-15, "gtol": 1e-9}
+        dual,
+        start,
+        jac=True,
+        method="L-BFGS-B",
+        bounds=[(0.0, None)] * len(rows),
+        options={"maxiter": 500, "ftol": 1e-15, "gtol": 1e-9},
     )
     move = np.clip(result.x @ rows, region.low, region.high)
     return result.x * scale, region.centre + move

@@ -21,7 +21,7 @@ from bench.certify.cuts import first_bounds, tighten
 from bench.certify.layers import FloatArray, IntArray
 from bench.certify.primal import Incumbent, attack
 from bench.certify.propagation import DenseNetwork, MarginBound, SignArray, margin_bound
-from bench.certify.support import Region
+from bench.certify.support import BoolArray, Region
 
 
 @dataclass(slots=True)
@@ -48,7 +48,7 @@ class Node:
     beta: FloatArray
     sign: SignArray
 
-    def unstable(self) -> FloatArray:
+    def unstable(self) -> BoolArray:
         """(N,) bool: the units that can still have either sign."""
         return (self.low < 0) & (self.high > 0)
 
@@ -119,9 +119,7 @@ class Bounder:
     def margin(self, region: Region, node: Node, steps: int) -> MarginBound:
         """The margin's bound at a node."""
         margin = self.network.plain.margin(self.incumbent.label, node.target)
-        return margin_bound(
-            self.network, region, margin, node.low, node.high, node.sign, node.alpha, node.beta, steps
-        )
+        return margin_bound(self.network, region, margin, node.low, node.high, node.sign, node.alpha, node.beta, steps)
 
     def settle(self, region: Region, node: Node, rounds: int) -> MarginBound | None:
         """Tighten a node by rounds of cuts until it closes or little is gained; its bounds change in place.

@@ -7,7 +7,6 @@ import pandas as pd
 
 from bench.metrics import distribution as dist
 from bench.metrics.frames import Evidence
-from bench.metrics.resample import robust_accuracy_interval
 
 _COLUMNS = ["network", "norm", "attack", "eps", "robust_accuracy", "low", "high"]
 
@@ -65,7 +64,7 @@ def robust_accuracy_table(evidence: Evidence, steps: int = 5) -> pd.DataFrame:
     """Robust accuracy of every network at a few round eps that span the distances of the run.
 
     Returns:
-        Columns norm, eps, network, robust_accuracy, low, high (95 % bootstrap), certified: the share of images with
+        Columns norm, eps, network, robust_accuracy, low, high (Wilson's 95 %), certified: the share of images with
         a certified bound > eps, NaN for none in the run.
     """
     bounded = set(evidence.rows.loc[evidence.rows["kind"] != "upper", "norm"])
@@ -77,15 +76,16 @@ def robust_accuracy_table(evidence: Evidence, steps: int = 5) -> pd.DataFrame:
             distance = group["distance"].to_numpy()
             lower = group["lower"].to_numpy()
             for eps in grid:
-                low, high = robust_accuracy_interval(distance, eps)
+                accuracy = float(dist.robust_accuracy(distance, eps))
+                low, high = dist.wilson(round(accuracy * len(distance)), len(distance))
                 lines.append(
                     {
                         "norm": norm.value,
                         "eps": eps,
                         "network": network,
-                        "robust_accuracy": float(dist.robust_accuracy(distance, eps)),
-                        "low": low,
-                        "high": high,
+                        "robust_accuracy": accuracy,
+                        "low": float(low),
+                        "high": float(high),
                         "certified": float((lower > eps).mean()) if norm.value in bounded else np.nan,
                     }
                 )

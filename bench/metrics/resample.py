@@ -189,12 +189,12 @@ def signed_ranks(a: FloatArray, b: FloatArray) -> tuple[float, float]:
     size = np.abs(kept)
     # SciPy's test computes with the values; ranks in their place give the same statistic and allow for infinity.
     ranks = stats.rankdata(size)
-    signed = np.sign(kept) * ranks
+    signed: FloatArray = np.sign(kept) * ranks
     effect = float(signed.sum() / ranks.sum())
     tied = len(np.unique(size)) < len(size)
     if len(kept) <= 50 and not tied:
         return effect, float(stats.wilcoxon(signed, method="exact").pvalue)
-    return effect, float(stats.wilcoxon(signed, method="asymptotic", correction=True).pvalue)
+    return effect, float(stats.wilcoxon(signed, method="approx", correction=True).pvalue)
 
 
 def _difference_interval(a: FloatArray, b: FloatArray, level: float) -> tuple[float, float]:
@@ -206,7 +206,7 @@ def _difference_interval(a: FloatArray, b: FloatArray, level: float) -> tuple[fl
 
 
 def holm(p: ArrayLike) -> FloatArray:
-    """p values adjusted for their number (S. Holm, 1979): the chance of any false alarm stays below the level.
+    """Adjust p values for their number (S. Holm, 1979): the chance of any false alarm stays below the level.
 
     Args:
         p: (k,) values in [0, 1].

@@ -164,25 +164,23 @@ def differences(evidence: Evidence) -> pd.DataFrame:
 
     Returns:
         Columns norm, network_a, network_b (a has the larger median, or comes first), the fields of
-        :class:`bench.metrics.resample.Paired`, and ``p_holm``: p adjusted for the pairs of the norm.
+        :class:`bench.metrics.resample.Paired`, and ``p_holm``: p adjusted for all pairs and norms.
     """
     lines = []
     for norm in evidence.norms:
         table = wide(evidence, norm)
-        compared = []
         for a, b in combinations([str(name) for name in table.columns] if len(table) else [], 2):
             one, two = table[a].to_numpy(), table[b].to_numpy()
             if dist.median(two) > dist.median(one):
                 a, b, one, two = b, a, two, one  # noqa: PLW2901 - the larger median comes first
             result = paired(one, two)
-            compared.append(
+            lines.append(
                 {"norm": norm.value, "network_a": a, "network_b": b}
                 | {name: getattr(result, name) for name in result.__slots__}
             )
-        for line, p in zip(compared, holm([line["p"] for line in compared]), strict=True):
-            lines.append(line | {"p_holm": float(p)})
     columns = ["norm", "network_a", "network_b", "images", "median_a", "median_b", "difference", "low", "high"]
-    return pd.DataFrame(lines, columns=[*columns, "wins", "losses", "effect", "p", "p_holm"])
+    made = pd.DataFrame(lines, columns=[*columns, "wins", "losses", "effect", "p"])
+    return made.assign(p_holm=holm(made["p"].to_numpy(dtype=np.float64)))
 
 
 def in_order(table: pd.DataFrame, evidence: Evidence) -> pd.DataFrame:

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from bench.plots import comparisons, distributions
-from bench.plots.style import drawing
+from bench.plots.style import MUTED, drawing
 from bench.plots.svg import inline
 
 PER_ROW = 4
@@ -112,8 +112,8 @@ PLOTS: dict[str, Plot] = {
         draw=comparisons.bracket,
         panel="network",
         shared=True,
-        width=3.1,
-        height=2.6,
+        width=3.8,
+        height=3.1,
         columns=("network", "norm", "attack", "eps", "robust_accuracy"),
     ),
     "exact": Plot(
@@ -145,12 +145,12 @@ PLOTS: dict[str, Plot] = {
         title="{norm}: quality against cost",
         caption="Median ratio to the best known distance over seconds per image, both on logarithmic axes: lower left is "
         "better. Filled markers on the line are the front: no other attack is both better and cheaper. Square for ART, "
-        "circle for Foolbox. Attacks that found nothing on half of the images are not drawn.",
+        "circle for Foolbox. Names stand where there is room; point at a marker for the others. Attacks that found nothing on half of the images are not drawn.",
         metric="cost",
         draw=comparisons.costs,
         panel="network",
-        width=3.6,
-        height=3.0,
+        width=3.9,
+        height=3.3,
         columns=("network", "norm", "attack", "ratio", "found_rate", "seconds", "forwards", "backwards", "front"),
     ),
     "class_medians": Plot(
@@ -203,6 +203,8 @@ def figure(
         plot.draw(part, axes)
         if limit is not None:
             axes.set_xlim(0, limit)
+            if plot.metric == "attack_curves" and (part.loc[part["robust_accuracy"] < 1, "eps"] > limit).all():
+                axes.text(0.5, 0.5, "beyond this axis", transform=axes.transAxes, ha="center", color=MUTED)
         if plot.panel:
             axes.set_title((titles or {}).get(panels[place], panels[place]))
         if place % across:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 import seaborn as sns
@@ -15,6 +17,9 @@ from bench.plots.style import INK, MUTED, library_marker, tagged
 
 SCATTER = 600
 """At most so many points of a network in one panel, every k-th image."""
+
+NAME_SIZE = 7.5
+"""Of the names of attacks beside their points, in printer's points."""
 
 RATIO_LIMIT = 4.0
 """Ratios above this are drawn at the edge of the axis."""
@@ -163,62 +168,94 @@ def costs(frame: pd.DataFrame, axes: Axes) -> Axes:
         axes: to draw on.
     """
     style = styles(frame)[str(frame["network"].iloc[0])]
-    known = frame[np.isfinite(frame["ratio"]) & (frame["seconds"] > 0)].sort_values("seconds")
-    named = _room_for_names(known)
-    for line in known.to_dict("records"):
-        library = str(line["library"])
+    known = frame[np.isfinite(frame["ratio"]) & (frame["seconds"] > 0)].sort_values(
+        ["front", "ratio"], ascending=[False, True]
+    )
+    top = float(np.minimum(known["ratio"], RATIO_LIMIT).max()) if len(known) else 1.0
+    best = known[known["front"]].sort_values("seconds")
+    axes.plot(best["seconds"], best["ratio"], color=style.colour, linewidth=1, drawstyle="steps-post", alpha=0.7)
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    ticks = [tick for tick in (1, 1.02, 1.05, 1.1, 1.2, 1.5, 2, 3, 4) if tick <= top * 1.1]
+    spread = ticks[:: 2 if len(ticks) > 5 else 1] if top < 1.5 else [t for t in ticks if t in (1, 1.2, 1.5, 2, 3, 4)]
+    axes.set_yticks(spread, [f"{tick:g}" if tick < RATIO_LIMIT else f"≥ {tick:g}" for tick in spread])
+    axes.set_yticks([], minor=True)
+    room = max(top, 1.08) ** 0.09
+    axes.set_ylim(1 / room, max(top, 1.08) * room**1.5)
+    if len(known):
+        wide = max(float(known["seconds"].max() / known["seconds"].min()), 10.0) ** 0.12
+        axes.set_xlim(known["seconds"].min() / wide, known["seconds"].max() * wide**2.5)
+    axes.xaxis.set_major_locator(LogLocator(numticks=5))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_xlabel("seconds per image")
+    axes.set_ylabel("ratio to best known (median)")
+    points = np.column_stack([known["seconds"], np.minimum(known["ratio"], RATIO_LIMIT)])
+    places = _room_for_names(axes, points, [str(title) for title in known["title"]])
+    for line, place in zip(known.to_dict("records"), places, strict=True):
+        library, point = str(line["library"]), (line["seconds"], min(line["ratio"], RATIO_LIMIT))
         with tagged(axes, network=str(line["network"]), attack=str(line["attack"]), library=library):
             axes.plot(
-                [line["seconds"]],
-                [min(line["ratio"], RATIO_LIMIT)],
+                *([value] for value in point),
                 linestyle="none",
                 marker=library_marker(library),
                 markersize=7,
                 color=style.colour,
                 markerfacecolor=style.colour if line["front"] else "none",
             )
-            if line["attack"] not in named:
-                continue
-            axes.annotate(
-                str(line["title"]),
-                (line["seconds"], min(line["ratio"], RATIO_LIMIT)),
-                xytext=(5, 4),
-                textcoords="offset points",
-                fontsize=7.5,
-                color=INK,
-            )
-    best = known[known["front"]]
-    axes.plot(best["seconds"], best["ratio"], color=style.colour, linewidth=1, drawstyle="steps-post", alpha=0.7)
-    axes.set_xscale("log")
-    axes.set_yscale("log")
-    top = float(np.minimum(known["ratio"], RATIO_LIMIT).max()) if len(known) else 1.0
-    ticks = [tick for tick in (1, 1.02, 1.05, 1.1, 1.2, 1.5, 2, 3, 4) if tick <= top * 1.1]
-    spread = ticks if len(ticks) < 6 else [tick for tick in ticks if tick not in (1.02, 1.05)]
-    axes.set_yticks(spread, [f"{tick:g}" for tick in spread])
-    axes.set_yticks([], minor=True)
-    axes.set_ylim(0.98, max(top * 1.12, 1.1))
-    if len(known):
-        axes.set_xlim(known["seconds"].min() / 1.8, known["seconds"].max() * 8)
-    axes.xaxis.set_major_locator(LogLocator(numticks=5))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.set_xlabel("seconds per image")
-    axes.set_ylabel("ratio to best known (median)")
+            if place is not None:
+                axes.annotate(
+                    str(line["title"]), point, xytext=place, textcoords="offset points", fontsize=NAME_SIZE, color=INK
+                )
     return axes
 
 
-def _room_for_names(known: pd.DataFrame) -> set[str]:
-    """The attacks whose names fit beside their points: the front first, then those that have room."""
-    named: list[tuple[str, float, float]] = []
-    if not len(known):
-        return set()
-    x = np.log(known["seconds"].to_numpy(dtype=np.float64))
-    y = np.log(np.minimum(known["ratio"].to_numpy(dtype=np.float64), RATIO_LIMIT))
-    wide, high = np.ptp(x) + np.log(14.4), max(float(y.max()), 0.1) + 0.1
-    for place in np.argsort(~known["front"].to_numpy(dtype=bool), kind="stable"):
-        if all(abs(x[place] - a) > 0.34 * wide or abs(y[place] - b) > 0.07 * high for _, a, b in named):
-            named.append((str(known["attack"].iloc[place]), float(x[place]), float(y[place])))
-    return {name for name, _, _ in named}
+def _room_for_names(
+    axes: Axes, points: np.ndarray[tuple[int, int], np.dtype[np.float64]], names: Sequence[str]
+) -> list[tuple[float, float] | None]:
+    """Where each name stands beside its point, in printer's points, so that it covers no other name and no marker.
+
+    Args:
+        axes: with its final limits.
+        points: (n, 2) in data coordinates; the first are served first.
+        names: one for each point.
+
+    Returns:
+        The offset of each name, None where there is no room.
+    """
+    if not len(points):
+        return []
+    scale = 72 / axes.figure.dpi
+    centres = axes.transData.transform(points) * scale
+    frame = np.asarray(axes.get_window_extent().extents) * scale
+    high, marker = NAME_SIZE * 1.15, 4.5
+    taken = [(x - marker, y - marker, x + marker, y + marker) for x, y in centres]
+    places: list[tuple[float, float] | None] = []
+    for (x, y), name in zip(centres, names, strict=True):
+        wide = 0.56 * NAME_SIZE * len(name)
+        offsets = [
+            (6.0, 3.0),
+            (6.0, -high),
+            (-wide - 6, 3.0),
+            (-wide - 6, -high),
+            (-wide / 2, 6.0),
+            (-wide / 2, -high - 4),
+        ]
+        boxes = [(x + dx, y + dy, x + dx + wide, y + dy + high) for dx, dy in offsets]
+        for offset, box in zip(offsets, boxes, strict=True):
+            inside = box[0] > frame[0] and box[1] > frame[1] and box[2] < frame[2] + 8 and box[3] < frame[3]
+            own = (x - marker, y - marker, x + marker, y + marker)
+            if inside and not any(_overlap(box, other) for other in taken if other != own):
+                places.append(offset)
+                taken.append(box)
+                break
+        else:
+            places.append(None)
+    return places
+
+
+def _overlap(one: Sequence[float], other: Sequence[float]) -> bool:
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
 
 
 def _plain_log(axis: Axis) -> None:
@@ -236,7 +273,7 @@ def class_heat(frame: pd.DataFrame, axes: Axes) -> Axes:
         axes: to draw on.
     """
     table = frame.pivot_table(index="network", columns="label", values="median", observed=True, aggfunc="first")
-    _heat(table.replace(np.inf, np.nan), axes, ".2g" if frame["norm"].iloc[0] != "linf" else ".2f")
+    _heat(table.replace(np.inf, np.nan), axes, ".2g")
     axes.set_xlabel("true class")
     axes.set_ylabel("")
     return axes

@@ -67,7 +67,7 @@ def examples(
     labels = dict(zip(evidence.rows["attack"], evidence.rows["label"], strict=True))
     read: dict[tuple[str, str], dict[int, Pictures]] = {}
     made = []
-    for (network, norm), group in evidence.best.groupby(["network", "norm"], observed=True):
+    for (network, _), group in evidence.best.groupby(["network", "norm"], observed=True):
         known = group[np.isfinite(group["distance"]) & ~group["misclassified"]].sort_values(["distance", "image"])
         for place, line in _chosen(known):
             key = (str(network), str(line["attack"]))
@@ -76,7 +76,7 @@ def examples(
             changed = read[key].get(int(line["image"]))
             if changed is None or int(line["image"]) not in clean:
                 continue
-            made.append(_example(line, place, clean[int(line["image"])], changed, labels, box))
+            made.append(_example(line, place, clean[int(line["image"])], changed, labels=labels, box=box))
     order = {name: place for place, name in enumerate(evidence.networks)}
     norms = {norm.value: place for place, norm in enumerate(Norm)}
     return sorted(made, key=lambda example: (norms[example.norm], order[example.network]))
@@ -96,6 +96,7 @@ def _example(
     place: str,
     original: Pictures,
     changed: Pictures,
+    *,
     labels: dict[str, str],
     box: tuple[float, float],
 ) -> Example:

@@ -23,8 +23,15 @@ from bench.report.index import Entry
 from bench.report.sections import NORM_LABELS, sections
 from bench.report.sources import Source
 from bench.report.tables import figure, share
-from bench.specs import LIBRARY_LABELS
 from bench.verdict import Finding
+
+ORIGINS = {
+    "native": "the library's own code",
+    "port": "the paper's step on the library's classifier",
+    "stand-in": "another method of the family",
+    "repaired": "the library's code, a defect mended",
+}
+ACCESSES = {"gradient": "sees gradients", "decision": "sees decisions only"}
 
 
 def render(evidence: Evidence, source: Source, examples: Sequence[Example], found: list[Finding]) -> str:
@@ -43,16 +50,19 @@ def render(evidence: Evidence, source: Source, examples: Sequence[Example], foun
     manifest = source.manifest
     environment = _environment()
     script = _source(environment, "script.js")
+    distrusted = words.failing(found, evidence.networks)
     context = {
         "title": source.title,
         "runs": source.runs,
         "facts": _facts(evidence, manifest),
-        "answers": words.most_robust(frames),
+        "deploy": words.deploy(frames, manifest, found),
+        "answers": words.most_robust(frames, distrusted),
         "attacks": words.best_attacks(frames),
+        "library": words.library(frames),
         "avoid": words.to_avoid(frames),
-        "verdicts": [(name, verdict.overall(found, name)) for name in evidence.networks],
+        "verdicts": [(name, verdict.overall(found, name), _made(found, name)) for name in evidence.networks],
         "broken": [rule for rule in metrics.invariants(evidence, manifest) if rule.holds is False],
-        "cautions": words.cautions(evidence, manifest, frames),
+        "cautions": words.cautions(evidence, manifest, frames, found),
         "overview": overview(frames),
         "sections": sections(frames, manifest, examples, found),
         "cards": [card for card in manifest["rows"] if any(evidence.rows["attack"] == card["name"])],
@@ -60,7 +70,8 @@ def render(evidence: Evidence, source: Source, examples: Sequence[Example], foun
         "style": Markup(_source(environment, "style.css") + _colours(evidence)),  # noqa: S704 - our own file
         "script": Markup(script),  # noqa: S704 - our own file
         "script_hash": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-        "library_labels": LIBRARY_LABELS,
+        "origins": ORIGINS,
+        "accesses": ACCESSES,
         "norm_labels": NORM_LABELS,
     }
     return environment.get_template("report.html.j2").render(context)
@@ -112,6 +123,12 @@ def _colours(evidence: Evidence) -> str:
     for name, look in network_styles(evidence.networks).items():
         lines.append(f".network-{slug(name)}{{--network:var(--c-{look.colour[1:]})}}")
     return "\n".join(lines)
+
+
+def _made(found: Sequence[Finding], network: str) -> str:
+    """How many of a network's checks could be made."""
+    outcomes = [finding.outcome for finding in found if finding.network == network]
+    return f"{sum(outcome is not verdict.Outcome.NONE for outcome in outcomes)} of {len(outcomes)} checks made"
 
 
 def _filters(evidence: Evidence) -> list[tuple[str, str, list[tuple[str, str]]]]:

@@ -59,7 +59,14 @@ def sections(
         examples: the gallery.
         found: the verdicts' findings.
     """
+    brackets = Section(
+        "brackets",
+        "Between proof and attack",
+        "An attack bounds the minimal norm from above, a certificate from below: the truth lies between.",
+        groups=figures("bracket", frames),
+    )
     made = [
+        brackets,
         Section(
             "distributions",
             "Minimal norms, network against network",
@@ -71,13 +78,7 @@ def sections(
             "networks",
             "The networks compared",
             "The same in numbers, with how sure they are. All intervals hold at 95 %.",
-            tables=[_networks(frames, manifest), _medians(frames), _pairs(frames), _robust_accuracy(frames)],
-        ),
-        Section(
-            "brackets",
-            "Between proof and attack",
-            "An attack bounds the minimal norm from above, a certificate from below.",
-            groups=figures("bracket", frames),
+            tables=[_networks(manifest), _medians(frames), _pairs(frames), _robust_accuracy(frames)],
         ),
         Section(
             "verdict",
@@ -131,7 +132,7 @@ def sections(
     return [section for section in made if section.tables or section.groups or section.examples]
 
 
-def _networks(frames: Frames, manifest: Mapping[str, Any]) -> Table:
+def _networks(manifest: Mapping[str, Any]) -> Table:
     content = pd.DataFrame(
         {
             "network": [str(network["name"]) for network in manifest["networks"]],
@@ -188,7 +189,7 @@ def _pairs(frames: Frames) -> Table:
         percent("wins", "Larger on", "share of images on which the first network's distance is larger", digits=0),
         percent("losses", "Smaller on", digits=0),
         number("effect", "Effect", "matched-pairs rank-biserial correlation, -1 to 1", digits=2),
-        number("p_holm", "p (Holm)", "Wilcoxon's signed-rank test, adjusted for the pairs of the norm", digits=2),
+        number("p_holm", "p (Holm)", "Wilcoxon's signed-rank test, adjusted for all lines of this table", digits=2),
         count("images", "Images"),
     ]
     caption = "Every pair of networks compared image by image. Where the interval holds 0 or p is large, the order is not settled."
@@ -207,7 +208,7 @@ def _robust_accuracy(frames: Frames) -> Table:
         lines = lines.merge(own, on=keys, how="left")
         columns.append(_robust_column(name))
     caption = (
-        "Robust accuracy: the share of images that no known change of size eps makes wrong, with its bootstrap interval; "
+        "Robust accuracy: the share of images that no known change of size eps makes wrong, with its 95 % interval; "
         "then, where the run has bounds, the share that is certified. The truth lies between the two shares."
     )
     return table("table-robust", caption, columns, lines)
@@ -270,7 +271,6 @@ def _exact(frames: Frames) -> list[Table]:
     columns = [
         _network_column(),
         text("label", "Attack"),
-        _norm_column(),
         count("solved", "Solved", "images whose exact distance is known"),
         number("median", "Median ratio", "distance found over exact distance", digits=4, infinite=_NOT_FOUND),
         number("p90", "90th percentile", digits=4, infinite="nothing was found on a tenth of the images or more"),
@@ -326,7 +326,6 @@ def _summary(frames: Frames) -> Table:
     columns = [
         _network_column(),
         text("label", "Attack"),
-        _norm_column(),
         text(
             "origin",
             "Origin",
@@ -334,8 +333,7 @@ def _summary(frames: Frames) -> Table:
         ),
         text("access", "Sees", "gradients, or decisions only"),
         number("median", "Median", infinite=_NOT_FOUND),
-        number("q1", "q1"),
-        number("q3", "q3", infinite="nothing was found on a quarter of the images or more"),
+        Column("Middle half", _middle_cell, "from the first to the third quartile"),
         percent("found_rate", "Found", "share of the attacked images", warn_below=0.9),
         Column("Ratio to best", _ratio_cell, "median over images of this attack's distance over the best known one"),
         number(
@@ -353,6 +351,10 @@ def _summary(frames: Frames) -> Table:
     content = frames["summary"]
     most = content.groupby(["network", "norm"], observed=True)["images"].transform("max")
     return table("table-attacks", caption, columns, content.assign(fewer=content["images"] < most))
+
+
+def _middle_cell(line: Mapping[str, Any]) -> Cell:
+    return Cell(f"{figure(line['q1'])} to {figure(line['q3'])}", sort_key(line["q1"]))
 
 
 def _images_cell(line: Mapping[str, Any]) -> Cell:
@@ -393,10 +395,12 @@ def _run_tables(frames: Frames, manifest: Mapping[str, Any]) -> list[Table]:
             text("reason", "Why nothing stands here", wrap=True),
         ]
         made.append(table("table-holes", "Cells of the grid that nothing fills.", columns, holes))
-    statuses = evidence.records.groupby(["attack", "status"], observed=True).size().unstack(fill_value=0)
+    statuses = evidence.records.astype({"status": str}).pivot_table(
+        index="attack", columns="status", aggfunc="size", fill_value=0, observed=True
+    )
     shown = [status for status in Status if status.value in statuses.columns]
     statuses = statuses.reset_index().merge(evidence.rows[["attack", "label", "norm", "library"]], on="attack")
-    columns = [text("label", "Attack or bound"), _norm_column()]
+    columns = [text("label", "Attack or bound")]
     columns += [
         count(
             status.value,
@@ -406,7 +410,8 @@ def _run_tables(frames: Frames, manifest: Mapping[str, Any]) -> list[Table]:
         )
         for status in shown
     ]
-    made.append(table("table-statuses", "How the records ended, over all networks.", columns, statuses))
+    caption = "How the records ended, over all networks. Of a bound, found means that it has an adversarial example of its own."
+    made.append(table("table-statuses", caption, columns, statuses))
     failures = _failures(evidence)
     if len(failures):
         columns = [

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 INFINITE = "∞"
-UNDEFINED = "–"
+UNDEFINED = "\N{EN DASH}"
 TAGS = ("network", "norm", "library", "attack")
 """The columns by which the page filters."""
 
@@ -137,9 +137,12 @@ def figure(value: float, digits: int = 3) -> str:
         return "0"
     if value.is_integer() and abs(value) < 1e6:
         return f"{value:,.0f}"
-    if 1e-4 <= abs(value) < 1e6:
-        places = max(0, digits - 1 - math.floor(math.log10(abs(value))))
-        return f"{value:,.{places}f}"
+    rounded = float(f"{value:.{digits - 1}e}")
+    if 1e-4 <= abs(rounded) < 1e6:
+        places = max(0, digits - 1 - math.floor(math.log10(abs(rounded))))
+        shown = f"{rounded:,.{places}f}"
+        # Zeros at the end stand for digits that were rounded away; of a short number there are none.
+        return shown.rstrip("0").rstrip(".") if rounded == value and "." in shown else shown
     return f"{value:.{digits - 1}e}"
 
 

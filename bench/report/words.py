@@ -1,19 +1,27 @@
-"""The first screen in words: which network, which attack, and what cannot be concluded."""
+"""The first screen in words: which network, which attack and library, and what cannot be concluded."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from bench import verdict
 from bench.metrics import Evidence
 from bench.norms import Norm
+from bench.records import Status
 from bench.report.figures import Frames
 from bench.report.tables import figure, share
 from bench.specs import LIBRARY_LABELS
+from bench.verdict import Finding, Outcome
+
+FEW = 30
+"""With fewer images than this the page says so first."""
+
+SPLITS = {"test": "the test split", "val": "the held-out validation split", "train": "the training split"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,50 +35,121 @@ class Answer:
     tags: Mapping[str, str] = field(default_factory=dict)
 
 
-def most_robust(frames: Frames) -> list[Answer]:
-    """For each norm the network with the largest median minimal norm, by how much, and how sure that is."""
-    answers = []
-    table, pairs = frames["networks"], frames["differences"]
+@dataclass(frozen=True, slots=True)
+class Leader:
+    """The network with the largest median distance in a norm, and whether the next one is behind beyond chance.
+
+    ``name`` is empty where no median is known; ``other`` where there is no other network.
+    """
+
+    norm: Norm
+    name: str
+    other: str
+    sure: bool
+    support: str
+
+
+def failing(found: Sequence[Finding], networks: Sequence[str]) -> list[str]:
+    """The networks whose verdict is a failure: their distances are probably too large."""
+    return [name for name in networks if verdict.overall(found, name) is Outcome.FAIL]
+
+
+def leaders(frames: Frames, distrusted: Sequence[str] = ()) -> list[Leader]:
+    """For each norm the network with the largest median minimal norm among those whose distances can be trusted."""
+    made = []
+    table = frames["networks"]
     for norm in frames.evidence.norms:
         lines = table[table["norm"] == norm.value]
-        if not len(lines):
-            continue
-        best = lines.iloc[int(lines["median"].to_numpy().argmax())]
-        name, median = str(best["network"]), float(best["median"])
-        bounds = f"95 % interval {figure(best['median_low'])} to {figure(best['median_high'])}"
-        if not np.isfinite(median):
-            unknown = [str(n) for n in lines.loc[~np.isfinite(lines["median"]), "network"]]
-            support = f"no adversarial example is known for half of the images of {', '.join(unknown)}"
-            answers.append(Answer(norm.value, norm.label, "not decided", support))
-            continue
-        if len(lines) == 1:
-            answers.append(Answer(norm.value, norm.label, name, f"median {figure(median)}, {bounds}; the only network"))
-            continue
-        second = lines[lines["network"] != best["network"]].sort_values("median", ascending=False).iloc[0]
-        other = str(second["network"])
-        pair = pairs[
-            (pairs["norm"] == norm.value)
-            & pairs["network_a"].isin([name, other])
-            & pairs["network_b"].isin([name, other])
-        ]
-        text, support = _by_how_much(name, other, median, float(second["median"]), pair, float(best["first"]))
-        answers.append(Answer(norm.value, norm.label, text, f"median {figure(median)} ({bounds}); {support}"))
+        trusted = lines[~lines["network"].isin(list(distrusted))]
+        if len(trusted):
+            made.append(_leader(norm, trusted, frames["differences"], whole=len(trusted) == len(lines)))
+    return made
+
+
+def _leader(norm: Norm, lines: pd.DataFrame, pairs: pd.DataFrame, *, whole: bool) -> Leader:
+    best = lines.iloc[int(lines["median"].to_numpy().argmax())]
+    name, median = str(best["network"]), float(best["median"])
+    if not np.isfinite(median):
+        unknown = [str(n) for n in lines.loc[~np.isfinite(lines["median"]), "network"]]
+        support = f"no adversarial example is known for half of the images of {', '.join(unknown)}"
+        return Leader(norm, "", "", sure=False, support=support)
+    support = f"median {figure(median)} (95 % interval {figure(best['median_low'])} to {figure(best['median_high'])})"
+    if len(lines) == 1:
+        return Leader(norm, name, "", sure=False, support=support)
+    second = lines[lines["network"] != best["network"]].sort_values("median", ascending=False).iloc[0]
+    other, behind = str(second["network"]), float(second["median"])
+    support += f"; {figure(median / behind)} times {other}'s" if behind > 0 else f"; {other} has {figure(behind)}"
+    both = [name, other]
+    pair = pairs[(pairs["norm"] == norm.value) & pairs["network_a"].isin(both) & pairs["network_b"].isin(both)]
+    if not len(pair):
+        return Leader(norm, name, other, sure=False, support=f"{support}; no image in common")
+    line = pair.iloc[0]
+    ahead = str(line["network_a"]) == name
+    wins, effect = (line["wins"], line["effect"]) if ahead else (line["losses"], -line["effect"])
+    p = float(line["p_holm"])
+    support += f", larger on {share(float(wins), 0)} of {int(line['images'])} images, p {p_value(p)}"
+    if whole:
+        support += f", first in {share(float(best['first']), 0)} of resamples"
+    # The paired test decides; an order of medians that the pairs contradict is no order.
+    return Leader(norm, name, other, sure=p < 0.05 and effect > 0, support=support)
+
+
+def most_robust(frames: Frames, distrusted: Sequence[str] = ()) -> list[Answer]:
+    """For each norm the network with the largest median minimal norm, by how much, and how sure that is."""
+    answers = []
+    for leader in leaders(frames, distrusted):
+        if not leader.name:
+            text = "not decided"
+        elif not leader.other or leader.sure:
+            text = leader.name
+        else:
+            text = f"{leader.name} or {leader.other}: not settled"
+        answers.append(Answer(leader.norm.value, leader.norm.label, text, leader.support))
     return answers
 
 
-def _by_how_much(
-    name: str, other: str, median: float, second: float, pair: pd.DataFrame, first: float
-) -> tuple[str, str]:
-    times = f"{figure(median / second)} times {other}'s" if second > 0 else f"{other} has {figure(second)}"
-    if not len(pair):
-        return name, times
-    line = pair.iloc[0]
-    sure = bool(line["p_holm"] < 0.05) and bool(line["low"] > 0 or line["high"] < 0)
-    test = f"larger on {share(float(line['wins']), 0)} of the images, p {p_value(float(line['p_holm']))}"
-    rank = f"first in {share(first, 0)} of resamples"
-    if sure:
-        return name, f"{times}, {test}, {rank}"
-    return f"{name} or {other}: too close to call", f"{times}, but {test}, {rank}"
+def deploy(frames: Frames, manifest: Mapping[str, Any], found: Sequence[Finding]) -> Answer:
+    """Which network to deploy, over all norms: in a few words, with what it rests on."""
+    names = frames.evidence.networks
+    distrusted = failing(found, names)
+    ranked = [leader for leader in leaders(frames, distrusted) if leader.name]
+    if not ranked:
+        if distrusted:
+            support = f"the checks of {listed(distrusted)} fail: their distances are probably too large"
+            return Answer("", "", "No network", support)
+        return Answer("", "", "Not decided", "no median distance is known")
+    if len(names) == 1:
+        return Answer("", "", f"{names[0]}: the only network here", _accuracies(names[0], manifest))
+    sure = [leader for leader in ranked if leader.sure]
+    names_ahead = list(dict.fromkeys(leader.name for leader in sure or ranked))
+    parts = [
+        f"{name} has the largest median distance in {listed([one.norm.label for one in sure if one.name == name])}, beyond chance"
+        for name in dict.fromkeys(leader.name for leader in sure)
+    ]
+    parts += [f"in {one.norm.label} {one.name} before {one.other}, not settled" for one in ranked if not one.sure]
+    if len(names_ahead) > 1:
+        text = "It depends on the norm" if sure else "Not settled"
+    else:
+        text = names_ahead[0] if sure else f"{names_ahead[0]} leads, but that is not settled"
+        parts.append(_accuracies(names_ahead[0], manifest))
+    if distrusted:
+        parts.append(f"{listed(distrusted)} left out, because checks fail")
+    return Answer("", "", text, "; ".join(parts))
+
+
+def _accuracies(name: str, manifest: Mapping[str, Any]) -> str:
+    known = {str(n["name"]): float(n["accuracy"]) for n in manifest["networks"] if n.get("accuracy") is not None}
+    if name not in known:
+        return "clean accuracy unknown"
+    others = sorted(value for other, value in known.items() if other != name)
+    rest = f", the other{'s' if len(others) > 1 else ''} on {share(others[0], 2)}" if others else ""
+    rest += f" to {share(others[-1], 2)}" if others and others[-1] != others[0] else ""
+    return f"right on {share(known[name], 2)} of all clean images{rest}"
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names in a sentence: ``a``, ``a and b``, ``a, b and c``."""
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
 def p_value(p: float) -> str:
@@ -96,23 +175,54 @@ def best_attacks(frames: Frames) -> list[Answer]:
             continue
         ranked = usable.sort_values(["ratio", "seconds"])
         best = ranked.iloc[0]
-        support = _quality(best)
+        support = f"{_quality(best)}{_exactness(frames, str(best['attack']))}; best of {len(lines)} in {norm.label}"
         cheap = ranked[(ranked["ratio"] <= max(1.05, best["ratio"] * 1.02)) & (ranked["seconds"] < best["seconds"] / 3)]
         if len(cheap):
             fast = cheap.sort_values("seconds").iloc[0]
             times = float(best["seconds"] / fast["seconds"]) if fast["seconds"] > 0 else float("inf")
-            support += f". Nearly as good: {fast['label']}, {_quality(fast)}, {figure(times, 2)} times faster"
+            support += f". Nearly as good and {figure(times, 2)} times faster: {fast['label']}, {_quality(fast)}"
         answers.append(Answer(norm.value, norm.label, str(best["label"]), support, {"attack": str(best["attack"])}))
     return answers
 
 
 def _quality(line: pd.Series) -> str:
     ratio = float(line["ratio"])
-    near = "the best known distance" if ratio < 1.0005 else f"{figure(ratio, 4)} times the best known distance"
+    near = "at the best known distance" if ratio < 1.0005 else f"at {figure(ratio, 4)} times the best known distance"
     return (
-        f"median {near}, found on {share(float(line['found_rate']))} of the images, "
+        f"{near} in the median, found on {share(float(line['found_rate']))} of the images, "
         f"{figure(float(line['seconds']), 2)} s per image"
     )
+
+
+def _exactness(frames: Frames, attack: str) -> str:
+    """How an attack compares with the exact distances of the run, over all networks."""
+    exact = frames["exact"]
+    own = exact[(exact["attack"].astype(str) == attack) & (exact["solved"] > 0)]
+    if not len(own):
+        return ""
+    within = float((own["within"] * own["solved"]).sum() / own["solved"].sum())
+    return f"; within 1 % of the exact distance in {share(within, 0)} of {int(own['solved'].sum())} solved cases"
+
+
+def library(frames: Frames) -> str:
+    """Which library to use, from the methods that two of them have."""
+    table = frames["agreement"]
+    if not len(table):
+        return ""
+    cells = table.groupby(["norm", "slug"], sort=False)
+    worse = dict.fromkeys([*table["library_a"], *table["library_b"]], 0)
+    for _, group in cells:
+        for name in worse:
+            worse[name] += bool((group["worse"] == name).any())
+    names = {name: LIBRARY_LABELS.get(str(name), str(name)) for name in worse}
+    fewest = min(worse.values())
+    least = [name for name, number in worse.items() if number == fewest]
+    counts = ", ".join(f"{names[name]} in {number or 'none'}" for name, number in worse.items())
+    methods = f"{len(cells)} method{'s' if len(cells) != 1 else ''}"
+    if not any(worse.values()):
+        return f"Either: of {methods} that both have, none differs beyond chance."
+    answer = names[least[0]] if len(least) == 1 else "Either"
+    return f"{answer}: of {methods} that both have, larger distances beyond chance by {counts}."
 
 
 def to_avoid(frames: Frames) -> list[str]:
@@ -120,16 +230,22 @@ def to_avoid(frames: Frames) -> list[str]:
     table = frames["agreement"]
     lines = []
     worse = table[table["worse"] != ""]
-    for (norm, title, library), group in worse.groupby(["norm", "title", "worse"], sort=False):
-        ratios = np.where(group["library_a"] == library, group["ratio"], 1 / group["ratio"])
-        low, high = figure(float(ratios.min())), figure(float(ratios.max()))
-        size = f"{low} times" if low == high else f"{low} to {high} times"
-        on = ", ".join(str(network) for network in group["network"])
-        name = LIBRARY_LABELS.get(str(library), str(library))
-        lines.append(
-            f"{title} {Norm(str(norm)).label} of {name}: distances {size} those of the other library (on {on})"
-        )
+    for (norm, title, name), group in worse.groupby(["norm", "title", "worse"], sort=False):
+        ratios = np.where(group["library_a"] == name, group["ratio"], 1 / group["ratio"])
+        other = group["library_b"].iloc[0] if group["library_a"].iloc[0] == name else group["library_a"].iloc[0]
+        size = _larger(float(ratios.min()), float(ratios.max()))
+        on = listed([str(network) for network in group["network"]])
+        labels = [LIBRARY_LABELS.get(str(key), str(key)) for key in (name, other)]
+        lines.append(f"{title} {Norm(str(norm)).label} of {labels[0]}: {size} than {labels[1]}'s, on {on}")
     return lines
+
+
+def _larger(low: float, high: float) -> str:
+    if low >= 2:
+        one, two = figure(low, 2), figure(high, 2)
+        return f"distances {one} times as large" if one == two else f"distances {one} to {two} times as large"
+    one, two = figure(100 * (low - 1), 2), figure(100 * (high - 1), 2)
+    return f"distances {one} % larger" if one == two else f"distances {one} to {two} % larger"
 
 
 def attack_scores(frames: Frames) -> pd.DataFrame:
@@ -137,7 +253,9 @@ def attack_scores(frames: Frames) -> pd.DataFrame:
     table = frames["summary"]
     if not len(table):
         columns = {"attack": object, "norm": object, "label": object, "ratio": float, "found_rate": float}
-        return pd.DataFrame(columns=[*columns, "seconds", "complete"]).astype(columns | {"seconds": float, "complete": bool})
+        return pd.DataFrame(columns=[*columns, "seconds", "images", "complete"]).astype(
+            columns | {"seconds": float, "images": int, "complete": bool}
+        )
     most = table.groupby("norm")["images"].max()
     networks = table["network"].nunique()
     scores = table.groupby("attack", observed=True, sort=False).agg(
@@ -153,57 +271,109 @@ def attack_scores(frames: Frames) -> pd.DataFrame:
     return scores.reset_index()
 
 
-def cautions(evidence: Evidence, manifest: Mapping[str, Any], frames: Frames) -> list[str]:
+def cautions(
+    evidence: Evidence, manifest: Mapping[str, Any], frames: Frames, found: Sequence[Finding] = ()
+) -> list[str]:
     """What a reader must not conclude, or must know first; the gravest first."""
-    found: list[str] = []
-    status = str(manifest.get("status", "finished"))
-    planned, stored = int(manifest.get("planned", len(evidence.records))), len(evidence.records)
-    if status != "finished" or planned != stored:
-        found.append(
-            f"This run is {status}: {stored:,} of {planned:,} planned records are stored. Comparisons use the images that "
-            "the networks share."
+    lines = [*_unfinished(evidence, manifest), *_few_images(evidence)]
+    for name in failing(found, evidence.networks):
+        failed = [finding for finding in found if finding.network == name and finding.outcome is Outcome.FAIL]
+        lines.append(
+            f"{name} is not shown to be robust: {len(failed)} of its checks fail, so its distances are probably too large."
         )
-    found += [
-        f"{warning.get('network') or 'Note'}: {warning.get('message', '')}" for warning in manifest.get("warnings", [])
+    told: dict[str, list[str]] = {}
+    for warning in manifest.get("warnings", []):
+        told.setdefault(str(warning.get("network") or "Note"), []).append(str(warning.get("message", "")))
+    lines += [f"{name}: {'; '.join(messages)}" for name, messages in told.items()]
+    lines += [*_weak_attacks(frames), *_unknown(evidence), *_truth(evidence), _scope(evidence, manifest)]
+    return lines
+
+
+def _unfinished(evidence: Evidence, manifest: Mapping[str, Any]) -> list[str]:
+    status = str(manifest.get("status", "finished"))
+    stored = len(evidence.records)
+    planned = manifest.get("planned")
+    if status == "finished" and planned in (None, stored):
+        return []
+    of = f" of {int(planned):,} planned" if planned is not None else ""
+    return [
+        f"This run is {status}: {stored:,}{of} records are stored. Comparisons use the images that the networks share."
     ]
-    table = frames["summary"]
-    if len(table):
-        failed = table.groupby("label", sort=False)["failed"].sum()
-        if failed.sum():
-            most = failed[failed > 0].sort_values(ascending=False)
-            found.append(
-                f"{int(failed.sum()):,} attacks on an image failed (error, timeout or invalid candidate), most of them of "
-                f"{most.index[0]}; they count as not found."
-            )
-        weak = table[(table["ratio"] > 1.25) | (table["found_rate"] < 0.9)]["label"].unique()
-        if len(weak):
-            found.append(
-                f"{len(weak)} of {table['attack'].nunique()} attacks are weak somewhere (median more than 1.25 times the best "
-                f"known, or found on less than 90 %): {', '.join(sorted(weak)[:4])}{' and others' if len(weak) > 4 else ''}. "
-                "By themselves they would overstate robustness."
-            )
+
+
+def _few_images(evidence: Evidence) -> list[str]:
+    images = int(evidence.best["image"].nunique()) if len(evidence.best) else 0
+    if not 0 < images < FEW:
+        return []
+    only = f"Only {images} image{'s' if images != 1 else ''}"
+    return [f"{only}: a first look, not a result. Intervals are wide, and small differences cannot show."]
+
+
+def _weak_attacks(frames: Frames) -> list[str]:
+    table, lines = frames["summary"], []
+    if not len(table):
+        return []
+    failed = table.groupby("label", sort=False)["failed"].sum()
+    if failed.sum():
+        most = failed[failed > 0].sort_values(ascending=False)
+        lines.append(
+            f"{int(failed.sum()):,} attacks on an image failed (error, timeout or invalid candidate), "
+            f"{'most of them' if len(most) > 1 else 'all'} of {most.index[0]}; they count as not found."
+        )
+    scores = attack_scores(frames)
+    capped = scores[~scores["complete"]]
+    if len(capped):
+        some = [f"{line['label']} ({int(line['images'])})" for line in capped.head(3).to_dict("records")]
+        lines.append(
+            f"{len(capped)} of {len(scores)} attacks ran on the first images only and are not ranked: "
+            f"{', '.join(some)}{' and others' if len(capped) > 3 else ''}."
+        )
+    weak = sorted(table[(table["ratio"] > 1.25) | (table["found_rate"] < 0.9)]["label"].unique())
+    if weak:
+        lines.append(
+            f"A network is not robust because one attack fails: {len(weak)} of {len(scores)} attacks are weak somewhere "
+            "(median more than 1.25 times the best known, or found on less than 90 %), among them "
+            f"{', '.join(weak[:3])}."
+        )
+    return lines
+
+
+def _unknown(evidence: Evidence) -> list[str]:
     best = evidence.best
     unknown = best[~np.isfinite(best["distance"])].groupby(["network", "norm"], observed=True).size()
-    for (network, norm), number in unknown.items():
-        found.append(
-            f"{network} in {Norm(str(norm)).label}: for {number} images no attack found anything; a failed attack is no proof of robustness."
-        )
-    bounded = int((best["lower"] > 0).sum()) if len(best) else 0
-    exact = int((best["exact"] & ~best["misclassified"]).sum()) if len(best) else 0
-    if bounded:
-        found.append(
-            f"Distances are the smallest that were found: the truth may be smaller. It is known for {share(exact / len(best), 0)} "
-            "of (image, network, norm), and bracketed by certified bounds where drawn."
-        )
-    else:
-        found.append(
-            "Distances are the smallest that were found: the truth may be smaller, and this run has no certified bounds to say by how much."
-        )
-    images = int(best["image"].nunique()) if len(best) else 0
+    return [
+        f"{network} in {Norm(str(norm)).label}: on {number} image{'s' if number != 1 else ''} no attack found anything; "
+        "a failed attack is no proof of robustness."
+        for (network, norm), number in unknown.items()
+    ]
+
+
+def _truth(evidence: Evidence) -> list[str]:
+    best = evidence.best[~evidence.best["misclassified"].astype(bool)]
+    if not len(best):
+        return []
+    smallest = "Distances are the smallest that were found: the truth may be smaller"
+    verifiers = evidence.rows[evidence.rows["kind"] != "upper"]
+    if not len(verifiers):
+        return [f"{smallest}, and this run has no certified bounds to say by how much."]
+    lines = []
+    for norm in evidence.norms:
+        if norm.value not in set(verifiers["norm"]):
+            lines.append(f"{norm.label}: no bounds")
+            continue
+        own = best[best["norm"] == norm.value]
+        exact, bounded = int(own["exact"].sum()), int((own["lower"] > 0).sum())
+        lines.append(f"{norm.label}: exact for {exact}, bounded from below for {bounded} of {len(own)}")
+    unsupported = evidence.records["status"] == Status.UNSUPPORTED.value
+    without = list(dict.fromkeys(evidence.records.loc[unsupported, "network"].astype(str)))
+    rest = f" There is no verifier for {listed(without)}." if without else ""
+    return [f"{smallest} (images on a network; {'; '.join(lines)}).{rest}"]
+
+
+def _scope(evidence: Evidence, manifest: Mapping[str, Any]) -> str:
+    images = int(evidence.best["image"].nunique()) if len(evidence.best) else 0
     name = str(manifest.get("split"))
-    split = {"test": "the test split", "val": "the held-out validation split", "train": "the training split"}
-    found.append(
-        f"{images:,} image{'s' if images != 1 else ''} of {split.get(name, f'split {name}')}: differences inside the "
-        "intervals are not differences, and other data may behave otherwise."
+    return (
+        f"Nothing follows for other data: this is {images:,} image{'s' if images != 1 else ''} of "
+        f"{SPLITS.get(name, f'split {name}')}. Differences inside the intervals are not differences."
     )
-    return found

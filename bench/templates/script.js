@@ -12,6 +12,14 @@
   showTheme();
   byId("print").addEventListener("click", () => window.print());
 
+  // On paper nothing can be unfolded.
+  const folded = [];
+  addEventListener("beforeprint", () => {
+    folded.push(...all("main details:not([open])"));
+    folded.forEach((item) => { item.open = true; });
+  });
+  addEventListener("afterprint", () => folded.splice(0).forEach((item) => { item.open = false; }));
+
   // Sorting: numbers by value, words by alphabet, what is not defined always last.
   const key = (cell) => cell.dataset.sort ?? cell.textContent.trim();
   const compare = (a, b, numeric, direction) => {

@@ -1,6 +1,7 @@
-"""Every row of the grid on our adapter and on the stock classifier of its library, in one run.
+"""Every row of the grid as we run it and as its library alone does, in one run.
 
-The ratios are of processor time, the best of a few rounds that alternate between the two; the found rate and the
+The library alone: its own classifier, its own class of the attack, and its own number of images in a call, where that
+is an argument. What it cannot do without is given to it too: float32 for ART, and a start for each image. The ratios are of processor time, the best of a few rounds that alternate between the two; the found rate and the
 median norm of both stand beside them, so that speed cannot be bought with worse norms.
 """
 
@@ -23,7 +24,7 @@ from torch import Tensor, nn
 from adapters import art_adapter, base, foolbox_adapter
 from bench import data, networks
 from bench.norms import Norm, without_small_changes
-from bench.specs import AttackSpec
+from bench.specs import AttackSpec, Origin
 from suites.minimal_norm import SUITE
 
 ROWS = tuple(row for row in SUITE.rows if isinstance(row, AttackSpec))
@@ -71,6 +72,14 @@ def stock_art(network: nn.Module, shape: tuple[int, ...] = data.SHAPE) -> PyTorc
 
 def stock_foolbox(network: nn.Module, bounds: tuple[float, float] = data.BOX) -> PyTorchModel:
     return PyTorchModel(network.eval(), bounds=bounds, device="cpu")
+
+
+def as_stock(row: AttackSpec) -> AttackSpec:
+    """The row as its library alone would run it."""
+    params = {name: value for name, value in row.params.items() if name != "batch_size"}
+    if row.library == "art" and row.origin is Origin.NATIVE:
+        return replace(row, params=params)
+    return replace(row, target=row.target.replace("adapters.foolbox_attacks:", "foolbox.attacks:"))
 
 
 @dataclass(frozen=True)
@@ -129,7 +138,7 @@ def test_ours_against_stock(
         with monkeypatch.context() as patch:
             patch.setattr(art_adapter, "classifier", stock_art)
             patch.setattr(foolbox_adapter, "LeanModel", stock_foolbox)
-            return attacker.attack(short, theirs, images, labels, seed=0)
+            return attacker.attack(as_stock(short), theirs, images, labels, seed=0)
 
     lean()  # compiles what is to be compiled
     sides = compare(lean, stock, lambda candidates: judged(row.norm, ours, images, labels, candidates))

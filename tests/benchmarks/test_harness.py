@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import resource
 import time
 from pathlib import Path
 
 import fakes
 import pytest
+import synthetic
 from pytest_benchmark.fixture import BenchmarkFixture
 from test_runner import comparable, execute
 
 import adapters.base
 import suites
-from bench import data, networks
+from bench import data, networks, report
 from bench.executors import InlineExecutor, LocalExecutor
 from bench.judge import Judge
 from bench.networks import NetworkSpec
@@ -83,3 +85,25 @@ def test_two_workers_against_one(benchmark: BenchmarkFixture, tmp_path: Path) ->
             records[workers] = comparable(run)
     assert records[1].equals(records[2])
     benchmark.extra_info["two_over_one"] = seconds[2] / seconds[1]
+
+
+def peak_memory(samples: int, folder: Path) -> int:
+    """Bytes that a worker process held at most while it attacked so many images."""
+    with LocalExecutor(1) as executor:
+        execute(plan("foolbox-ddn-l2", "MLP", samples), folder, executor, work=None)
+        usage = executor.submit(resource.getrusage, resource.RUSAGE_SELF).result()
+    return int(usage.ru_maxrss) * 1024
+
+
+def test_a_worker_needs_no_more_memory_for_more_images(benchmark: BenchmarkFixture, tmp_path: Path) -> None:
+    few = peak_memory(50, tmp_path / "few")
+    many = benchmark.pedantic(peak_memory, args=(2_000, tmp_path / "many"))
+    benchmark.extra_info.update(bytes_for_50_images=few, bytes_for_2000_images=many)
+    assert many < 1.05 * few
+
+
+def test_rendering_a_report(benchmark: BenchmarkFixture, tmp_path: Path) -> None:
+    """The page of fifty images, four networks and twenty-odd rows, from what is stored."""
+    path = synthetic.write(synthetic.run(samples=50, seed=0, name="run"), tmp_path / "run")
+    page = benchmark.pedantic(report.render, args=(path,), rounds=3)
+    benchmark.extra_info["bytes"] = page.stat().st_size

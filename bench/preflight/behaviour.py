@@ -1,89 +1,14 @@
-"""Checks of a network before the first attack: what would make every number of a run meaningless is found here."""
+"""Checks of how a network behaves: what would make every number of a run meaningless is found here."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from enum import StrEnum
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from bench.errors import NetworkError
 from bench.judge import Judge
-
-
-class Level(StrEnum):
-    """What a finding means: ``fail`` stops the run, ``warn`` goes into the report."""
-
-    PASS = "pass"  # noqa: S105 - no password
-    WARN = "warn"
-    FAIL = "fail"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """The outcome of one check.
-
-    Attributes:
-        check: its name.
-        status: pass, warn or fail.
-        value: the number it is decided by; None where there is none.
-        message: what was found, and for a warning or failure what to do.
-    """
-
-    check: str
-    status: Level
-    value: float | None
-    message: str
-
-    def to_json(self) -> dict[str, Any]:
-        """For the manifest."""
-        return asdict(self) | {"status": self.status.value}
-
-
-def check(network: nn.Module, images: Tensor, labels: Tensor, box: tuple[float, float] = (0.0, 1.0)) -> list[Finding]:
-    """Look at a network's behaviour on some images.
-
-    Args:
-        network: in eval mode, on the images' device.
-        images: (n, ...) float32 in the box, at most a few hundred.
-        labels: (n,) int64.
-        box: lowest and highest value of an image.
-
-    Returns:
-        One finding per check, up to the first failure, after which the later checks mean nothing.
-    """
-    probe = Probe(network, images, labels, box)
-    findings: list[Finding] = []
-    for step in (_runs, _finite, _repeats, _batches, _depends, _logits, _double, _accuracy, _gradients):
-        for finding in step(probe):
-            findings.append(finding)
-            if finding.status is Level.FAIL:
-                return findings
-    return findings
-
-
-def demand(name: str, findings: list[Finding]) -> None:
-    """Refuse a network that failed.
-
-    Raises:
-        NetworkError: the first failure, with the network's name.
-    """
-    for finding in findings:
-        if finding.status is Level.FAIL:
-            raise NetworkError(f"network {name}: {finding.message}")
-
-
-@dataclass(frozen=True, slots=True)
-class Probe:
-    """What the checks look at; see :func:`check`."""
-
-    network: nn.Module
-    images: Tensor
-    labels: Tensor
-    box: tuple[float, float]
+from bench.preflight.findings import Finding, Level, Probe
 
 
 def _forward(network: nn.Module, images: Tensor) -> Tensor:
@@ -92,43 +17,45 @@ def _forward(network: nn.Module, images: Tensor) -> Tensor:
     return logits
 
 
-def _runs(probe: Probe) -> Iterator[Finding]:
+def runs(probe: Probe) -> Iterator[Finding]:
+    """It takes images and returns floating-point logits, one row per image, for all classes of the labels."""
     network, images, labels = probe.network, probe.images, probe.labels
     try:
         logits = _forward(network, images)
     except Exception as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())
-        yield Finding("runs", Level.FAIL, None, f"forward fails on images of shape {tuple(images.shape)}: {reason}")
+        yield Finding("runs", Level.STOP, None, f"forward fails on images of shape {tuple(images.shape)}: {reason}")
         return
     n, needed = len(images), int(labels.max()) + 1
     if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != n:
         shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
         yield Finding(
             "runs",
-            Level.FAIL,
+            Level.STOP,
             None,
             f"it returns {shape} for {n} images; it must return logits of shape ({n}, classes)",
         )
     elif logits.shape[1] < max(2, needed):
         yield Finding(
             "runs",
-            Level.FAIL,
+            Level.STOP,
             float(logits.shape[1]),
             f"it has {logits.shape[1]} classes; the labels need at least {max(2, needed)}",
         )
     elif not logits.is_floating_point():
-        yield Finding("runs", Level.FAIL, None, f"it returns {logits.dtype}; it must return floating-point logits")
+        yield Finding("runs", Level.STOP, None, f"it returns {logits.dtype}; it must return floating-point logits")
     else:
         yield Finding("runs", Level.PASS, float(logits.shape[1]), f"it returns logits for {logits.shape[1]} classes")
 
 
-def _finite(probe: Probe) -> Iterator[Finding]:
+def finite(probe: Probe) -> Iterator[Finding]:
+    """Every logit is a finite number."""
     network, images = probe.network, probe.images
     bad = int((~_forward(network, images).isfinite()).any(1).sum())
     if bad:
         yield Finding(
             "finite logits",
-            Level.FAIL,
+            Level.STOP,
             float(bad),
             f"its logits are NaN or infinite for {bad} of {len(images)} images; an attack cannot compare them. "
             "Look for log(0), division by zero, overflow or damaged weights",
@@ -137,7 +64,8 @@ def _finite(probe: Probe) -> Iterator[Finding]:
         yield Finding("finite logits", Level.PASS, 0.0, "every logit is a finite number")
 
 
-def _repeats(probe: Probe) -> Iterator[Finding]:
+def repeats(probe: Probe) -> Iterator[Finding]:
+    """Two forward passes of the same images are equal to the bit."""
     network, images = probe.network, probe.images
     first, second = _forward(network, images), _forward(network, images)
     difference = float((first - second).abs().max())
@@ -146,7 +74,7 @@ def _repeats(probe: Probe) -> Iterator[Finding]:
         cause = f"modules in training mode: {', '.join(training[:5])}" if training else "it draws random numbers"
         yield Finding(
             "repeats",
-            Level.FAIL,
+            Level.STOP,
             difference,
             f"two forward passes of the same images differ by up to {difference:.3g} ({cause}); a minimal norm is "
             "not defined for a random classifier. Return network.eval(), or fix the randomness",
@@ -162,7 +90,8 @@ def _repeats(probe: Probe) -> Iterator[Finding]:
         yield Finding("repeats", Level.PASS, 0.0, "two forward passes of the same images are equal to the bit")
 
 
-def _batches(probe: Probe) -> Iterator[Finding]:
+def batches(probe: Probe) -> Iterator[Finding]:
+    """An image has the same logits alone as among others, up to rounding."""
     network, images = probe.network, probe.images
     together = _forward(network, images)
     some = min(8, len(images))
@@ -172,7 +101,7 @@ def _batches(probe: Probe) -> Iterator[Finding]:
     if difference > slack:
         yield Finding(
             "batches",
-            Level.FAIL,
+            Level.STOP,
             difference,
             f"an image's logits change by up to {difference:.3g} with the other images in its batch; every image must "
             "be classified by itself (batch normalisation in training mode does this)",
@@ -181,7 +110,8 @@ def _batches(probe: Probe) -> Iterator[Finding]:
         yield Finding("batches", Level.PASS, difference, "an image's logits do not depend on its batch")
 
 
-def _depends(probe: Probe) -> Iterator[Finding]:
+def depends(probe: Probe) -> Iterator[Finding]:
+    """Images and their negatives have different logits, and not all the same class."""
     network, images, box = probe.network, probe.images, probe.box
     low, high = box
     probes = torch.cat(
@@ -193,14 +123,14 @@ def _depends(probe: Probe) -> Iterator[Finding]:
     if spread == 0:
         yield Finding(
             "depends on the image",
-            Level.FAIL,
+            Level.STOP,
             0.0,
             "its logits are the same for every image; there is nothing to attack",
         )
     elif classes == 1:
         yield Finding(
             "depends on the image",
-            Level.FAIL,
+            Level.STOP,
             1.0,
             f"it gives every image, and every negative, the one class {int(logits.argmax(1)[0])}; check its weights and its input range",
         )
@@ -213,7 +143,8 @@ def _depends(probe: Probe) -> Iterator[Finding]:
         )
 
 
-def _logits(probe: Probe) -> Iterator[Finding]:
+def logits(probe: Probe) -> Iterator[Finding]:
+    """The outputs are not probabilities."""
     network, images = probe.network, probe.images
     logits = _forward(network, images)
     sums = logits.exp().sum(1)
@@ -231,7 +162,8 @@ def _logits(probe: Probe) -> Iterator[Finding]:
         yield Finding("logits", Level.PASS, None, "its outputs are logits")
 
 
-def _double(probe: Probe) -> Iterator[Finding]:
+def double(probe: Probe) -> Iterator[Finding]:
+    """It runs in float64, in which candidates are judged, and decides as in float32."""
     network, images, labels, box = probe.network, probe.images, probe.labels, probe.box
     try:
         decisions = Judge(network, box).decide(images.cpu(), labels.cpu())
@@ -239,7 +171,7 @@ def _double(probe: Probe) -> Iterator[Finding]:
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         yield Finding(
             "float64",
-            Level.FAIL,
+            Level.STOP,
             None,
             f"it does not run in float64, in which candidates are judged: {reason}. Avoid fixed dtypes in forward "
             "(use torch.zeros_like, x.new_tensor)",
@@ -263,7 +195,8 @@ def _double(probe: Probe) -> Iterator[Finding]:
         )
 
 
-def _accuracy(probe: Probe) -> Iterator[Finding]:
+def accuracy(probe: Probe) -> Iterator[Finding]:
+    """It is right on most images, and on more than when they are scaled otherwise."""
     network, images, labels = probe.network, probe.images, probe.labels
 
     def accuracy(inputs: Tensor) -> float:
@@ -298,7 +231,8 @@ def _accuracy(probe: Probe) -> Iterator[Finding]:
         yield Finding("clean accuracy", Level.PASS, clean, f"it is right on {clean:.1%} of {len(images)} images")
 
 
-def _gradients(probe: Probe) -> Iterator[Finding]:
+def gradients(probe: Probe) -> Iterator[Finding]:
+    """The gradients of margin and loss with respect to the image are finite and do not vanish."""
     network, images, labels = probe.network, probe.images, probe.labels
     inputs = images.clone().requires_grad_(True)
     try:
@@ -309,7 +243,7 @@ def _gradients(probe: Probe) -> Iterator[Finding]:
         reason = " ".join(str(error).split())
         yield Finding(
             "gradients",
-            Level.WARN,
+            Level.FAIL,
             None,
             f"no gradient reaches the image ({reason}); only decision-based attacks mean something",
         )
@@ -331,7 +265,7 @@ def _gradients(probe: Probe) -> Iterator[Finding]:
     if flat > 0.1:
         yield Finding(
             "gradients",
-            Level.WARN,
+            Level.FAIL if flat > 0.5 else Level.WARN,
             flat,
             f"the gradient of the margin vanishes for {flat:.0%} of the images: gradients may be masked, and gradient attacks look weak",
         )
