@@ -211,17 +211,22 @@ REPAIRED_CW_LINF = AttackSpec(
         "max_iter": 100,
         "decrease_factor": 0.9,
         "initial_const": 1.0,
-        "largest_const": 2.0,
+        "largest_const": 5.0,
         "const_factor": 2.0,
+        "batch_size": 25,
         "smoother": 0.9999,
     },
     origin=Origin.REPAIRED,
-    batch=5,
-    cap=10,
+    batch=25,
     reasons={
         "learning_rate": "paper and library: 0.01; a larger one arrives sooner",
+        "max_iter": "library: 10; each search begins where the last one ended, so that few steps are enough",
+        "decrease_factor": "paper and library: 0.9",
+        "initial_const": "library: 1e-5; nearer to the constants that succeed",
+        "largest_const": "library: 20; from 5 on nothing more is found",
+        "const_factor": "paper and library: 2",
+        "batch_size": "library: 1; many images together",
         "smoother": "library: 0.999999; black and white pixels begin nearer to where they can move",
-        "cap": "one image at a time",
     },
 )
 
@@ -245,6 +250,7 @@ BOUNDARY = AttackSpec(
     cap=20,
     reasons={
         "targeted": "library: True",
+        "max_iter": "library: 5000, each with 20 points; the budget ends here, and the distance still falls",
         "cap": "tens of thousands of queries for each image",
     },
 )
@@ -258,24 +264,24 @@ HOPSKIPJUMP = tuple(
         params={
             "targeted": False,
             "norm": order,
-            "max_iter": 50,
+            "max_iter": 100,
             "max_eval": 10000,
-            "init_eval": 100,
+            "init_eval": 50,
             "batch_size": 1000,
         },
         batch=5,
         cap=20,
         reasons={
-            "max_iter": "library: 50; the same in both libraries",
+            "max_iter": methods.HSJ_STEPS,
             "max_eval": "paper and both libraries: 10000",
-            "init_eval": "paper and both libraries: 100",
+            "init_eval": methods.HSJ_QUERIES,
             "batch_size": "library: 64; the points around one image go through the network together",
             "cap": "tens of thousands of queries for each image",
         },
-        defects="It returns the point after its last step away from the boundary, a seventh of the distance with 50 steps, "
-        "and does not bisect back.",
+        defects="It returns the point after its last step away from the boundary, a tenth of the distance with 100 steps, and "
+        "does not bisect back.",
         bound=1.5,
-        bound_reason="the last step of a seventh is never undone, see its defects, and it keeps to its start's class",
+        bound_reason="the last step is never undone, see its defects, and it keeps to the class of its start, be it the nearest or not",
     )
     for norm, order in ((Norm.L2, 2), (Norm.LINF, "inf"))
 )

@@ -103,8 +103,8 @@ HOPSKIPJUMP_L2 = AttackSpec(
     norm=Norm.L2,
     target="adapters.foolbox_attacks:HopSkipJumpAttack",
     params={
-        "steps": 50,
-        "initial_gradient_eval_steps": 100,
+        "steps": 100,
+        "initial_gradient_eval_steps": 50,
         "max_gradient_eval_steps": 10000,
         "stepsize_search": "geometric_progression",
         "gamma": 1.0,
@@ -113,8 +113,8 @@ HOPSKIPJUMP_L2 = AttackSpec(
     batch=5,
     cap=20,
     reasons={
-        "steps": "library: 64, ART: 50; the same in both libraries",
-        "initial_gradient_eval_steps": "paper and both libraries: 100",
+        "steps": methods.HSJ_STEPS,
+        "initial_gradient_eval_steps": methods.HSJ_QUERIES,
         "max_gradient_eval_steps": "paper and both libraries: 10000",
         "cap": "tens of thousands of queries for each image",
     },

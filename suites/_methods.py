@@ -15,6 +15,13 @@ BB_RATE = (
 )
 """Brendel-Bethge's learning rates, the same in both libraries, and why."""
 
+HSJ_STEPS = (
+    "paper: by the number of queries; ART: 50, Foolbox: 64; the budget ends here, the same in both, and the distance "
+    "still falls"
+)
+HSJ_QUERIES = "paper and both libraries: 100; with half of it, twice the steps cost a third more and reach further"
+"""HopSkipJump's steps and queries to each, the same in both libraries, and why."""
+
 DEEPFOOL = Method(
     slug="deepfool",
     title="DeepFool",
