@@ -13,7 +13,16 @@ BB_RATE = (
     "the first radius of the trust region, as a share of the number of pixels; libraries: 0.001, which in L0 is less "
     "than one pixel's whole range and finds twice the distance; 0.05 there"
 )
-"""Brendel-Bethge's learning rates, the same in both libraries, and why."""
+BB_STEPS = {Norm.L0: 250, Norm.L2: 500, Norm.LINF: 500}
+BB_STEP = "paper and libraries: 1000; more than these lower the median no further"
+"""Brendel-Bethge's learning rates and steps, the same in both libraries, and why."""
+
+HSJ_STEPS = (
+    "paper: by the number of queries; ART: 50, Foolbox: 64; the budget ends here, the same in both, and the distance "
+    "still falls"
+)
+HSJ_QUERIES = "paper and both libraries: 100; with half of it, twice the steps cost a third more and reach further"
+"""HopSkipJump's steps and queries to each, the same in both libraries, and why."""
 
 DEEPFOOL = Method(
     slug="deepfool",
