@@ -6,6 +6,7 @@ import hashlib
 import importlib
 import inspect
 import logging
+import math
 import random
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -89,7 +90,7 @@ def resolve(spec: AttackSpec) -> Any:
     return target
 
 
-def access(classifier_: LeanClassifier) -> Access:
+def access(classifier_: PyTorchClassifier) -> Access:
     """What ports see of an ART classifier: its ``predict`` and ``class_gradient``."""
 
     def logits(images: Tensor) -> Tensor:
@@ -99,8 +100,9 @@ def access(classifier_: LeanClassifier) -> Access:
         gradients = np.ascontiguousarray(classifier_.class_gradient(images.numpy(force=True)))
         return logits(images), torch.from_numpy(gradients).to(images)
 
+    faster = classifier_.jacobian if isinstance(classifier_, LeanClassifier) else jacobian
     low, high = classifier_.clip_values
-    return Access(logits=logits, jacobian=jacobian, box=(float(low), float(high)))
+    return Access(logits=logits, jacobian=faster, box=(float(low), float(high)))
 
 
 ATTACKER = ArtAttacker()
@@ -245,11 +247,12 @@ class _Doubtless(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         logits: Tensor = self.network(images)
-        sizes = decisions.size(logits.detach())
-        raised = logits + (decisions.ROUNDING * sizes.clamp(min=self.clean)).unsqueeze(1) * self.own
-        # The size of a row is finite exactly when all of it is.
-        finite = sizes.isfinite()
-        return raised if finite.all() else torch.where(finite.unsqueeze(1), raised, self.own)
+        margins = decisions.size(logits).clamp(min=self.clean).mul(decisions.ROUNDING)
+        raised = torch.addcmul(logits, margins.unsqueeze(1), self.own)
+        # The size of an image's logits is finite exactly when all of them are.
+        if math.isfinite(margins.sum()):
+            return raised
+        return torch.where(margins.isfinite().unsqueeze(1), raised, self.own)
 
 
 def _ending(attack: EvasionAttack) -> EvasionAttack:

@@ -6,11 +6,13 @@ import hashlib
 import inspect
 import sys
 from functools import cache
+from pathlib import Path
 from types import FunctionType
 from typing import Any
 
 import numba
 import numpy as np
+from filelock import FileLock
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
@@ -41,7 +43,15 @@ class CachedSolver:
         Returns:
             (d,) float64, the step.
         """
-        step: Array = self._solve(*(item if isinstance(item, np.ndarray) else float(item) for item in arguments))
+        plain = [item if isinstance(item, np.ndarray) else float(item) for item in arguments]
+        step: Array
+        if self._solve.signatures:
+            step = self._solve(*plain)
+        else:
+            folder = Path(self._solve.stats.cache_path)
+            folder.mkdir(parents=True, exist_ok=True)
+            with FileLock(folder / f"{self._solve.__name__}.lock"):
+                step = self._solve(*plain)
         return step
 
 

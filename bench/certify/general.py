@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
+from scipy import sparse
 
-from bench.certify.layers import FloatArray, PlainNetwork
-from bench.certify.pooled import Cut, Functions, Game, Prepared, bound_rows
+from bench.certify.layers import FloatArray, IntArray, PlainNetwork, Stage, dense
+from bench.certify.pooled import Cut, Functions, Game, Prepared, bound_rows, onto_units
 from bench.certify.primal import Incumbent
-from bench.certify.support import Region
+from bench.certify.support import CODES, Region
 from bench.certify.windows import InputLines, Planes, fit_planes
 from bench.norms import Norm
+
+_CHUNK = 128
+"""Units bounded at once, which bounds memory."""
 
 _FIRST_GUESS = {Norm.LINF: 0.32, Norm.L2: 0.13}
 """The first ball's radius, as a share of the distance of the nearest adversarial example known."""
@@ -29,7 +33,7 @@ class Work:
         cuts: most rounds of cuts for a target.
         cut_rounds: rounds of the game in each of them.
         gain: a further cut needs the last to have lowered the margin by this share.
-        shares: in L2, the part of the radius that a window of the first and of the second stage is taken to spend.
+        typical: how far a pixel is taken to move where planes are fitted, as a share of the radius.
     """
 
     first_steps: int = 30
@@ -39,7 +43,7 @@ class Work:
     cuts: int = 8
     cut_rounds: int = 4
     gain: float = 0.1
-    shares: tuple[float, float] = (0.3, 0.5)
+    typical: Mapping[Norm, float] = field(default_factory=lambda: {Norm.LINF: 1.0, Norm.L2: 0.055, Norm.L0: 0.05})
 
 
 class PooledBounder:
@@ -91,8 +95,10 @@ class PooledBounder:
         """
         region = self.region(radius)
         planes = self.planes(region)
-        bounds = self.intervals(region, planes)
-        values = self.margins(region, planes, bounds, targets)[0]
+        bounds = None if len(planes) == len(self.stages) else self.intervals(region, planes)
+        values, functions, _, _ = self.margins(region, planes, bounds, targets)
+        if bounds is None:
+            return functions.reach(region)
         reached = radius
         for index in np.argsort(-values):
             if values[index] < 0:
@@ -103,17 +109,29 @@ class PooledBounder:
         return reached
 
     def margins(
-        self, region: Region, planes: list[Planes], bounds: tuple[FloatArray, FloatArray], targets: list[int]
-    ) -> tuple[FloatArray, Functions, Game, Planes]:
-        """The margin bounds of some targets."""
+        self,
+        region: Region,
+        planes: list[Planes],
+        bounds: tuple[FloatArray, FloatArray] | None,
+        targets: list[int],
+    ) -> tuple[FloatArray, Functions, Game, list[Planes]]:
+        """The margin bounds of some targets, (n,), and what gave them.
+
+        Args:
+            region: where the image may be.
+            planes: of all stages, or of all but the last.
+            bounds: (units,) low and high of the last stage where its planes are missing.
+            targets: classes.
+        """
         margins = [self.plain.margin(self.incumbent.label, target) for target in targets]
         rows, constants = np.stack([row for row, _ in margins], axis=1), np.array([c for _, c in margins])
-        hidden = interval_planes(*bounds)
-        game = Game([*planes, hidden], len(targets))
+        if bounds is not None:
+            planes = [*planes, interval_planes(self.stages[-1].stage, *bounds)]
+        game = Game(planes, len(targets))
         values, functions, _ = bound_rows(
-            self.stages, [*planes, hidden], rows, constants, region, self.work.margin_rounds, game=game
+            self.stages, planes, rows, constants, region, self.work.margin_rounds, game=game
         )
-        return values, functions, game, hidden
+        return values, functions, game, planes
 
     def _target(
         self,
@@ -127,24 +145,25 @@ class PooledBounder:
         low, high = bounds[0].copy(), bounds[1].copy()
         gammas = np.zeros((2, len(low)))
         stage = self.stages[-1].stage
-        free = np.flatnonzero((low < 0) & (high > 0))
+        free = _undecided(stage, low, high)
         games = Game(planes, 2 * len(free))
         best, reached = np.inf, 0.0
         for turn in range(self.work.cuts + 1):
-            values, functions, game, hidden = self.margins(region, planes, (low, high), [target])
+            values, functions, game, every = self.margins(region, planes, (low, high), [target])
             value = float(values[0])
             if value < 0:
-                reached = region.radius
-                break
+                return region.radius
             reached = max(reached, functions.reach(region))
             if turn == self.work.cuts or value > (1 - self.work.gain) * best or not going():
                 break
             best = value
             row, constant = self.plain.margin(self.incumbent.label, target)
-            cut = self._cut(hidden, game, row[:, None], np.array([constant]))
-            still = (low[free] < 0) & (high[free] > 0)
+            cut = self._cut(every[-1], game, row[:, None], constant)
+            still = np.isin(free, _undecided(stage, low, high))
             free, games = free[still], games.select(np.concatenate([still, still]))
-            weight, bias = np.asarray(stage.weight)[free], stage.bias[free]
+            if not len(free):
+                break
+            weight, bias = dense(stage.weight[free]), stage.bias[free]
             start = gammas[:, free].ravel()
             found, _, _ = bound_rows(
                 self.stages[:-1], planes, np.hstack([weight.T, -weight.T]), np.concatenate([bias, -bias]),
@@ -154,73 +173,98 @@ class PooledBounder:
             high[free] = np.minimum(high[free], found[: len(free)])
             low[free] = np.maximum(low[free], -found[len(free) :])
             if (low > high).any():
-                reached = region.radius
-                break
+                return region.radius
         return reached
 
-    def _cut(self, hidden: Planes, game: Game, row: FloatArray, constant: FloatArray) -> Cut:
+    def _cut(self, last: Planes, game: Game, row: FloatArray, constant: float) -> Cut:
         """The margin's line on the outputs of the stage before the last."""
-        above = np.maximum(row, 0.0)[:, 0]
-        slopes = hidden.above[:, 0] * above + game.lambdas[-1][0, :, 0] * (row[:, 0] - above)
+        above = np.maximum(row, 0.0)
         stage = self.stages[-1].stage
-        return Cut(
-            slopes @ np.asarray(stage.weight), float(constant[0] + hidden.constant @ above + slopes @ stage.bias)
-        )
+        slopes = onto_units(stage, last, game.lambdas[-1], above, row - above)[:, 0]
+        return Cut(stage.weight.T @ slopes, float(constant + last.constant @ above[:, 0] + slopes @ stage.bias))
 
-    def planes(
-        self, region: Region, points: list[FloatArray] | None = None, starts: list[Planes] | None = None
-    ) -> list[Planes]:
-        """The planes of every stage but the last.
+    def planes(self, region: Region) -> list[Planes]:
+        """The planes of every stage whose windows see little of the image, and of all other stages but the last.
 
         Args:
             region: where the image may be.
-            points: for each stage (units,) values at which the planes are to be low; by default those in the
-                middle of the region.
-            starts: planes to start from.
         """
-        radius = region.radius if region.norm is Norm.L2 else 0.0
-        low, high = np.maximum(region.low, -region.radius), np.minimum(region.high, region.radius)
-        steps, shares = (self.work.first_steps, self.work.second_steps), self.work.shares
-        # The ball's middle: in L2 the image itself, since no point of the ball is near the middle of its box.
-        values = region.centre + (0.0 if radius else 0.5) * (low + high)
+        low, high = region.low, region.high
+        # The region's middle: but for Linf the image itself, since no point of the ball is near the middle of its box.
+        values = region.centre + (0.5 * (low + high) if region.norm is Norm.LINF else 0.0)
+        typical = np.full(len(low), self.work.typical[region.norm] * region.radius)
+        steps = self.work.first_steps, self.work.second_steps
         lines = InputLines.image(region.centre)
         planes: list[Planes] = []
-        for index, prepared in enumerate(self.stages[:-1]):
+        for index, prepared in enumerate(self.stages):
             patches, stage = prepared.patches, prepared.stage
-            assert patches is not None
-            units = prepared.matrix @ values + stage.bias if points is None else points[index]
+            if patches is None:
+                if index < len(self.stages) - 1:
+                    planes.append(interval_planes(stage, *self.intervals(region, planes)))
+                continue
+            units = prepared.matrix @ values + stage.bias
             middles = np.where(stage.windows >= 0, units[stage.windows], -np.inf)
             lead = np.eye(middles.shape[1])[middles.argmax(axis=1)]
             below = lead * (middles.max(axis=1) > 0)[:, None] if stage.rectified else lead
-            start = 0.5 * lead if starts is None else starts[index].above
-            above, constant, kappa = fit_planes(
-                patches.inputs, patches.weight, patches.bias, patches.pixels, stage.rectified, low, high,
-                radius, shares[index], middles, start, steps[index], *lines.arguments,
+            above, constant, paid = fit_planes(
+                patches.inputs, patches.weight, patches.bias, patches.pixels, stage.rectified,
+                CODES[region.norm], low, high, float(region.radius), typical, middles, 0.5 * lead, steps[index],
+                *lines.arguments,
             )  # fmt: skip
-            planes.append(Planes(above, constant, kappa, below))
+            spread = None if region.norm is Norm.LINF else _columns(paid, patches.pixels, len(low))
+            planes.append(Planes(above, constant, spread, below))
             if index == 0:
-                lines = InputLines.after(patches, planes[0], region.centre)
+                lines = InputLines.after(patches, planes[0], paid, region.centre)
                 values = 0.5 * (lines.upper_values + lines.lower_values)
         return planes
 
     def intervals(self, region: Region, planes: list[Planes]) -> tuple[FloatArray, FloatArray]:
         """Bounds of the units of the stage that follows some planes: (units,) low and high."""
         stage = self.stages[len(planes)].stage
-        weight = np.asarray(stage.weight)
-        found, _, _ = bound_rows(
-            self.stages[: len(planes)],
-            planes,
-            np.hstack([weight.T, -weight.T]),
-            np.concatenate([stage.bias, -stage.bias]),
-            region,
-            self.work.rounds,
-        )
-        return -found[len(weight) :], found[: len(weight)]
+        low, high = np.empty_like(stage.bias), np.empty_like(stage.bias)
+        for start in range(0, len(low), _CHUNK):
+            part = slice(start, start + _CHUNK)
+            weight, bias = dense(stage.weight[part]), stage.bias[part]
+            found, _, _ = bound_rows(
+                self.stages[: len(planes)], planes, np.hstack([weight.T, -weight.T]), np.concatenate([bias, -bias]),
+                region, self.work.rounds,
+            )  # fmt: skip
+            low[part], high[part] = -found[len(bias) :], found[: len(bias)]
+        return low, high
 
 
-def interval_planes(low: FloatArray, high: FloatArray) -> Planes:
-    """Planes of a plain ReLU stage from bounds of its units."""
-    free, active = (low < 0) & (high > 0), low >= 0
-    chord = np.where(free, high / np.where(free, high - low, 1.0), active)
-    below = np.where(free, high > -low, active).astype(np.float64)
-    return Planes(chord[:, None], np.where(free, -chord * low, 0.0), np.zeros(len(low)), below[:, None])
+def _columns(values: FloatArray, pixels: IntArray, count: int) -> sparse.csr_array:
+    """(p, t) values on the pixels of each window as a (count, p) matrix."""
+    windows, places = np.nonzero((values != 0) & (pixels >= 0))
+    entries = values[windows, places], (pixels[windows, places], windows)
+    return sparse.csr_array(entries, shape=(count, len(values)))
+
+
+def _undecided(stage: Stage, low: FloatArray, high: FloatArray) -> IntArray:
+    """The units whose bounds matter: of plain ReLUs those that can have either sign, of others all."""
+    return np.flatnonzero((low < 0) & (high > 0)) if stage.is_relu else np.arange(len(low))
+
+
+def interval_planes(stage: Stage, low: FloatArray, high: FloatArray) -> Planes:
+    """Planes of a stage from bounds of its units alone, (units,) low and high.
+
+    With z_j the member that can rise highest and o what all others, and 0 where rectified, stay below, the maximum
+    lies below ``max(z_j, o)``, and that below its chord over the bounds of z_j. A plain ReLU is the case o = 0.
+    """
+    windows = stage.windows
+    there, at = windows >= 0, np.arange(len(windows))
+    lowest, highest = np.where(there, low[windows], -np.inf), np.where(there, high[windows], -np.inf)
+    lead = highest.argmax(axis=1)
+    bottom, top = lowest[at, lead], highest[at, lead]
+    highest[at, lead] = 0.0 if stage.rectified else -np.inf
+    others = highest.max(axis=1).clip(min=0.0 if stage.rectified else -np.inf)
+    open_ = (bottom < others) & (others < top)
+    chord = np.where(open_, (top - others) / np.where(open_, top - bottom, 1.0), others <= bottom)
+    finite = np.where(np.isfinite(others), others, 0.0)
+    constant = np.where(open_, finite - chord * bottom, np.where(others <= bottom, 0.0, finite))
+    above, below = np.zeros(windows.shape), np.zeros(windows.shape)
+    above[at, lead] = chord
+    middles = np.where(there, lowest + np.where(there, high[windows], 0.0), -np.inf)
+    nearest = middles.argmax(axis=1)
+    below[at, nearest] = (middles[at, nearest] > 0) | (not stage.rectified)
+    return Planes(above, constant, None, below)

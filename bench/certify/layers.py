@@ -72,9 +72,9 @@ class PlainNetwork:
     bias: FloatArray
 
     @property
-    def is_dense_relu(self) -> bool:
-        """Whether every stage is a plain ReLU layer on a dense matrix."""
-        return all(stage.is_relu and isinstance(stage.weight, np.ndarray) for stage in self.stages)
+    def inputs(self) -> int:
+        """How many values an image has."""
+        return int(self.stages[0].weight.shape[1] if self.stages else self.weight.shape[1])
 
     def logits(self, images: FloatArray) -> FloatArray:
         """The logits, (n, classes), of (n, inputs) flat images."""
@@ -86,6 +86,11 @@ class PlainNetwork:
     def margin(self, label: int, target: int) -> tuple[FloatArray, float]:
         """Row and constant of ``logit[target] - logit[label]`` on the last stage's outputs."""
         return self.weight[target] - self.weight[label], float(self.bias[target] - self.bias[label])
+
+
+def dense(weight: sparse.csr_array | FloatArray) -> FloatArray:
+    """A weight as a dense matrix."""
+    return weight if isinstance(weight, np.ndarray) else weight.toarray()
 
 
 def unwrapped(network: nn.Module) -> nn.Module:
@@ -161,7 +166,9 @@ class _Reader:
             self._linear(layer)
         elif isinstance(layer, nn.Conv2d):
             self._convolution(layer)
-        elif isinstance(layer, nn.AvgPool2d | nn.BatchNorm1d | nn.BatchNorm2d):
+        elif isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d):
+            self._normalisation(layer)
+        elif isinstance(layer, nn.AvgPool2d):
             self._impulses(layer)
         else:
             raise Unsupported(f"no verifier for {type(layer).__name__}")
@@ -173,8 +180,7 @@ class _Reader:
         if len(self.shape) != 1:
             raise Unsupported(f"no verifier for a network whose logits have shape {self.shape}")
         weight, bias = self.affine
-        dense = weight if isinstance(weight, np.ndarray) else weight.toarray()
-        return PlainNetwork(tuple(self.stages), np.ascontiguousarray(dense), bias)
+        return PlainNetwork(tuple(self.stages), np.ascontiguousarray(dense(weight)), bias)
 
     def _size(self) -> int:
         return int(np.prod(self.shape))
@@ -245,10 +251,20 @@ class _Reader:
         self._maximum(members.reshape(-1, members.shape[2]), rectified=False)
         self.shape = (self.shape[0], *size)
 
-    def _impulses(self, layer: nn.Module) -> None:
-        """Any layer that is affine: its matrix from its answers to the unit vectors."""
-        if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d) and layer.running_mean is None:
+    def _normalisation(self, layer: nn.BatchNorm1d | nn.BatchNorm2d) -> None:
+        if layer.running_mean is None or layer.running_var is None:
             raise Unsupported(f"no verifier for {type(layer).__name__} without running statistics")
+        if self.shape[0] != layer.num_features:
+            raise Unsupported(f"no verifier for {type(layer).__name__} on inputs of shape {self.shape}")
+        scale = 1.0 / np.sqrt(layer.running_var.numpy() + layer.eps)
+        if layer.affine:
+            scale = scale * layer.weight.numpy()
+        shift = -scale * layer.running_mean.numpy() + (layer.bias.numpy() if layer.affine else 0.0)
+        places = self._size() // len(scale)
+        self._compose(sparse.csr_array(sparse.diags_array(np.repeat(scale, places))), np.repeat(shift, places))
+
+    def _impulses(self, layer: nn.Module) -> None:
+        """Any layer that is linear: its matrix from its answers to the unit vectors."""
         basis = torch.eye(self._size(), dtype=torch.float64).reshape(-1, *self.shape)
         with torch.no_grad():
             try:

@@ -33,8 +33,7 @@ def constraints(
         (k, inputs) rows and (k,) constants: one for each hidden unit, then the margin.
     """
     rows, constants = [], []
-    inputs = network.stages[0].weight.shape[1]
-    weight, bias = np.eye(inputs), np.zeros(inputs)
+    weight, bias = np.eye(network.inputs), np.zeros(network.inputs)
     for stage, signs in zip(network.stages, active, strict=True):
         weight, bias = stage.weight @ weight, stage.weight @ bias + stage.bias
         rows.append(signs[:, None] * weight)

@@ -5,7 +5,7 @@ Where a row has a positive coefficient on a pooled unit it takes the plane above
 as a game: the point at which the row's bound is largest is answered by the weights of the largest members there,
 averaged over the rounds. Every round's bound is valid; the best is kept.
 
-Functions of the image are ``constant + a.d + sum_i q_i d_i^2`` with d the move from the image; rows are columns
+Functions of the image are ``constant + a.d + sum_j h_j |d_j|`` with d the move from the image and h >= 0; rows are columns
 here: (units, n) arrays, so that sparse matrices meet them in rows of memory.
 """
 
@@ -19,10 +19,12 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from bench.certify.layers import FloatArray, PlainNetwork, Stage
-from bench.certify.support import SLACK, Region, jit
+from bench.certify.support import BALL, PIXELS, SLACK, Region, jit
 from bench.certify.windows import Patches, Planes
+from bench.norms import Norm
 
-_CHUNK = 512
+_LAGRANGE_STEPS = 12
+"""Most steps of the fixed point for the L2 multiplier."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,123 +35,141 @@ class Prepared:
         stage: the stage.
         matrix, transposed: its weight, as CSR where sparse, and the transpose.
         patches: its windows as blocks; None where they see too much.
-        spread: (pixels, windows) 0/1 CSR: which pixels a window's quadratic term covers; None without patches.
     """
 
     stage: Stage
     matrix: sparse.csr_array | FloatArray
     transposed: sparse.csr_array | FloatArray
     patches: Patches | None
-    spread: sparse.csr_array | None
 
 
 def prepare(plain: PlainNetwork) -> list[Prepared]:
     """The stages of a network in the forms that bounding needs."""
     prepared: list[Prepared] = []
-    pixels = plain.stages[0].weight.shape[1] if plain.stages else 0
     for index, stage in enumerate(plain.stages):
-        patches = spread = None
-        if index < 2 and not isinstance(stage.weight, np.ndarray) and (index == 0 or prepared[0].patches):
-            patches = Patches.of(stage, prepared[0].patches if index else None)
-            rows, at = np.nonzero(patches.pixels >= 0)
-            columns = patches.pixels[rows, at]
-            spread = sparse.csr_array((np.ones(len(rows)), (columns, rows)), shape=(pixels, len(patches.pixels)))
         if isinstance(stage.weight, np.ndarray):
-            prepared.append(Prepared(stage, stage.weight, np.ascontiguousarray(stage.weight.T), None, None))
-        else:
-            prepared.append(Prepared(stage, stage.weight, sparse.csr_array(stage.weight.T), patches, spread))
+            prepared.append(Prepared(stage, stage.weight, np.ascontiguousarray(stage.weight.T), None))
+            continue
+        before = prepared[0].patches if index else None
+        patches = Patches.of(stage, before) if index == 0 or (index == 1 and before is not None) else None
+        prepared.append(Prepared(stage, stage.weight, sparse.csr_array(stage.weight.T), patches))
     return prepared
 
 
 @dataclass(slots=True)
 class Functions:
-    """Functions ``constant + a.d + sum_i q_i d_i^2`` of the move d away from the image, n of them.
+    """Functions ``constant + a.d + sum_j h_j |d_j|`` of the move d away from the image, n of them.
 
     Attributes:
         rows: (pixels, n) a.
-        squares: (pixels, n) q, or None where all are 0.
+        spread: (pixels, n) h >= 0, or None where all are 0.
         constants: (n,).
     """
 
     rows: FloatArray
-    squares: FloatArray | None
+    spread: FloatArray | None
     constants: FloatArray
 
     def suprema(self, region: Region) -> tuple[FloatArray, FloatArray]:
         """Upper bounds over a region, (n,), slack included, and (pixels, n) moves that (nearly) reach them."""
         rows = np.ascontiguousarray(self.rows.T)
         size = np.abs(rows).sum(axis=1) + np.abs(self.constants)
-        if self.squares is None:
-            moves = np.empty_like(rows)
+        if self.spread is None:
             values, points = region.suprema(rows, self.constants - rows @ region.centre)
             moves = points - region.centre
         else:
-            squares = np.ascontiguousarray(self.squares.T)
+            spread = np.ascontiguousarray(self.spread.T)
             moves = np.empty_like(rows)
-            values = _quadratic_suprema(rows, squares, region.low, region.high, region.radius, moves) + self.constants
-            size += squares.sum(axis=1)
+            values = _bent_suprema(*region.arguments[:4], rows, spread, moves) + self.constants
+            size += spread.sum(axis=1)
         return values + SLACK * (1.0 + size), moves.T
 
     def reach(self, region: Region) -> float:
-        """A radius, at most the region's, below which every function is certainly negative."""
+        """A radius, at most the region's, below which every function is certainly negative; whole for L0."""
+
+        def negative(radius: float) -> bool:
+            return bool((self.suprema(region.scaled(radius))[0] < 0).all())
+
+        if negative(region.radius):
+            return region.radius
+        if region.norm is Norm.L0:
+            return float(next((k for k in range(int(region.radius) - 1, 0, -1) if negative(k)), 0))
         low, high = 0.0, region.radius
-        if bool((self.suprema(region)[0] < 0).all()):
-            return high
         while high - low > 1e-4 * region.radius:
             middle = (low + high) / 2
-            low, high = (middle, high) if bool((self.suprema(region.scaled(middle))[0] < 0).all()) else (low, middle)
+            low, high = (middle, high) if negative(middle) else (low, middle)
         return low
 
 
 @jit
-def _quadratic_suprema(rows, squares, low, high, radius, moves):  # type: ignore[no-untyped-def]  # compiled
-    """Sup of a.d + sum q d^2 over the L2 ball and the box: for any lam >= 0, lam R^2 + sum max (a d - (lam - q) d^2)."""
-    values = np.empty(len(rows))
+def _bent(row, spread, low, high):  # type: ignore[no-untyped-def]  # compiled
+    """The better direction of one pixel: its slope, signed, and how far it can go."""
+    rising, falling = row + spread, spread - row
+    if rising * high >= falling * -low:
+        return rising, high
+    return -falling, low
+
+
+@jit
+def _bent_suprema(code, low, high, size, rows, spreads, moves):  # type: ignore[no-untyped-def]  # compiled
+    """Upper bounds of ``a.d + sum h |d|`` over a region, without slack, as in ``support`` but for two directions a pixel.
+
+    L2: ``sum_j max_d (a d + h |d| - lam/2 d^2) + lam/2 R^2`` for every ``lam > 0``; each pixel's maximum is the better of
+    those of its two directions.
+    """
+    pixels = rows.shape[1]
+    values, gains = np.empty(len(rows)), np.empty(pixels)
     for r in range(len(rows)):
-        row, square = rows[r], squares[r]
+        row, spread, move = rows[r], spreads[r], moves[r]
+        if code != BALL:
+            for i in range(pixels):
+                slope, end = _bent(row[i], spread[i], low[i], high[i])
+                move[i], gains[i] = end, max(slope * end, 0.0)
+                if gains[i] == 0.0:
+                    move[i] = 0.0
+            if code == PIXELS:
+                order = np.argsort(-gains)[int(size) :]
+                for i in order:
+                    move[i] = gains[i] = 0.0
+            values[r] = gains.sum()
+            continue
         total = 0.0
-        for i in range(len(row)):
-            total += row[i] * row[i]
-        # lam is sought by halving on a logarithmic scale: the slope of the bound is R^2 - |d|^2.
-        least, most = 0.0, 0.0
-        lam = 0.5 * np.sqrt(total) / radius
-        best = np.inf
-        for _step in range(18):
-            value, used = lam * radius * radius, 0.0
-            for i in range(len(row)):
-                curve = lam - square[i]
-                if curve > 0.0:
-                    d = min(max(row[i] / (2.0 * curve), low[i]), high[i])
+        for i in range(pixels):
+            slope, end = _bent(row[i], spread[i], low[i], high[i])
+            if slope * end > 0.0:
+                total += slope * slope
+        lam, best = max(np.sqrt(total) / size, 1e-300) if size > 0.0 else 1e300, np.inf
+        for _step in range(_LAGRANGE_STEPS):
+            value, used, free = 0.5 * lam * size * size, 0.0, 0.0
+            for i in range(pixels):
+                rising, falling = row[i] + spread[i], spread[i] - row[i]
+                up, down = min(max(rising / lam, 0.0), high[i]), min(max(falling / lam, 0.0), -low[i])
+                gain_up, gain_down = rising * up - 0.5 * lam * up * up, falling * down - 0.5 * lam * down * down
+                if gain_up >= gain_down:
+                    d, clipped = up, up == high[i]
+                    value += gain_up
                 else:
-                    ends = row[i] * low[i] - curve * low[i] * low[i], row[i] * high[i] - curve * high[i] * high[i]
-                    d = high[i] if ends[1] >= ends[0] else low[i]
-                value += row[i] * d - curve * d * d
+                    d, clipped = -down, down == -low[i]
+                    value += gain_down
                 used += d * d
+                if not clipped:
+                    free += d * d
+                gains[i] = d
             if value < best:
                 best = value
-                moves[r, :] = 0.0
-                for i in range(len(row)):
-                    curve = lam - square[i]
-                    if curve > 0.0:
-                        moves[r, i] = min(max(row[i] / (2.0 * curve), low[i]), high[i])
-                    elif row[i] * high[i] - curve * high[i] ** 2 >= row[i] * low[i] - curve * low[i] ** 2:
-                        moves[r, i] = high[i]
-                    else:
-                        moves[r, i] = low[i]
-            if used > radius * radius:
-                least = lam
-                lam = 2.0 * lam + 1e-12 if most == 0.0 else 0.5 * (lam + most)
-            else:
-                most = lam
-                lam = 0.5 * (least + lam)
-            if most > 0.0 and most - least <= 1e-3 * most:
+                move[:] = gains
+            left = size * size - (used - free)
+            following = lam * np.sqrt(free / left) if left > 0.0 else lam * 4.0
+            following = max(following, 0.05 * lam, 1e-300)
+            if abs(following - lam) <= 1e-4 * lam:
                 break
+            lam = following
         values[r] = best
         length = 0.0
-        for i in range(len(row)):
-            length += moves[r, i] ** 2
-        if length > radius * radius:
-            moves[r] *= radius / np.sqrt(length)
+        for i in range(pixels):
+            length += move[i] ** 2
+        if length > size * size:
+            move *= size / np.sqrt(length)
     return values
 
 
@@ -194,6 +214,30 @@ class Game:
                 self.lambdas[index][member] += pace * (hit / count - self.lambdas[index][member])
 
 
+def onto_units(stage: Stage, plane: Planes, weights: FloatArray, above: FloatArray, below: FloatArray) -> FloatArray:
+    """Rows on a stage's outputs carried to its units, without the planes' constants.
+
+    Args:
+        stage: the stage.
+        plane: its planes.
+        weights: (k, p, n) or (k, p, 1) of the lines below.
+        above, below: (p, n) the rows' positive and negative parts.
+
+    Returns:
+        (units, n) float64.
+    """
+    windows = stage.windows
+    units = np.zeros((len(stage.bias) + 1, above.shape[1]))
+    for member in range(windows.shape[1]):
+        share = plane.above[:, member, None] * above + weights[member] * below
+        # Index -1, a member that is not there, meets the last row, which is dropped; its weights are 0.
+        if len(np.unique(windows[:, member])) == len(windows):
+            units[windows[:, member]] += share
+        else:
+            np.add.at(units, windows[:, member], share)
+    return units[:-1]
+
+
 def backwards(
     stages: list[Prepared],
     planes: list[Planes],
@@ -216,29 +260,20 @@ def backwards(
         The functions, and for each stage the (p, n) coefficients on its outputs.
     """
     coefficients: list[FloatArray] = []
-    squares: FloatArray | None = None
+    spread: FloatArray | None = None
     for prepared, plane, weights in zip(stages[::-1], planes[::-1], lambdas[::-1], strict=True):
         coefficients.append(rows)
         above = np.maximum(rows, 0.0)
         below = rows - above
         constants = constants + plane.constant @ above
-        if prepared.spread is not None and plane.kappa.any():
-            spent = prepared.spread @ (plane.kappa[:, None] * above)
-            squares = spent if squares is None else squares + spent
-        windows = prepared.stage.windows
-        units = np.zeros((len(prepared.stage.bias) + 1, rows.shape[1]))
-        for member in range(windows.shape[1]):
-            share = plane.above[:, member, None] * above + weights[member] * below
-            # Index -1, a member that is not there, meets the last row, which is dropped; its weights are 0.
-            if len(np.unique(windows[:, member])) == len(windows):
-                units[windows[:, member]] += share
-            else:
-                np.add.at(units, windows[:, member], share)
-        units = units[:-1]
+        if plane.spread is not None:
+            paid = plane.spread @ above
+            spread = paid if spread is None else spread + paid
+        units = onto_units(prepared.stage, plane, weights, above, below)
         constants = constants + prepared.stage.bias @ units
         rows = prepared.transposed @ units
     constants = constants + region.centre @ rows
-    return Functions(rows, squares, constants), coefficients[::-1]
+    return Functions(rows, spread, constants), coefficients[::-1]
 
 
 def forwards(
@@ -266,10 +301,11 @@ def forwards(
         units.append(z)
         windows = prepared.stage.windows
         upper = np.repeat(plane.constant[:, None], moves.shape[1], axis=1)
-        if prepared.spread is not None and plane.kappa.any():
-            upper += plane.kappa[:, None] * (prepared.spread.T @ (moves * moves))
+        if plane.spread is not None:
+            upper += plane.spread.T @ np.abs(moves)
         lower = np.zeros_like(upper)
         for member in range(windows.shape[1]):
+            # A member that is not there (-1) has the weight 0, whatever stands at that place.
             upper += plane.above[:, member, None] * z[windows[:, member]]
             lower += weights[member] * z[windows[:, member]]
         values = np.where(rows > 0, upper, lower)

@@ -19,7 +19,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.certify.layers import FloatArray, IntArray, PlainNetwork
+from bench.certify.layers import FloatArray, IntArray, PlainNetwork, dense
 from bench.certify.support import SLACK, Region, jit, supremum
 
 SignArray = NDArray[np.int8]
@@ -51,15 +51,14 @@ class DenseNetwork:
     def of(cls, plain: PlainNetwork) -> Self:
         """The same network, its matrices dense; every stage must be a plain ReLU layer."""
         assert all(stage.is_relu for stage in plain.stages)
-        weights = tuple(
-            np.ascontiguousarray(w if isinstance(w, np.ndarray) else w.toarray())
-            for w in (stage.weight for stage in plain.stages)
-        )
+        weights = tuple(np.ascontiguousarray(dense(stage.weight)) for stage in plain.stages)
         ends = np.cumsum([0, *(len(weight) for weight in weights)])
         layers = tuple(slice(int(a), int(b)) for a, b in itertools.pairwise(ends))
-        sizes = np.array([weights[0].shape[1], *(len(weight) for weight in weights)], dtype=np.int64)
-        packed = np.concatenate([weight.ravel() for weight in weights])
-        return cls(plain, weights, np.concatenate([stage.bias for stage in plain.stages]), layers, sizes, packed)
+        sizes = np.array([plain.inputs, *(len(weight) for weight in weights)], dtype=np.int64)
+        # An empty array in front: a linear network has no hidden layers to join.
+        packed = np.concatenate([np.zeros(0), *(weight.ravel() for weight in weights)])
+        bias = np.concatenate([np.zeros(0), *(stage.bias for stage in plain.stages)])
+        return cls(plain, weights, bias, layers, sizes, packed)
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,8 +33,9 @@ these networks that is below 1e-12, so the slack covers it a thousand times over
 to which distances are wanted.
 """
 
-_BOX, _BALL, _PIXELS = 0, 1, 2
-_CODES = {Norm.LINF: _BOX, Norm.L2: _BALL, Norm.L0: _PIXELS}
+BOX, BALL, PIXELS = 0, 1, 2
+CODES = {Norm.LINF: BOX, Norm.L2: BALL, Norm.L0: PIXELS}
+"""How the kernels call the norms."""
 
 _LAGRANGE_STEPS = 12
 """Most steps of the fixed point for the L2 multiplier; it converges in three to six."""
@@ -84,7 +85,7 @@ class Region:
     @property
     def arguments(self) -> tuple[int, FloatArray, FloatArray, float, BoolArray]:
         """The region as the kernels take it."""
-        return _CODES[self.norm], self.low, self.high, float(self.radius), self.chosen
+        return CODES[self.norm], self.low, self.high, float(self.radius), self.chosen
 
     def suprema(self, rows: FloatArray, constants: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Upper bounds of ``row.x + constant`` over the region.
@@ -234,12 +235,12 @@ def _start(row, cut, gamma, low, high, size):  # type: ignore[no-untyped-def]  #
 @jit
 def supremum(code, low, high, size, chosen, row, move):  # type: ignore[no-untyped-def]  # compiled
     """An upper bound of ``row.d`` over a region, without slack; the ``move`` that (nearly) reaches it is written."""
-    if code == _BOX:
+    if code == BOX:
         value, _ = _box(row, row, 0.0, low, high)
         for i in range(len(row)):
             move[i] = high[i] if row[i] > 0.0 else low[i]
         return value
-    if code == _BALL:
+    if code == BALL:
         lam = _start(row, row, 0.0, low, high, size)
         value, _, following = _ball(row, row, 0.0, low, high, size, lam)
         for _step in range(_LAGRANGE_STEPS):
@@ -292,7 +293,7 @@ def cut_suprema(  # type: ignore[no-untyped-def]  # compiled
     Returns:
         (n,) float64 upper bounds, slack included.
     """
-    count = int(size) if code == _PIXELS else 0
+    count = int(size) if code == PIXELS else 0
     gains, places = np.empty(max(count, 1)), np.empty(max(count, 1), dtype=np.int64)
     values = np.empty(len(rows))
     cut_size = 0.0
@@ -305,14 +306,14 @@ def cut_suprema(  # type: ignore[no-untyped-def]  # compiled
             row_size += abs(row[i])
         guess = 0.25 * row_size / max(cut_size, 1e-300)
         gamma, best, best_gamma = gammas[r], np.inf, 0.0
-        lam = _start(row, cut, gamma, low, high, size) if code == _BALL else 0.0
+        lam = _start(row, cut, gamma, low, high, size) if code == BALL else 0.0
         left = left_value = left_slope = right_value = right_slope = 0.0
         right = -1.0
         has_left = False
         for _ in range(evaluations):
-            if code == _BOX:
+            if code == BOX:
                 value, slope = _box(row, cut, gamma, low, high)
-            elif code == _BALL:
+            elif code == BALL:
                 value, slope, following = _ball(row, cut, gamma, low, high, size, lam)
                 if abs(following - lam) > 0.02 * lam:
                     lam = following

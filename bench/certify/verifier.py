@@ -133,7 +133,6 @@ def _pixels(bounder: Bounder, targets: list[int], in_time: Callable[[], bool], n
 class _Prepared:
     """A network in the forms that bounding needs."""
 
-    plain: PlainNetwork
     dense: DenseNetwork | None
     stages: list[Prepared]
     sweep: LineSweep
@@ -143,10 +142,8 @@ class _Prepared:
 def _prepared(digest: str, holder: _Holder) -> _Prepared:  # noqa: ARG001 - the digest is the cache's key
     plain = holder.plain
     units = sum(len(stage.bias) for stage in plain.stages)
-    dense = (
-        DenseNetwork.of(plain) if plain.stages and all(s.is_relu for s in plain.stages) and units <= _DENSE else None
-    )
-    return _Prepared(plain, dense, [] if dense else prepare(plain), LineSweep(plain))
+    dense = DenseNetwork.of(plain) if units <= _DENSE and all(stage.is_relu for stage in plain.stages) else None
+    return _Prepared(dense, [] if dense else prepare(plain), LineSweep(plain))
 
 
 class _Holder:

@@ -5,11 +5,15 @@ ReLU and max-pooling commute, so a pooled unit is ``p = max(z_1, ..., z_k, 0)``.
 region and the whole window at once, so differences inside a window count, which independent intervals of the
 z_i would lose. c is convex in v; v is improved by subgradient steps that lower the plane at the region's middle.
 
-In L2 the constant would let every window spend the whole radius. Instead a window pays for what it spends:
-``p <= v.z + c + kappa |d_w|^2`` with d_w the move on the window's patch of pixels and
-``c = max_i sup [(e_i - v).z - kappa |d_w|^2]`` over the box; any ``kappa >= 0`` is valid, and ``kappa = |g| / (2 |d_w|)`` is
-best for a window with gradient g that gets |d_w| of the budget. Functions of the image then have the form
-``constant + a.d + sum_i q_i d_i^2`` with d the move away from the image.
+In L2 and L0 such a constant would let every window spend the whole radius on itself. Instead a window pays for the
+pixels that it moves: ``p <= v.z + c + sum_j h_j |d_j|`` with d the move away from the image. With
+``(e_i - v).z <= c_i + sum_j g_ij |d_j|`` and r_i the supremum of that sum over the ball, let
+
+    c >= max_i c_i,   t_i = 1 - (c - c_i) / r_i in [0, 1],   h_j = max_i t_i g_ij:
+
+then ``c_i + sum_j (g_ij - h_j) |d_j| <= c_i + (1 - t_i) r_i <= c`` for every i. All windows then share one radius,
+since what is summed up in the end is ``constant + a.d + sum_j h_j |d_j|``. (A diagonal quadratic ``kappa |d|^2`` in the
+place of ``h |d|`` is never lower: ``g |d| = min over kappa of g^2 / (4 kappa) + kappa d^2``.)
 """
 
 from __future__ import annotations
@@ -20,7 +24,7 @@ import numpy as np
 from scipy import sparse
 
 from bench.certify.layers import FloatArray, IntArray, Stage
-from bench.certify.support import SLACK, jit
+from bench.certify.support import BALL, BOX, SLACK, jit
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,13 +89,13 @@ class Planes:
     Attributes:
         above: (p, k) weights v of the plane above.
         constant: (p,) its constant c, slack included.
-        kappa: (p,) its quadratic coefficient on the window's pixels; 0 but in L2.
+        spread: (pixels, p) CSR, what it pays for each pixel's move; None where it pays nothing.
         below: (p, k) weights of the line below: in the simplex with 0, or with sum 1 where not rectified.
     """
 
     above: FloatArray
     constant: FloatArray
-    kappa: FloatArray
+    spread: sparse.csr_array | None
     below: FloatArray
 
 
@@ -99,21 +103,21 @@ class Planes:
 class InputLines:
     """What a stage's inputs lie between, as functions of the move d away from the image.
 
-    Input j lies below ``upper_values[j] + upper_rows[j] . d_j + kappa[j] |d_j|^2`` and above
+    Input j lies below ``upper_values[j] + upper_rows[j] . d_j + spread[j] . |d_j|`` and above
     ``lower_values[j] + lower_rows[j] . d_j``, d_j being d on its own pixels.
 
     Attributes:
         pixels: (m, s) int64, the pixels of each input.
         groups: (m,) int64: inputs with the same pixels have the same number.
-        upper_rows, lower_rows: (m, s) float64.
-        upper_values, lower_values, kappa: (m,) float64.
+        upper_rows, spread, lower_rows: (m, s) float64.
+        upper_values, lower_values: (m,) float64.
     """
 
     pixels: IntArray
     groups: IntArray
     upper_rows: FloatArray
     upper_values: FloatArray
-    kappa: FloatArray
+    spread: FloatArray
     lower_rows: FloatArray
     lower_values: FloatArray
 
@@ -121,22 +125,22 @@ class InputLines:
     def image(cls, centre: FloatArray) -> InputLines:
         """The image's own pixels: each is exactly what it is."""
         at, ones = np.arange(len(centre)), np.ones((len(centre), 1))
-        return cls(at[:, None], at, ones, centre, np.zeros(len(centre)), ones, centre)
+        return cls(at[:, None], at, ones, centre, np.zeros_like(ones), ones, centre)
 
     @classmethod
-    def after(cls, patches: Patches, planes: Planes, centre: FloatArray) -> InputLines:
-        """The outputs of a first stage, between its planes."""
+    def after(cls, patches: Patches, planes: Planes, spread: FloatArray, centre: FloatArray) -> InputLines:
+        """The outputs of a first stage, between its planes; ``spread`` is theirs on each window's inputs."""
         local = patches.inputs, patches.weight, patches.bias
         upper_rows, upper_values = _line_rows(*local, planes.above, planes.constant, centre)
         lower_rows, lower_values = _line_rows(*local, planes.below, np.zeros(len(planes.below)), centre)
-        return cls(patches.inputs, patches.groups, upper_rows, upper_values, planes.kappa, lower_rows, lower_values)
+        return cls(patches.inputs, patches.groups, upper_rows, upper_values, spread, lower_rows, lower_values)
 
     @property
     def arguments(self) -> tuple[IntArray | FloatArray, ...]:
         """The lines as the kernels take them."""
         return (
             self.pixels, self.groups, self.upper_rows, self.upper_values,
-            self.kappa, self.lower_rows, self.lower_values,
+            self.spread, self.lower_rows, self.lower_values,
         )  # fmt: skip
 
 
@@ -157,51 +161,12 @@ def _line_rows(inputs, weight, bias, lines, constants, centre):  # type: ignore[
 
 
 @jit
-def _peak(slope, curve, low, high):  # type: ignore[no-untyped-def]  # compiled
-    """The largest ``slope d - curve d^2`` for d in [low, high], and the d."""
-    if curve > 0.0:
-        d = min(max(slope / (2.0 * curve), low), high)
-        return slope * d - curve * d * d, d
-    at_low, at_high = slope * low - curve * low * low, slope * high - curve * high * high
-    if at_high >= at_low:
-        return at_high, high
-    return at_low, low
-
-
-@jit
-def _price(here, linear, square, low, high, spend):  # type: ignore[no-untyped-def]  # compiled
-    """The quadratic price kappa at which a function's best move on a patch has the length ``spend``."""
-    least, most = 0.0, 0.0
-    total = 0.0
-    for t in range(len(here)):
-        if here[t] >= 0:
-            total += linear[here[t]] ** 2
-    price = 0.5 * np.sqrt(total) / spend + 1e-12
-    for _step in range(30):
-        used = 0.0
-        for t in range(len(here)):
-            at = here[t]
-            if at >= 0:
-                _, d = _peak(linear[at], price - square[at], low[at], high[at])
-                used += d * d
-        if used > spend * spend:
-            least = price
-            price = 2.0 * price if most == 0.0 else 0.5 * (least + most)
-        else:
-            most = price
-            price = 0.5 * (least + most)
-        if most > 0.0 and most - least <= 0.02 * most:
-            break
-    return most if most > 0.0 else price
-
-
-@jit
 def _member(  # type: ignore[no-untyped-def]  # compiled
     w, i, v, plane, inputs, weight, bias, here,
-    input_pixels, groups, upper_rows, upper_values, input_kappa, lower_rows, lower_values,
-    gathered, linear, square,
+    input_pixels, groups, upper_rows, upper_values, input_spread, lower_rows, lower_values,
+    gathered, linear, spread,
 ):  # fmt: skip
-    """``(e_i - v).z`` of one window as constant (returned) and linear and square parts (written) in the pixels."""
+    """``(e_i - v).z`` of one window: its constant (returned), slopes and what it pays for moves (both written)."""
     size, patch = inputs.shape[1], input_pixels.shape[1]
     value = bias[w, i] if i >= 0 else 0.0
     for k in range(len(v)):
@@ -209,67 +174,82 @@ def _member(  # type: ignore[no-untyped-def]  # compiled
             value -= v[k] * bias[w, k]
     for t in range(len(here)):
         if here[t] >= 0:
-            linear[here[t]] = square[here[t]] = 0.0
+            linear[here[t]] = spread[here[t]] = 0.0
     # Sums over inputs with the same pixels are formed in a short array, then added where they belong.
-    group, leader, bend = -1, 0, 0.0
+    group, leader = -1, 0
     for s in range(size + 1):
         j = inputs[w, s] if s < size else 0
         if s == size or groups[j] != group:
             if group >= 0:
                 for q in range(patch):
-                    linear[input_pixels[leader, q]] += gathered[q]
-                if bend > 0.0:
-                    for q in range(patch):
-                        square[input_pixels[leader, q]] += bend
+                    linear[input_pixels[leader, q]] += gathered[0, q]
+                    spread[input_pixels[leader, q]] += gathered[1, q]
             if s == size:
                 break
-            group, leader, bend = groups[j], j, 0.0
+            group, leader = groups[j], j
             gathered[:] = 0.0
         r = (weight[w, i, s] if i >= 0 else 0.0) - plane[s]
         if r > 0.0:
             value += r * upper_values[j]
-            bend += r * input_kappa[j]
             for q in range(patch):
-                gathered[q] += r * upper_rows[j, q]
+                gathered[0, q] += r * upper_rows[j, q]
+                gathered[1, q] += r * input_spread[j, q]
         elif r < 0.0:
             value += r * lower_values[j]
             for q in range(patch):
-                gathered[q] += r * lower_rows[j, q]
+                gathered[0, q] += r * lower_rows[j, q]
     return value
 
 
 @jit
+def _rise(code, size, slopes, room):  # type: ignore[no-untyped-def]  # compiled
+    """The supremum of ``sum slopes |d|`` over a ball: slopes not negative, |d| at most ``room``."""
+    if code == BALL:
+        total = 0.0
+        for t in range(len(slopes)):
+            total += slopes[t] * slopes[t]
+        return size * np.sqrt(total)
+    gains = np.sort(slopes * room)
+    return gains[max(len(gains) - int(size), 0) :].sum()
+
+
+@jit
 def fit_planes(  # type: ignore[no-untyped-def]  # compiled
-    inputs, weight, bias, pixels, rectified, low, high, radius, share, middles, starts, steps,
-    input_pixels, groups, upper_rows, upper_values, input_kappa, lower_rows, lower_values,
+    inputs, weight, bias, pixels, rectified, code, low, high, size_of_ball, typical, middles, starts, steps,
+    input_pixels, groups, upper_rows, upper_values, input_spread, lower_rows, lower_values,
 ):  # fmt: skip
     """Planes above the maxima of a stage's windows, low where the members are at their ``middles``.
 
     Args:
         inputs, weight, bias, pixels: the stage's patches.
         rectified: whether 0 takes part in the maxima.
-        low, high: (pixels,) the region's box as moves away from the image.
-        radius: in L2 the ball's radius, else 0.
-        share: in L2 the part of the radius that each window is taken to spend.
+        code, low, high, size_of_ball: the region's norm, box as moves away from the image, and radius.
+        typical: (pixels,) how far each pixel is taken to move; for Linf the radius.
         middles: (p, k) values of the members; -inf where a window has none.
         starts: (p, k) weights to start from.
         steps: subgradient steps.
         input_pixels, ...: the ``arguments`` of the inputs' lines.
 
     Returns:
-        (p, k) weights, (p,) constants, slack included, (p,) quadratic coefficients.
+        (p, k) weights, (p,) constants, slack included, (p, t) what the planes pay on ``pixels``; 0 for Linf.
     """
     windows, members, size = weight.shape
     patch, total_pixels = input_pixels.shape[1], len(low)
-    above, constants, kappas = np.zeros((windows, members)), np.zeros(windows), np.zeros(windows)
+    near_low, near_high = np.maximum(low, -typical), np.minimum(high, typical)
+    above, constants = np.zeros((windows, members)), np.zeros(windows)
+    paid = np.zeros(pixels.shape)
     v, best_v, slope_v = np.zeros(members), np.zeros(members), np.empty(members)
-    linear, square = np.zeros(total_pixels), np.zeros(total_pixels)
+    linear, spread = np.zeros(total_pixels), np.zeros(total_pixels)
     moves, worst_moves = np.zeros(total_pixels), np.zeros(total_pixels)
-    plane, gathered = np.empty(size), np.empty(patch)
+    plane, gathered = np.empty(size), np.empty((2, patch))
+    slopes, room = np.zeros((members + 1, pixels.shape[1])), np.zeros(pixels.shape[1])
+    values, rises = np.empty(members + 1), np.empty(members + 1)
+    trial = np.empty(pixels.shape[1])
     for w in range(windows):
         here, middle = pixels[w], middles[w]
         top = np.argmax(middle)
-        best, pace, kappa = np.inf, 1.0, 0.0
+        best, pace = np.inf, 1.0
+        exact = False
         # Two planes come first: 0, which is exact where no member rises above it, and the member that leads.
         for step in range(-2, steps):
             if step <= 0:
@@ -278,66 +258,56 @@ def fit_planes(  # type: ignore[no-untyped-def]  # compiled
                     v[top] = 1.0
                 elif step == 0:
                     v[:] = starts[w]
-            plane[:] = 0.0
-            for k in range(members):
-                if v[k] != 0.0:
-                    for s in range(size):
-                        plane[s] += v[k] * weight[w, k, s]
-            spend = 0.0
-            if radius > 0.0 and step <= 0:
-                spend = radius if step < 0 else share * radius
-            # With a price to be found, the first pass finds the worst member for a first price, the second uses it.
-            for priced in range(1 if spend == 0.0 else 0, 2):
-                c, worst, size_of_sum = -np.inf, 0, 0.0
-                for i in range(-1 if rectified else 0, members):
-                    if i >= 0 and bias[w, i] == -np.inf:
-                        continue
-                    value = _member(
-                        w, i, v, plane, inputs, weight, bias, here, input_pixels, groups, upper_rows, upper_values,
-                        input_kappa, lower_rows, lower_values, gathered, linear, square,
-                    )  # fmt: skip
-                    if priced == 0:
-                        price = _price(here, linear, square, low, high, spend)
-                        total = value
-                        for t in range(len(here)):
-                            at = here[t]
-                            if at >= 0:
-                                peak, _ = _peak(linear[at], price - square[at], low[at], high[at])
-                                total += peak
-                        total += price * spend * spend
-                        if total > c:
-                            c, kappa = total, price
-                        continue
-                    total = abs(value)
+            if step == -2 and not rectified:
+                continue
+            _plane(w, v, weight, plane)
+            c, highest, worst, size_of_sum = -np.inf, -np.inf, 0, 0.0
+            for i in range(-1 if rectified else 0, members):
+                if i >= 0 and bias[w, i] == -np.inf:
+                    continue
+                value = _member(
+                    w, i, v, plane, inputs, weight, bias, here, input_pixels, groups, upper_rows, upper_values,
+                    input_spread, lower_rows, lower_values, gathered, linear, spread,
+                )  # fmt: skip
+                total, certain = abs(value), value
+                for t in range(len(here)):
+                    at = here[t]
+                    if at >= 0:
+                        rising, falling = linear[at] + spread[at], spread[at] - linear[at]
+                        at_high, at_low = rising * near_high[at], falling * -near_low[at]
+                        value += max(at_high, at_low)
+                        moves[at] = near_high[at] if at_high >= at_low else near_low[at]
+                        if step < 0:
+                            trial[t] = _steepest(linear[at], spread[at], low[at], high[at])
+                            room[t] = max(high[at], -low[at])
+                        total += abs(linear[at]) + spread[at]
+                    elif step < 0:
+                        trial[t] = room[t] = 0.0
+                if step < 0 and code != BOX:
+                    certain += _rise(code, size_of_ball, trial, room)
+                    highest = max(highest, certain)
+                size_of_sum = max(size_of_sum, total)
+                if value > c:
+                    c, worst = value, i
                     for t in range(len(here)):
-                        at = here[t]
-                        if at >= 0:
-                            peak, moves[at] = _peak(linear[at], kappa - square[at], low[at], high[at])
-                            value += peak
-                            total += abs(linear[at]) + square[at]
-                    if value > c:
-                        c, worst, size_of_sum = value, i, total
-                        for t in range(len(here)):
-                            if here[t] >= 0:
-                                worst_moves[here[t]] = moves[here[t]]
+                        if here[t] >= 0:
+                            worst_moves[here[t]] = moves[here[t]]
+            margin = SLACK * (1.0 + size_of_sum)
             if step < 0:
-                # Whatever a window spends, it cannot spend more than the radius.
-                excess = c + kappa * radius * radius
-                if excess + SLACK * (1.0 + size_of_sum) <= 2.0 * SLACK * (1.0 + size_of_sum) and (
-                    rectified or step == -1
-                ):
+                if (c if code == BOX else highest) <= margin:
                     best_v[:] = v
-                    constants[w], kappas[w] = 2.0 * SLACK * (1.0 + size_of_sum), 0.0
+                    constants[w] = 2.0 * margin
+                    exact = True
                     break
                 continue
-            height = c + kappa * (share * radius) ** 2
+            height = c
             for k in range(members):
                 if v[k] != 0.0:
                     height += v[k] * middle[k]
             if height < best:
                 best = height
                 best_v[:] = v
-                constants[w], kappas[w] = c + SLACK * (1.0 + size_of_sum), kappa
+                constants[w] = c + margin
             # The slope in v: what the members are worth at the worst member's point, on the lines it was bounded by.
             for k in range(members):
                 slope_v[k] = 0.0 if bias[w, k] == -np.inf else middle[k] - bias[w, k]
@@ -351,7 +321,7 @@ def fit_planes(  # type: ignore[no-untyped-def]  # compiled
                     d = worst_moves[input_pixels[j, q]]
                     p += d * (upper_rows[j, q] if r > 0.0 else lower_rows[j, q])
                     if r > 0.0:
-                        p += input_kappa[j] * d * d
+                        p += input_spread[j, q] * abs(d)
                 for k in range(members):
                     slope_v[k] -= weight[w, k, s] * p
             length = 0.0
@@ -363,4 +333,66 @@ def fit_planes(  # type: ignore[no-untyped-def]  # compiled
                 v[k] -= 0.4 * pace / np.sqrt(length) * slope_v[k]
             pace *= 0.85
         above[w] = best_v
-    return above, constants, kappas
+        if exact or code == BOX:
+            continue
+        _plane(w, best_v, weight, plane)
+        base, ceiling, size_of_sum = -np.inf, -np.inf, 0.0
+        for i in range(-1, members):
+            values[i + 1] = -np.inf
+            if (i < 0 and not rectified) or (i >= 0 and bias[w, i] == -np.inf):
+                continue
+            values[i + 1] = _member(
+                w, i, best_v, plane, inputs, weight, bias, here, input_pixels, groups, upper_rows, upper_values,
+                input_spread, lower_rows, lower_values, gathered, linear, spread,
+            )  # fmt: skip
+            total = abs(values[i + 1])
+            for t in range(len(here)):
+                at = here[t]
+                slopes[i + 1, t] = room[t] = 0.0
+                if at >= 0:
+                    slopes[i + 1, t] = _steepest(linear[at], spread[at], low[at], high[at])
+                    room[t] = max(high[at], -low[at])
+                    total += abs(linear[at]) + spread[at]
+            rises[i + 1] = _rise(code, size_of_ball, slopes[i + 1], room)
+            base, ceiling = max(base, values[i + 1]), max(ceiling, values[i + 1] + rises[i + 1])
+            size_of_sum = max(size_of_sum, total)
+        # Between paying for every move and for none: the share of the ceiling that is lowest at the typical moves.
+        best = np.inf
+        for share in (0.0, 0.125, 0.25, 0.5, 1.0):
+            c = base + share * (ceiling - base)
+            trial[:] = 0.0
+            for m in range(members + 1):
+                if values[m] > -np.inf and rises[m] > 0.0:
+                    part = min(max(1.0 - (c - values[m]) / rises[m], 0.0), 1.0)
+                    for t in range(len(here)):
+                        trial[t] = max(trial[t], part * slopes[m, t])
+            height = c
+            for t in range(len(here)):
+                if here[t] >= 0:
+                    height += trial[t] * min(typical[here[t]], room[t])
+            if height < best:
+                best = height
+                paid[w] = trial
+                constants[w] = c + SLACK * (1.0 + size_of_sum)
+    return above, constants, paid
+
+
+@jit
+def _plane(w, v, weight, plane):  # type: ignore[no-untyped-def]  # compiled
+    """The row ``v . weight`` of a window's plane on its inputs, written."""
+    plane[:] = 0.0
+    for k in range(len(v)):
+        if v[k] != 0.0:
+            for s in range(len(plane)):
+                plane[s] += v[k] * weight[w, k, s]
+
+
+@jit
+def _steepest(linear, spread, low, high):  # type: ignore[no-untyped-def]  # compiled
+    """The least g >= 0 with ``linear d + spread |d| <= g |d|`` for d in [low, high]."""
+    steepest = 0.0
+    if high > 0.0:
+        steepest = max(steepest, spread + linear)
+    if low < 0.0:
+        steepest = max(steepest, spread - linear)
+    return steepest
