@@ -9,6 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from bench.plots import comparisons, distributions
 from bench.plots.style import MUTED, drawing
@@ -203,6 +204,8 @@ def figure(
         plot.draw(part, axes)
         if limit is not None:
             axes.set_xlim(0, limit)
+            if plot.shared:
+                axes.xaxis.set_major_locator(MaxNLocator(5))
             if plot.metric == "attack_curves" and (part.loc[part["robust_accuracy"] < 1, "eps"] > limit).all():
                 axes.text(0.5, 0.5, "beyond this axis", transform=axes.transAxes, ha="center", color=MUTED)
         if plot.panel:

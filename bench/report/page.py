@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -96,13 +97,21 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"slug": slug, "figure": figure, "share": share, "svg": Markup}
+    environment.filters |= {"command": command, "slug": slug, "figure": figure, "share": share, "svg": Markup}
     return environment
 
 
 def _source(environment: jinja2.Environment, name: str) -> str:
     assert environment.loader is not None
     return environment.loader.get_source(environment, name)[0]
+
+
+def command(words: Sequence[str]) -> str:
+    """A command line as it is typed; Python names the file of a module that it runs."""
+    typed = [str(word) for word in words]
+    if typed and re.search(r"[\\/]bench[\\/]run\.py$", typed[0]):
+        typed[:1] = ["python", "-m", "bench.run"]
+    return shlex.join(typed)
 
 
 def slug(value: str) -> str:

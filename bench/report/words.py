@@ -126,7 +126,12 @@ def deploy(frames: Frames, manifest: Mapping[str, Any], found: Sequence[Finding]
         f"{name} has the largest median distance in {listed([one.norm.label for one in sure if one.name == name])}, beyond chance"
         for name in dict.fromkeys(leader.name for leader in sure)
     ]
-    parts += [f"in {one.norm.label} {one.name} before {one.other}, not settled" for one in ranked if not one.sure]
+    unsure = [one for one in ranked if not one.sure]
+    parts += [
+        f"{name} before {other} in {listed([one.norm.label for one in unsure if (one.name, one.other) == (name, other)])}, "
+        "not settled"
+        for name, other in dict.fromkeys((one.name, one.other) for one in unsure)
+    ]
     if len(names_ahead) > 1:
         text = "It depends on the norm" if sure else "Not settled"
     else:

@@ -1,0 +1,304 @@
+"""The report in a real browser: it loads without a request, works by mouse and keyboard, and injects nothing."""
+
+from __future__ import annotations
+
+import csv
+import io
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import pandas as pd
+import pytest
+import synthetic
+from axe_core_python.sync_playwright import Axe  # type: ignore[import-untyped]
+from playwright.sync_api import Browser, ConsoleMessage, Dialog, Error, Page, Request, sync_playwright
+
+from bench import metrics, report
+from bench.norms import Norm
+from bench.specs import Suite
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+WIDTHS = (360, 1600)
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed"),
+    # One browser for all of them, whatever number of test processes there is.
+    pytest.mark.xdist_group("browser"),
+]
+
+SUITE = Suite(
+    name="browser",
+    description="Both libraries, two norms, bounds.",
+    rows=(
+        *(synthetic.attack(synthetic.REFERENCE, norm) for norm in (Norm.L0, Norm.L2)),
+        synthetic.attack(synthetic.REFERENCE, Norm.L2, "art", defects="It gives up.", cap=6),
+        synthetic.attack(synthetic.HSJ, Norm.L2),
+        *(synthetic.verifier(norm) for norm in (Norm.L0, Norm.L2)),
+    ),
+    samples=12,
+)
+
+EVIL = (
+    '"><img src=x onerror=alert(1)><svg onload=alert(2)></svg><script>alert(3)</script>'
+    "<a href=javascript:alert(4)>'</script></style></title>{{7*7}}${alert(5)}"
+)
+
+
+class Watched:
+    """What a page does besides being a page."""
+
+    def __init__(self, page: Page) -> None:
+        self.events: list[str] = []
+        self.requests: list[str] = []
+        page.on("console", self._console)
+        page.on("pageerror", self._error)
+        page.on("dialog", self._dialog)
+        page.on("request", self._request)
+
+    def _console(self, message: ConsoleMessage) -> None:
+        self.events.append(f"console: {message.text}")
+
+    def _error(self, error: Error) -> None:
+        self.events.append(f"error: {error}")
+
+    def _dialog(self, dialog: Dialog) -> None:
+        self.events.append(f"dialog: {dialog.message}")
+        dialog.dismiss()
+
+    def _request(self, request: Request) -> None:
+        if not request.url.startswith("data:"):
+            self.requests.append(request.url)
+
+
+Open = Callable[..., tuple[Page, Watched]]
+
+
+@pytest.fixture(scope="module")
+def run() -> synthetic.SyntheticRun:
+    return synthetic.run(suite=SUITE, networks=("MLP", "CNN"), samples=12, seed=4, name="first")
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory, run: synthetic.SyntheticRun) -> Path:
+    """A results folder: a run, another, both side by side, one full of foreign text, and the list of all."""
+    folder = tmp_path_factory.mktemp("results")
+    second = synthetic.run(suite=SUITE, networks=("MLP",), samples=12, seed=4, name="second")
+    for name, made in (("first", run), ("second", second), ("evil", evil())):
+        report.render(synthetic.write(made, folder / name))
+    report.render_together([folder / "first", folder / "second"], folder / "compare-first-second.html")
+    report.render_index(folder)
+    return folder
+
+
+def evil() -> synthetic.SyntheticRun:
+    """A run whose every text is hostile: names, labels, messages, the manifest."""
+    made = synthetic.run(suite=SUITE, networks=(EVIL, "MLP"), samples=6, seed=1)
+    frame = made.records()
+    frame["status"] = frame["status"].cat.add_categories(["error"])
+    frame.loc[:3, "status"] = "error"
+    frame.loc[:3, "message"] = EVIL
+    frame.loc[:3, [norm.value for norm in Norm]] = float("inf")
+    content = made.manifest
+    content |= {"name": EVIL, "split": EVIL, "suite": {"name": EVIL, "description": EVIL}, "machine": {EVIL: EVIL}}
+    content |= {"packages": {EVIL: EVIL}, "command": [EVIL], "git": {"revision": EVIL, "dirty": True}}
+    content["warnings"] = [{"network": EVIL, "message": EVIL}]
+    content["holes"] = [{"family": EVIL, "norm": "l2", "library": EVIL, "reason": EVIL}]
+    content["networks"][0] |= {"factory": EVIL, "preflight": {EVIL: {"status": "warn", "message": EVIL}}}
+    for row in content["rows"]:
+        row["label"] += EVIL
+    content["rows"][0] |= {"defects": EVIL, "params": {EVIL: EVIL}, "target": EVIL, "reasons": {EVIL: EVIL}}
+    content["rows"][0]["method"] |= {"title": EVIL, "idea": EVIL, "formula": EVIL, "paper": EVIL}
+    # A folder cannot bear such a network's name, so its records are another's with a hostile manifest.
+    frame["network"] = frame["network"].cat.rename_categories({EVIL: "CNN"})
+    content["networks"][0]["name"] = "CNN"
+    changed = {("CNN" if network == EVIL else network, attack): own for (network, attack), own in made.changed.items()}
+    return synthetic.SyntheticRun(made.path, content, frame, made.clean, changed)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_page(browser: Browser, results: Path) -> Iterator[Open]:
+    contexts = []
+
+    def open_one(name: str = "first/report.html", *, width: int = 1600, **options: Any) -> tuple[Page, Watched]:
+        context = browser.new_context(viewport={"width": width, "height": 900}, **options)
+        contexts.append(context)
+        page = context.new_page()
+        watched = Watched(page)
+        page.goto((results / name).as_uri())
+        return page, watched
+
+    yield open_one
+    for context in contexts:
+        context.close()
+
+
+PAGES = ("first/report.html", "compare-first-second.html", "index.html", "evil/report.html")
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_loads_in_silence_and_fits(open_page: Open, results: Path, name: str, width: int) -> None:
+    page, watched = open_page(name, width=width)
+    page.wait_for_timeout(100)
+    assert watched.events == []
+    assert watched.requests == [(results / name).as_uri()]
+    assert page.evaluate("document.documentElement.scrollWidth") <= width, "no sideways scrolling of the page"
+
+
+@pytest.mark.parametrize(
+    ("name", "width", "scheme"),
+    [
+        ("first/report.html", 360, "light"),
+        ("first/report.html", 1600, "dark"),
+        ("compare-first-second.html", 1600, "light"),
+        ("index.html", 360, "dark"),
+    ],
+)
+def test_a_page_keeps_the_rules_of_accessibility(open_page: Open, name: str, width: int, scheme: str) -> None:
+    page, _ = open_page(name, width=width, color_scheme=scheme)
+    # The figures are the same kinds as in the first page; to look into their every mark again takes its time.
+    found = Axe().run(page, context={"exclude": [["svg"]]} if "compare" in name else None)["violations"]
+    assert [(rule["id"], [node["html"][:200] for node in rule["nodes"][:3]]) for rule in found] == []
+
+
+def column(page: Page, table: str, heading: str) -> list[str]:
+    """The visible cells of a column, without their notes."""
+    cells: list[str] = page.evaluate(
+        """([table, heading]) => {
+            const found = document.querySelector(`#${table} table`);
+            const heads = [...found.tHead.rows[0].cells].map((cell) => cell.innerText.trim());
+            return [...found.tBodies[0].rows].filter((row) => row.offsetParent)
+                .map((row) => row.cells[heads.indexOf(heading)].firstChild.textContent.trim());
+        }""",
+        [table, heading],
+    )
+    return cells
+
+
+def test_tables_sort_by_mouse_and_keyboard(open_page: Open) -> None:
+    page, _ = open_page()
+    heading = page.locator("#table-attacks th", has_text="Median")
+    heading.get_by_role("button").click()
+    values = [float(value.replace("∞", "inf")) for value in column(page, "table-attacks", "Median")]
+    assert values == sorted(values)
+    assert len(set(values)) > 3
+    assert heading.get_attribute("aria-sort") == "ascending"
+    heading.get_by_role("button").focus()
+    page.keyboard.press("Enter")
+    values = [float(value.replace("∞", "inf")) for value in column(page, "table-attacks", "Median")]
+    assert values == sorted(values, reverse=True)
+    assert heading.get_attribute("aria-sort") == "descending"
+
+
+def test_tables_are_searched(open_page: Open) -> None:
+    page, _ = open_page()
+    everything = column(page, "table-verdict", "What a healthy network shows")
+    page.locator("#table-verdict input").fill("where gradient zero")
+    assert column(page, "table-verdict", "What a healthy network shows") == ["Gradients do not vanish"]
+    page.locator("#table-verdict input").fill("")
+    assert column(page, "table-verdict", "What a healthy network shows") == everything
+
+
+def test_filters_hide_in_tables_and_figures_alike(open_page: Open) -> None:
+    page, _ = open_page()
+    assert "MLP" in column(page, "table-attacks", "Network")
+    line = page.locator("#cumulative-l2 svg [data-network=MLP]").first
+    assert line.is_visible()
+    page.locator("fieldset[data-filter=network] input[value=MLP]").uncheck()
+    assert set(column(page, "table-attacks", "Network")) == {"CNN"}
+    assert not line.is_visible()
+    assert "1 hidden" in page.locator("#filter-state").inner_text()
+    page.locator("fieldset[data-filter=norm] input[value=l0]").uncheck()
+    assert not page.locator("#cumulative-l0").is_visible()
+    page.locator("#reset").click()
+    assert page.locator("#cumulative-l0").is_visible()
+    assert "MLP" in column(page, "table-attacks", "Network")
+
+
+def test_the_theme_follows_the_system_until_it_is_chosen(open_page: Open) -> None:
+    page, _ = open_page(color_scheme="dark")
+
+    def background() -> str:
+        return str(page.evaluate("getComputedStyle(document.body).backgroundColor"))
+
+    dark = background()
+    page.locator("#theme").click()
+    assert background() != dark
+    page.locator("#theme").click()
+    assert background() == dark
+
+
+def test_figures_are_saved_as_svg_and_their_data_as_csv(open_page: Open, run: synthetic.SyntheticRun) -> None:
+    page, watched = open_page()
+    figures = page.locator("figure:has(button[data-svg])")
+    assert figures.count() > 10
+    for place in range(figures.count()):
+        page.wait_for_timeout(250)  # Chromium drops what is more than ten downloads in a second
+        with page.expect_download() as download:
+            figures.nth(place).locator("button[data-svg]").click()
+        root = ET.fromstring(Path(download.value.path()).read_text())
+        assert root.tag.endswith("svg")
+        assert len(list(root.iter())) > 20
+        with page.expect_download() as download:
+            figures.nth(place).locator("button[data-csv]").click()
+        assert len(list(csv.reader(io.StringIO(Path(download.value.path()).read_text())))) > 1
+    with page.expect_download() as download:
+        page.locator("#cumulative-l2 button[data-csv]").click()
+    frame = pd.read_csv(io.StringIO(Path(download.value.path()).read_text()))
+    expected = metrics.METRICS["best_curves"](metrics.evidence(run.records(), run.manifest))
+    expected = expected[expected["norm"] == "l2"]
+    assert frame["robust_accuracy"].tolist() == pytest.approx(expected["robust_accuracy"].tolist(), rel=1e-5)
+    assert watched.events == []
+
+
+def test_a_table_is_saved_as_it_is_shown(open_page: Open) -> None:
+    page, _ = open_page()
+    page.locator("fieldset[data-filter=network] input[value=MLP]").uncheck()
+    with page.expect_download() as download:
+        page.locator("button[data-csv-table=table-attacks]").click()
+    head, *lines = csv.reader(io.StringIO(Path(download.value.path()).read_text()))
+    assert [line[head.index("Network")] for line in lines] == column(page, "table-attacks", "Network")
+
+
+def test_it_prints_with_everything_unfolded(open_page: Open) -> None:
+    page, watched = open_page(color_scheme="dark")
+    closed = page.locator("main details:not([open])").count()
+    assert closed > 0
+    page.emulate_media(media="print")
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert page.locator("main details:not([open])").count() == 0
+    assert not page.locator("nav").is_visible()
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(254, 254, 254)", "paper is white"
+    assert page.pdf(prefer_css_page_size=True).startswith(b"%PDF")
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert page.locator("main details:not([open])").count() == closed
+    assert watched.events == []
+
+
+@pytest.mark.parametrize("bypass", [False, True])
+@pytest.mark.parametrize("name", ["evil/report.html", "index.html"])
+def test_foreign_text_runs_nothing_with_or_without_the_pages_policy(
+    open_page: Open, results: Path, name: str, bypass: bool
+) -> None:
+    page, watched = open_page(name, bypass_csp=bypass)
+    page.mouse.move(400, 400)
+    for box in page.locator("fieldset input").all()[:3]:
+        box.dispatch_event("click")
+    page.wait_for_timeout(100)
+    assert watched.events == []
+    assert watched.requests == [(results / name).as_uri()]
+    assert page.locator("img[src=x], [onload], [onerror], a[href^=javascript]").count() == 0
+    assert "<script>alert(3)" in page.locator("main").inner_text()
+    assert "49" not in page.title()
