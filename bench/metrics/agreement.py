@@ -51,7 +51,7 @@ def pairs(evidence: Evidence) -> pd.DataFrame:
 
 
 def relative(a: FloatArray, b: FloatArray) -> FloatArray:
-    """a / b of distances above 0 or infinite: 1 where both are infinite, 0 or +inf where one is."""
+    """A / b of distances above 0 or infinite: 1 where both are infinite, 0 or +inf where one is."""
     ratios: FloatArray = np.divide(a, b, out=np.ones(len(a)), where=~(np.isinf(a) & np.isinf(b)))
     return ratios
 

@@ -206,7 +206,7 @@ def _difference_interval(a: FloatArray, b: FloatArray, level: float) -> tuple[fl
 
 
 def holm(p: ArrayLike) -> FloatArray:
-    """p values adjusted for their number (S. Holm, 1979): the chance of any false alarm stays below the level.
+    """P values adjusted for their number (S. Holm, 1979): the chance of any false alarm stays below the level.
 
     Args:
         p: (k,) values in [0, 1].
