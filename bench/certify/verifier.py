@@ -26,7 +26,7 @@ from bench.specs import Kind, VerifierSpec
 _ATTACK_STEPS = 60
 _MOST_PIXELS = 40
 _DENSE = 4096
-_ROOT_BALLS, _MOST_BALLS = 2, 12
+_ROOT_BALLS, _MOST_BALLS = 2, 40
 _ROOT_NODES = {Norm.LINF: 24, Norm.L2: 24, Norm.L0: 40}
 """Nodes searched for a row of kind ``lower``: work, not time, so that the bound is the same on every machine."""
 
@@ -104,8 +104,8 @@ def _image(spec: VerifierSpec, plain: PlainNetwork, prepared: _Prepared, incumbe
     if spec.norm is Norm.L0:
         return lower
     outer = min(_outer(incumbent), incumbent.distance * (1 - spec.gap))
-    evaluations = _ROOT_BALLS if spec.kind is Kind.LOWER else _MOST_BALLS
-    return PooledBounder(plain, prepared.stages, incumbent, Work()).radius(targets, outer, evaluations, in_time)
+    balls = _ROOT_BALLS if spec.kind is Kind.LOWER else _MOST_BALLS
+    return PooledBounder(plain, prepared.stages, incumbent, Work()).radius(targets, outer, balls, in_time)
 
 
 def _outer(incumbent: Incumbent) -> float:
