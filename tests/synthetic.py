@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -92,7 +92,9 @@ class SyntheticRun:
     def images(self) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
         return np.arange(len(self.clean), dtype=np.int32), self.clean
 
-    def candidates(self, network: str, attack: str) -> dict[int, NDArray[np.float32]]:
+    def candidates(
+        self, network: str, attack: str, blocks: Collection[int] | None = None
+    ) -> dict[int, NDArray[np.float32]]:
         return dict(self.changed.get((network, attack), {}))
 
 

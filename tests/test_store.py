@@ -22,6 +22,7 @@ from bench.records import SCHEMA, Record, Status
 from bench.specs import Kind
 
 SHAPE = (1, 3, 3)
+ROW = {"label": "row", "library": "fake", "norm": "l2", "kind": "upper"}
 
 
 def record(network: str, attack: str, image: int, status: Status = Status.FOUND) -> Record:
@@ -54,8 +55,16 @@ def make(folder: Path) -> Path:
         images = np.stack([picture(i) for i in range(4)])
         content = {
             "plan": "the plan",
+            "name": "run",
+            "suite": {"name": "made", "description": "by hand"},
+            "split": "test",
+            "samples": 4,
+            "seed": 0,
+            "started": "2026-01-02T03:04:05+00:00",
+            "box": [0.0, 1.0],
+            "image_sha256": {},
             "networks": [{"name": "B"}, {"name": "A"}],
-            "rows": [{"name": "z-l2"}, {"name": "a-l2"}],
+            "rows": [ROW | {"name": "z-l2"}, ROW | {"name": "a-l2"}],
             "shape": list(SHAPE),
             "packages": {"minimal-norm-bench": "9.9"},
             "images_file_sha256": writer.images(range(4), images),
@@ -189,7 +198,15 @@ def rewrite(change: Callable[[dict[str, object]], object], *, signed: bool) -> C
         (rewrite(lambda c: c.update(format=0), signed=True), "written by an older version"),
         (rewrite(lambda c: c.pop("format"), signed=True), "has no format number"),
         (rewrite(lambda c: c.update(plan="another"), signed=True), "belongs to another run"),
-        (rewrite(lambda c: c.update(rows=[{"name": "a-l2"}]), signed=True), "which the manifest does not name"),
+        (rewrite(lambda c: c.update(rows=[ROW | {"name": "a-l2"}]), signed=True), "which the manifest does not name"),
+        (rewrite(lambda c: c.pop("rows"), signed=True), "not a manifest that this bench writes: rows is missing"),
+        (rewrite(lambda c: c.update(rows=[{}]), signed=True), r"rows\[0\].name is missing"),
+        (rewrite(lambda c: c.update(rows=[ROW | {"name": "x", "norm": "l7"}]), signed=True), r"rows\[0\].norm is 'l7'"),
+        (rewrite(lambda c: c.update(samples="4"), signed=True), "samples is '4'"),
+        (rewrite(lambda c: c.update(seed=True), signed=True), "seed is True"),
+        (rewrite(lambda c: c.update(suite="smoke"), signed=True), "suite is no object"),
+        (rewrite(lambda c: c.update(shape=28), signed=True), "shape is 28"),
+        (rewrite(lambda c: c.update(image_sha256={"0": 1}), signed=True), r"image_sha256\['0'\] is 1"),
         (lambda f: (f / "images.parquet").unlink(), "cannot be read"),
         (lambda f: (f / "images.parquet").write_bytes(b"PAR1"), "is damaged"),
         (lambda f: shutil.rmtree(f / "candidates"), "cannot be read"),

@@ -1,22 +1,27 @@
 """``python -m bench.report results/<run>``: the report again, from what is stored, without torch.
 
-With two runs or more, one page that lays them side by side; with a folder of runs, the list of them.
+With two runs or more, one page that lays them side by side; with a folder of runs, the list of them. With ``--verify``,
+every stored adversarial example is judged again, for which the networks and torch are needed.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import sys
 from pathlib import Path
 
-from bench import report
+from bench import report, store
 from bench.errors import BenchError, UsageError
+from bench.metrics import evidence, invariants
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Render what is named on the command line; returns the exit code."""
+    """Render, or verify, what is named on the command line; returns the exit code."""
     options = _parser().parse_args(arguments)
     try:
+        if options.verify:
+            return _verified(options.run)
         print(_rendered(options.run, options.out))
     except BenchError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -33,7 +38,35 @@ def _parser() -> argparse.ArgumentParser:
         "run", nargs="+", type=Path, help="folder of a run, results/<run>; or results, to list its runs"
     )
     parser.add_argument("--out", type=Path, help="file for the page of several runs")
+    parser.add_argument(
+        "--verify",
+        action="store_true",
+        help="instead, judge every stored adversarial example again with the networks of the run; exit code 1 if one fails",
+    )
     return parser
+
+
+def _verified(runs: list[Path]) -> int:
+    """Judge the examples of every run again; returns 1 if any is not what its record says."""
+    # Reports need no torch; only this does, so it is not imported with them.
+    try:
+        verify = importlib.import_module("bench.verify").verify
+    except ImportError as error:
+        raise UsageError(f"--verify needs the networks, and so torch: {error}") from None
+    failed = 0
+    for path in runs:
+        run = store.read(path)
+        count, broken = verify(run)
+        rules = [
+            rule for rule in invariants(evidence(run.records(), run.manifest), run.manifest) if rule.holds is False
+        ]
+        broken += [f"{rule.rule} {rule.detail}" for rule in rules]
+        for line in broken:
+            print(f"BROKEN: {line}")
+        failed += len(broken)
+        state = f"{len(broken)} contradictions" if broken else "all as their records say, and no rule is broken"
+        print(f"{path}: {count} adversarial examples judged again: {state}")
+    return 1 if failed else 0
 
 
 def _rendered(runs: list[Path], out: Path | None) -> Path:

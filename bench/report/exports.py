@@ -73,7 +73,7 @@ def summary_json(evidence: Evidence, manifest: Mapping[str, Any], findings: Sequ
     """
     content: dict[str, Any] = {
         "schema": SCHEMA,
-        "name": manifest["name"],
+        "name": manifest.get("name"),
         "suite": manifest["suite"]["name"],
         "split": manifest["split"],
         "samples": manifest["samples"],

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Callable
+from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -18,6 +18,14 @@ from bench.metrics import Evidence
 from bench.norms import Norm
 
 Pictures = NDArray[np.float32]
+
+
+class Candidates(Protocol):
+    """Reads adversarial examples of one network and attack."""
+
+    def __call__(self, network: str, attack: str, blocks: Collection[int] | None = None) -> dict[int, Pictures]:
+        """Image index -> adversarial example (*shape), of the given blocks or of all."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +57,7 @@ class Example:
 def examples(
     evidence: Evidence,
     images: tuple[NDArray[np.int32], Pictures],
-    candidates: Callable[[str, str], dict[int, Pictures]],
+    candidates: Candidates,
     box: tuple[float, float],
 ) -> list[Example]:
     """Easiest, median and hardest image of every network and norm with a known adversarial example.
@@ -57,7 +65,7 @@ def examples(
     Args:
         evidence: of the run.
         images: indices (m,) and clean images (m, *shape) in the box.
-        candidates: (network, attack) -> image index -> adversarial example (*shape).
+        candidates: of the run's attacks.
         box: lowest and highest value.
 
     Returns:
@@ -65,21 +73,25 @@ def examples(
     """
     clean = dict(zip(images[0].tolist(), images[1], strict=True))
     labels = dict(zip(evidence.rows["attack"], evidence.rows["label"], strict=True))
-    read: dict[tuple[str, str], dict[int, Pictures]] = {}
     made = []
     for (network, _), group in evidence.best.groupby(["network", "norm"], observed=True):
         known = group[np.isfinite(group["distance"]) & ~group["misclassified"]].sort_values(["distance", "image"])
         for place, line in _chosen(known):
-            key = (str(network), str(line["attack"]))
-            if key not in read:
-                read = {key: candidates(*key)}  # one at a time: of a large run they are large
-            changed = read[key].get(int(line["image"]))
+            found = candidates(str(network), str(line["attack"]), [_block(evidence, line)])
+            changed = found.get(int(line["image"]))
             if changed is None or int(line["image"]) not in clean:
                 continue
             made.append(_example(line, place, clean[int(line["image"])], changed, labels=labels, box=box))
     order = {name: place for place, name in enumerate(evidence.networks)}
     norms = {norm.value: place for place, norm in enumerate(Norm)}
     return sorted(made, key=lambda example: (norms[example.norm], order[example.network]))
+
+
+def _block(evidence: Evidence, line: dict[str, Any]) -> int:
+    """The block in which the record of an image lies."""
+    records = evidence.records
+    chosen = (records["network"] == line["network"]) & (records["attack"] == line["attack"])
+    return int(records.loc[chosen & (records["image"] == line["image"]), "block"].iloc[0])
 
 
 def _chosen(known: pd.DataFrame) -> list[tuple[str, dict[str, Any]]]:

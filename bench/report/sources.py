@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -11,8 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bench.errors import StoreError
-
-Pictures = NDArray[np.float32]
+from bench.report.gallery import Candidates, Pictures
 
 
 class Stored(Protocol):
@@ -31,8 +30,8 @@ class Stored(Protocol):
         """Indices and clean images."""
         ...
 
-    def candidates(self, network: str, attack: str) -> dict[int, Pictures]:
-        """Adversarial examples by image."""
+    def candidates(self, network: str, attack: str, blocks: Collection[int] | None = None) -> dict[int, Pictures]:
+        """Adversarial examples by image, of the given blocks or of all."""
         ...
 
 
@@ -45,7 +44,7 @@ class Source:
         manifest: of the run; of several, what they have together.
         records: as the store gives them.
         images: indices (m,) and clean images (m, *shape).
-        candidates: (network, attack) -> image -> adversarial example.
+        candidates: reads adversarial examples by network and attack.
         runs: the manifests of the runs as they are stored.
     """
 
@@ -53,13 +52,13 @@ class Source:
     manifest: Mapping[str, Any]
     records: pd.DataFrame
     images: tuple[NDArray[np.int32], Pictures]
-    candidates: Callable[[str, str], dict[int, Pictures]]
+    candidates: Candidates
     runs: Sequence[Mapping[str, Any]]
 
 
 def single(run: Stored) -> Source:
     """A run by itself."""
-    title = str(run.manifest["name"])
+    title = str(run.manifest.get("name") or "run")
     return Source(title, run.manifest, run.records(), run.images(), run.candidates, [run.manifest])
 
 
@@ -75,7 +74,7 @@ def together(runs: Sequence[Stored]) -> Source:
     Raises:
         StoreError: the runs are not of the same images, or two have one name.
     """
-    names = [str(run.manifest["name"]) for run in runs]
+    names = [str(run.manifest.get("name") or "run") for run in runs]
     if len(set(names)) < len(names):
         raise StoreError(f"two of the runs are called the same ({', '.join(names)}); give runs of different names")
     _demand_same_images([run.manifest for run in runs], names)
@@ -87,9 +86,9 @@ def together(runs: Sequence[Stored]) -> Source:
         parts.append(records)
     back = {new: (run, old) for run, name in zip(runs, names, strict=True) for old, new in _own(called, name)}
 
-    def candidates(network: str, attack: str) -> dict[int, Pictures]:
+    def candidates(network: str, attack: str, blocks: Collection[int] | None = None) -> dict[int, Pictures]:
         run, own = back[network]
-        return run.candidates(own, attack)
+        return run.candidates(own, attack, blocks)
 
     pictures = [run.images() for run in runs]
     clean = {int(i): image for indices, images in pictures for i, image in zip(indices, images, strict=True)}
