@@ -49,6 +49,10 @@ class Work:
     typical: Mapping[Norm, float] = field(default_factory=lambda: {Norm.LINF: 1.0, Norm.L2: 0.055, Norm.L0: 0.05})
 
 
+QUICK = Work(first_steps=15, second_steps=8, rounds=2, margin_rounds=6, cuts=4, cut_rounds=2)
+"""Nearly as good at half the cost."""
+
+
 class PooledBounder:
     """Bounds balls around one image."""
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bench.certify.general import PooledBounder, Work
+from bench.certify.general import QUICK, PooledBounder, Work
 from bench.certify.layers import PlainNetwork, Unsupported, in_double, read, unwrapped
 from bench.certify.lines import LineSweep
 from bench.certify.pixels import PixelSearch, greedy
@@ -104,8 +104,8 @@ def _image(spec: VerifierSpec, plain: PlainNetwork, prepared: _Prepared, incumbe
     if spec.norm is Norm.L0:
         return lower
     outer = min(_outer(incumbent), incumbent.distance * (1 - spec.gap))
-    balls = _ROOT_BALLS if spec.kind is Kind.LOWER else _MOST_BALLS
-    return PooledBounder(plain, prepared.stages, incumbent, Work()).radius(targets, outer, balls, in_time)
+    balls, work = (_ROOT_BALLS, QUICK) if spec.kind is Kind.LOWER else (_MOST_BALLS, Work())
+    return PooledBounder(plain, prepared.stages, incumbent, work).radius(targets, outer, balls, in_time)
 
 
 def _outer(incumbent: Incumbent) -> float:
