@@ -654,10 +654,10 @@ def test_records_hold_bounds_and_the_examples_found(tmp_path: Path) -> None:
 
 @every_norm
 def test_lower_bounds_are_the_same_every_time(norm: Norm) -> None:
-    network, (images, labels) = networks.load("MLP"), data.test(4)
+    network, (images, labels) = networks.load("MLP"), data.test(3)
     row = replace(next(row for row in _certify.LOWER if row.norm is norm), seconds=1e6)
     first = certify.bound(row, network, images, labels, 0)
-    order = [2, 0, 3, 1]
+    order = [2, 0, 1]
     second = certify.bound(row, network, images[order], labels[order], 1)
     assert (first.lower[order] == second.lower).all()
     assert torch.equal(first.candidates[order], second.candidates)

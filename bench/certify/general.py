@@ -88,7 +88,7 @@ class PooledBounder:
             low = max(low, reached)
             # Bounds rise from the clean margin like a power of the radius; a little above 0 the cuts still bring them down.
             aim = max(_CUTS_BRIDGE * -clean, 1e-9)
-            radius *= min(max((aim - clean) / (value - clean), 0.1), 10.0) ** (1 / _RISE)
+            radius *= min(max((aim - clean) / max(value - clean, 1e-9), 0.1), 10.0) ** (1 / _RISE)
             if not 1.01 * low < radius < 0.99 * high:
                 radius = 0.5 * (low + high) if high < outer else min(1.1 * low, outer)
         return low
