@@ -118,6 +118,8 @@ HOPSKIPJUMP_L2 = AttackSpec(
         "max_gradient_eval_steps": "paper and both libraries: 10000",
         "cap": "tens of thousands of queries for each image",
     },
+    bound=1.5,
+    bound_reason="it keeps to the class in which its first steps land, be it the nearest or not",
 )
 
 HOPSKIPJUMP_LINF = AttackSpec(
