@@ -27,7 +27,7 @@ FACTORS = (0.25, 0.5, 1.0, 2.0)
 ENOUGH = 0.01
 """A median that twice the steps lower by less, as a share of it, is where a row may stop."""
 
-IMAGES, DEAR_IMAGES = 20, 5
+IMAGES, DEAR_IMAGES = 20, 3
 """How many images a row gets: fewer if its cost is out of proportion, which is what its cap says."""
 
 PARAMETERS = ("steps", "max_iter")

@@ -264,13 +264,13 @@ HOPSKIPJUMP = tuple(
         params={
             "targeted": False,
             "norm": order,
-            "max_iter": 100,
+            "max_iter": 200,
             "max_eval": 10000,
-            "init_eval": 50,
+            "init_eval": 20,
             "batch_size": 1000,
         },
         batch=5,
-        cap=20,
+        cap=15,
         reasons={
             "max_iter": methods.HSJ_STEPS,
             "max_eval": "paper and both libraries: 10000",
@@ -278,7 +278,7 @@ HOPSKIPJUMP = tuple(
             "batch_size": "library: 64; the points around one image go through the network together",
             "cap": "tens of thousands of queries for each image",
         },
-        defects="It returns the point after its last step away from the boundary, a tenth of the distance with 100 steps, and "
+        defects="It returns the point after its last step away from the boundary, a fourteenth of the distance with 200 steps, and "
         "does not bisect back.",
         bound=1.5,
         bound_reason="the last step is never undone, see its defects, and it keeps to the class of its start, be it the nearest or not",

@@ -103,21 +103,23 @@ HOPSKIPJUMP_L2 = AttackSpec(
     norm=Norm.L2,
     target="adapters.foolbox_attacks:HopSkipJumpAttack",
     params={
-        "steps": 100,
-        "initial_gradient_eval_steps": 50,
+        "steps": 200,
+        "initial_gradient_eval_steps": 20,
         "max_gradient_eval_steps": 10000,
         "stepsize_search": "geometric_progression",
         "gamma": 1.0,
         "constraint": "l2",
     },
     batch=5,
-    cap=20,
+    cap=15,
     reasons={
         "steps": methods.HSJ_STEPS,
         "initial_gradient_eval_steps": methods.HSJ_QUERIES,
         "max_gradient_eval_steps": "paper and both libraries: 10000",
         "cap": "tens of thousands of queries for each image",
     },
+    bound=1.5,
+    bound_reason="it keeps to the class in which its first steps land, be it the nearest or not",
 )
 
 HOPSKIPJUMP_LINF = AttackSpec(
@@ -127,7 +129,7 @@ HOPSKIPJUMP_LINF = AttackSpec(
     target="adapters.foolbox_attacks:HopSkipJumpAttack",
     params={**HOPSKIPJUMP_L2.params, "constraint": "linf"},
     batch=5,
-    cap=20,
+    cap=15,
     reasons=HOPSKIPJUMP_L2.reasons,
 )
 
