@@ -19,6 +19,7 @@ class Frames:
         self.evidence = evidence
         self._made: dict[str, pd.DataFrame] = {}
         self._own: dict[str, Callable[[], pd.DataFrame]] = {
+            "attack_intervals": self._intervals,
             "security_curves": self._security,
             "bracket_curves": self._bracket,
             "exact_ratios": self._exact,
@@ -34,6 +35,13 @@ class Frames:
                 frame = frame.assign(network=frame["network"].astype(order))
             self._made[name] = frame
         return self._made[name]
+
+    def _intervals(self) -> pd.DataFrame:
+        """The summary; who was run on fewer images than others of the norm says so in its label."""
+        summary = self["summary"]
+        most = summary.groupby(["network", "norm"], observed=True)["images"].transform("max")
+        fewer = summary["label"] + ", " + summary["images"].astype(str) + " images"
+        return summary.assign(label=summary["label"].where(summary["images"] == most, fewer))
 
     def _security(self) -> pd.DataFrame:
         """All attacks together first, then each attack that was run on as many images as any, so that they compare."""
