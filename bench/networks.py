@@ -272,13 +272,13 @@ def _call(path: Path, function: str) -> object:
     sys.modules[name] = source
     try:
         specification.loader.exec_module(source)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise NetworkError(f"{path} cannot be imported: {type(error).__name__}: {error}") from error
     if not callable(getattr(source, function, None)):
         raise NetworkError(f"{path} has no function {function!r}")
     try:
         return getattr(source, function)()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise NetworkError(f"{path}:{function}() raises {type(error).__name__}: {error}") from error
 
 

@@ -25,7 +25,7 @@ from rich.table import Table
 import adapters.base
 import suites
 from bench import costs, data, executors, manifest, metrics, networks, plan, preflight, report, runner, store
-from bench.errors import BenchError, UsageError
+from bench.errors import BenchError, NetworkError, UsageError
 from bench.networks import NETWORKS
 from bench.plan import Plan
 from bench.records import Status
@@ -118,7 +118,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 0
         return _run(console, options, chosen)
     except BenchError as error:
-        print(f"error: {error}", file=sys.stderr)
+        # What others raised may have lines of its own.
+        print("error:", *str(error).split(), file=sys.stderr)
         return EXIT_USAGE
 
 
@@ -182,6 +183,11 @@ def _run(console: Console, options: argparse.Namespace, chosen: Plan) -> int:
     loaded = []
     for spec in chosen.networks:
         module = networks.load(spec, chosen.device)
+        if spec.factory and networks.fingerprint(networks.load(spec)) != networks.fingerprint(module):
+            raise NetworkError(
+                f"network {spec.name}: its factory returns another network every time, so that every worker would attack "
+                "another one; give --weights, or seed what it draws"
+            )
         findings = preflight.check(module, images[:PROBED].to(chosen.device), labels[:PROBED].to(chosen.device))
         preflight.demand(spec.name, findings)
         for finding in findings:

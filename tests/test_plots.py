@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 
 from bench import metrics, plots
 from bench.plots import comparisons, distributions, style
-from bench.report.figures import Frames
+from bench.report.frames import Frames
 
 NETWORKS = ("MLP", "MLP_d", "CNN", "CNN_d")
 

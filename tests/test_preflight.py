@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import bad_networks
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from bench import data, networks
+from bench import data, networks, run
 from bench.errors import NetworkError
 from bench.preflight import Finding, Level, check, demand
 from bench.preflight.descent import descend
@@ -108,6 +114,87 @@ class Saturated(Around):
         return logits * 1e4
 
 
+def command(tmp_path: Path, name: str, *more: str) -> list[str]:
+    own = f"{bad_networks.__file__}:{name}"
+    rest = ["--samples", "5", "--attacks", "foolbox-ddn-l2", "--workers", "0", "--out", str(tmp_path), "--name", "run"]
+    return ["--suite", "smoke", "--networks", own, *more, *rest]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("nan", "network nan: its logits are NaN or infinite for 5 of 5 images"),
+        ("infinite", "network infinite: its logits are NaN or infinite"),
+        ("constant", "network constant: its logits are the same for every image"),
+        ("dropout", "network dropout: two forward passes of the same images differ"),
+        ("one_class", r"returns \(2, 1\); it must return logits of shape \(2, classes\), classes >= 2"),
+        ("few_classes", "it has 5 classes; the labels need at least 8"),
+        ("wrong_shape", r"returns \(10,\); it must return logits"),
+        ("raises", "fails on a .* input: ZeroDivisionError: division by zero"),
+        ("returns_tuple", "returns tuple; it must return logits"),
+        ("returns_numpy", "returns ndarray; it must return logits"),
+        ("factory_raises", "raises RuntimeError: two lines$"),
+        ("factory_exits", "raises SystemExit: bye$"),
+        ("no_module", "returned int; it must return a torch.nn.Module"),
+        ("needs_argument", "missing 1 required positional argument"),
+        ("nowhere", "has no function 'nowhere'"),
+        ("unseeded", "its factory returns another network every time"),
+    ],
+)
+def test_a_bad_network_is_one_line_on_the_command_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, message: str
+) -> None:
+    assert run.main(command(tmp_path, name)) == 2
+    output, errors = capsys.readouterr()
+    assert re.fullmatch(rf"error: .*{message}.*", errors.removesuffix("\n")), errors
+    assert output == ""
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("probabilities", "its outputs are probabilities"),
+        ("bytes_wanted", "it seems to expect another input range"),
+        ("untrained", "it is right on only"),
+    ],
+)
+def test_a_strange_network_is_warned_of_on_the_screen_and_in_the_report(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, message: str
+) -> None:
+    assert run.main(command(tmp_path, name)) == 0
+    output, errors = capsys.readouterr()
+    assert f"warning: network {name}: " in output
+    assert message in " ".join(output.split())
+    assert errors == ""
+    assert message in (tmp_path / "run" / "report.html").read_text()
+
+
+def weights_without_a_layer(path: Path) -> None:
+    state = networks.load("MLP").state_dict()
+    del state["logits.weight"]
+    save_file(state, path)
+
+
+@pytest.mark.parametrize(
+    ("write", "message"),
+    [
+        (weights_without_a_layer, "do not fit the network: .*logits.weight"),
+        (lambda path: path.write_bytes(b"junk" * 99), "are not a safetensors file"),
+        (lambda path: torch.save(networks.load("MLP").state_dict(), path), "are not a safetensors file"),
+        (lambda path: None, "cannot be read: No such file"),
+    ],
+)
+def test_bad_weights_are_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], write: Callable[[Path], object], message: str
+) -> None:
+    write(tmp_path / "weights")
+    assert run.main(command(tmp_path / "results", "untrained", "--weights", str(tmp_path / "weights"))) == 2
+    errors = capsys.readouterr().err
+    assert re.match(f"error: weights .*{message}", errors)
+    assert errors.count("\n") == 1
+
+
 def findings(network: nn.Module) -> dict[str, Finding]:
     return {finding.check: finding for finding in check(network.eval(), *data.test(N))}
 
@@ -201,8 +288,11 @@ def test_a_descent_on_a_linear_network_finds_the_known_distance() -> None:
 
 
 def test_networks_of_other_shapes_are_checked_without_the_benchs_own() -> None:
-    network = nn.Sequential(nn.Flatten(), nn.Linear(12, 3))
-    images = torch.rand(20, 3, 2, 2, generator=torch.Generator().manual_seed(0))
+    generator = torch.Generator().manual_seed(0)
+    network = nn.Sequential(nn.Flatten(), nn.Linear(12, 3)).requires_grad_(False)
+    for parameter in network.parameters():
+        parameter[:] = torch.randn(parameter.shape, generator=generator)
+    images = torch.rand(20, 3, 2, 2, generator=generator)
     found = check(network.eval(), images, network(images).argmax(1))
     assert "transfer" not in {finding.check for finding in found}
     assert {finding.check for finding in found} >= {"loss_falls", "more_steps"}

@@ -23,7 +23,7 @@ from bench.errors import StoreError
 from bench.norms import Norm
 from bench.report import __main__ as command
 from bench.report import exports, gallery, sources, words
-from bench.report.figures import Frames
+from bench.report.frames import Frames
 from bench.report.page import slug
 from bench.report.tables import figure, share
 from bench.specs import Suite
@@ -81,7 +81,7 @@ class Page(HTMLParser):
 def rendered(run: synthetic.SyntheticRun) -> str:
     source = sources.single(run)
     evidence = metrics.evidence(source.records, source.manifest)
-    return report._page(source, evidence, verdict.findings(evidence, source.manifest))
+    return report._page(source, Frames(evidence), verdict.findings(evidence, source.manifest))
 
 
 @pytest.fixture(scope="module")

@@ -71,8 +71,8 @@ PLOTS: dict[str, Plot] = {
         title="{norm}: what each attack finds",
         caption="For each attack and network, from the first to the third quartile of its distances, with the median as "
         "marker: square for ART, circle for Foolbox. An open arrow at the right edge means that the attack found "
-        "nothing on half of the images or more. Further left is the better attack; nothing below the truth is possible.",
-        metric="summary",
+        "nothing on half of the images or more. Further left is the better attack; nothing below the truth is possible. An attack on fewer images is of other images, and does not compare.",
+        metric="attack_intervals",
         draw=distributions.intervals,
         width=8.2,
         height=1.0,

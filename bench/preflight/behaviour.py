@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.judge import Judge
+from bench.metrics import wilson
 from bench.preflight.findings import Finding, Level, Probe
 
 
@@ -210,9 +211,8 @@ def accuracy(probe: Probe) -> Iterator[Finding]:
     }
     better = {name: accuracy(inputs) for name, inputs in others.items()}
     best = max(better, key=lambda name: better[name])
-    if len(images) < 10:
-        yield Finding("clean accuracy", Level.PASS, clean, f"{clean:.1%} of {len(images)} images, too few to judge by")
-    elif better[best] >= clean + 0.1:
+    n = len(images)
+    if better[best] >= clean + max(0.1, 1.5 / n):
         yield Finding(
             "clean accuracy",
             Level.WARN,
@@ -220,7 +220,7 @@ def accuracy(probe: Probe) -> Iterator[Finding]:
             f"it is right on {clean:.1%} of the images, but on {better[best]:.1%} of them given {best}: it seems to "
             "expect another input range. Put that scaling into the network; images here are in [0, 1]",
         )
-    elif clean < 0.5:
+    elif float(wilson(round(clean * n), n)[1]) < 0.5:
         yield Finding(
             "clean accuracy",
             Level.WARN,

@@ -10,6 +10,7 @@ from pathlib import Path
 from bench import metrics, store, verdict
 from bench.errors import StoreError
 from bench.report import exports, gallery, index, page, sources
+from bench.report.frames import Frames
 
 COMPARISON = "compare"
 
@@ -31,10 +32,11 @@ def render(run_path: Path | str) -> Path:
     run = store.read(run_path)
     source = sources.single(run)
     evidence = metrics.evidence(source.records, source.manifest)
+    frames = Frames(evidence)
     findings = verdict.findings(evidence, source.manifest)
     _write(run.path / "records.csv", exports.records_csv(source.records))
-    _write(run.path / "summary.json", exports.summary_json(evidence, source.manifest, findings).encode())
-    written = _write(run.path / "report.html", _page(source, evidence, findings).encode())
+    _write(run.path / "summary.json", exports.summary_json(frames, source.manifest, findings).encode())
+    written = _write(run.path / "report.html", _page(source, frames, findings).encode())
     with contextlib.suppress(StoreError):  # the list is a convenience; a folder above may be read-only
         render_index(run.path.resolve().parent)
     return written
@@ -56,11 +58,12 @@ def render_together(run_paths: Sequence[Path | str], target: Path | None = None)
     runs = [store.read(path) for path in run_paths]
     source = sources.together(runs)
     evidence = metrics.evidence(source.records, source.manifest)
+    frames = Frames(evidence)
     findings = verdict.findings(evidence, source.manifest)
     results = runs[0].path.resolve().parent
     if target is None:
         target = results / f"{COMPARISON}-{'-'.join(run.path.resolve().name for run in runs)[:150]}.html"
-    written = _write(target, _page(source, evidence, findings).encode())
+    written = _write(target, _page(source, frames, findings).encode())
     with contextlib.suppress(StoreError):
         render_index(results)
     return written
@@ -79,10 +82,10 @@ def render_index(results: Path) -> Path:
     return _write(results / "index.html", content.encode())
 
 
-def _page(source: sources.Source, evidence: metrics.Evidence, findings: list[verdict.Finding]) -> str:
+def _page(source: sources.Source, frames: Frames, findings: list[verdict.Finding]) -> str:
     low, high = source.manifest["box"]
-    examples = gallery.examples(evidence, source.images, source.candidates, (float(low), float(high)))
-    return page.render(evidence, source, examples, findings)
+    examples = gallery.examples(frames.evidence, source.images, source.candidates, (float(low), float(high)))
+    return page.render(frames, source, examples, findings)
 
 
 def _write(path: Path, content: bytes) -> Path:

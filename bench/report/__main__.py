@@ -24,7 +24,8 @@ def main(arguments: list[str] | None = None) -> int:
             return _verified(options.run)
         print(_rendered(options.run, options.out))
     except BenchError as error:
-        print(f"error: {error}", file=sys.stderr)
+        # What others raised may have lines of its own.
+        print("error:", *str(error).split(), file=sys.stderr)
         return 2
     return 0
 

@@ -13,7 +13,8 @@ import pyarrow as pa
 from pyarrow import csv
 
 from bench import verdict
-from bench.metrics import METRICS, Evidence, invariants
+from bench.metrics import invariants
+from bench.report.frames import Frames
 from bench.verdict import Finding
 
 SCHEMA = 1
@@ -60,17 +61,18 @@ def records_csv(records: pd.DataFrame) -> bytes:
     return buffer.getvalue()
 
 
-def summary_json(evidence: Evidence, manifest: Mapping[str, Any], findings: Sequence[Finding]) -> str:
+def summary_json(frames: Frames, manifest: Mapping[str, Any], findings: Sequence[Finding]) -> str:
     """The run's numbers for programs; the schema is in ``docs/report.md``.
 
     Args:
-        evidence: of the run.
+        frames: of the run.
         manifest: of the run.
         findings: of :func:`bench.verdict.findings`.
 
     Returns:
         JSON. What is not defined is null; infinity, for which JSON has no number, is the string "Infinity".
     """
+    evidence = frames.evidence
     content: dict[str, Any] = {
         "schema": SCHEMA,
         "name": manifest.get("name"),
@@ -101,8 +103,7 @@ def summary_json(evidence: Evidence, manifest: Mapping[str, Any], findings: Sequ
     }
     for table in TABLES:
         content[table] = [
-            {str(key): _plain(value) for key, value in line.items()}
-            for line in METRICS[table](evidence).to_dict("records")
+            {str(key): _plain(value) for key, value in line.items()} for line in frames[table].to_dict("records")
         ]
     return json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
 

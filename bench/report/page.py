@@ -18,7 +18,7 @@ from bench import metrics, verdict
 from bench.metrics import Evidence
 from bench.plots.style import DARK, network_styles
 from bench.report import words
-from bench.report.figures import Frames
+from bench.report.frames import Frames
 from bench.report.gallery import Example
 from bench.report.index import Entry
 from bench.report.sections import NORM_LABELS, sections
@@ -35,11 +35,11 @@ ORIGINS = {
 ACCESSES = {"gradient": "sees gradients", "decision": "sees decisions only"}
 
 
-def render(evidence: Evidence, source: Source, examples: Sequence[Example], found: list[Finding]) -> str:
+def render(frames: Frames, source: Source, examples: Sequence[Example], found: list[Finding]) -> str:
     """The page as HTML.
 
     Args:
-        evidence: of the run or runs.
+        frames: of the run or runs.
         source: of the same.
         examples: the gallery.
         found: of :func:`bench.verdict.findings`.
@@ -47,8 +47,7 @@ def render(evidence: Evidence, source: Source, examples: Sequence[Example], foun
     Returns:
         A document that asks for nothing from anywhere.
     """
-    frames = Frames(evidence)
-    manifest = source.manifest
+    evidence, manifest = frames.evidence, source.manifest
     environment = _environment()
     script = _source(environment, "script.js")
     distrusted = words.failing(found, evidence.networks)

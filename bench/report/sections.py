@@ -12,7 +12,8 @@ import pandas as pd
 from bench.metrics import Evidence, invariants, violations
 from bench.norms import Norm
 from bench.records import Status
-from bench.report.figures import Frames, Group, figures
+from bench.report.figures import Group, figures
+from bench.report.frames import Frames
 from bench.report.gallery import Example
 from bench.report.tables import (
     UNDEFINED,

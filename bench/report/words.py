@@ -13,7 +13,7 @@ from bench import verdict
 from bench.metrics import Evidence
 from bench.norms import Norm
 from bench.records import Status
-from bench.report.figures import Frames
+from bench.report.frames import Frames
 from bench.report.tables import figure, share
 from bench.specs import LIBRARY_LABELS
 from bench.verdict import Finding, Outcome
