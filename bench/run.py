@@ -353,7 +353,8 @@ def _table(records: pd.DataFrame, content: Manifest) -> Table:
         table.add_column(name, justify="right")
     cells = {(row.attack, row.network): f"{row.median:.4g} ({row.found_rate:.0%})" for row in summary.itertuples()}
     bounds = records[records["kind"] != Kind.UPPER].groupby(["attack", "network"], observed=True)["lower"].median()
-    cells |= {pair: f"≥ {bound:.4g}" for pair, bound in bounds.items()}
+    for row in bounds.reset_index().itertuples():
+        cells[row.attack, row.network] = f"≥ {row.lower:.4g}"
     for row in content["rows"]:
         table.add_row(row["label"], *(cells.get((row["name"], name), "-") for name in names))
     return table
