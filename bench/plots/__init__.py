@@ -205,7 +205,7 @@ def figure(
         if limit is not None:
             axes.set_xlim(0, limit)
             if plot.shared:
-                axes.xaxis.set_major_locator(MaxNLocator(5))
+                axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
             if plot.metric == "attack_curves" and (part.loc[part["robust_accuracy"] < 1, "eps"] > limit).all():
                 axes.text(0.5, 0.5, "beyond this axis", transform=axes.transAxes, ha="center", color=MUTED)
         if plot.panel:
