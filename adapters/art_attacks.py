@@ -183,15 +183,21 @@ class RepairedCarliniL0(RepairedCarliniL2):
 
 
 class RepairedCarliniLInf(CarliniLInfMethod):  # type: ignore[misc]  # as above
-    """C&W in Linf (arXiv:1608.04644, section VI.C) with the library's search.
+    """C&W in Linf (arXiv:1608.04644, section VI.C) with the library's loss, and the paper's search.
 
-    What is mended: the constant that weighs the class against the distance enters the gradient, where the library
-    leaves it out, and the class has no gradient once it has changed. Without the two, pixels whose derivative is
-    above 1 move further away from the image for ever.
+    What is mended:
+
+    - The constant that weighs the class against the distance enters the gradient, where the library leaves it out, and
+      the class has no gradient once it has changed. Without the two, pixels whose derivative is above 1 move further
+      away from the image for ever.
+    - Each search begins where the last one that succeeded ended, as in the paper; the library's begin at the image.
+    - A search ends at the first adversarial image below its limit, and the nearest of all is kept; the library looks
+      at the last image of a search only, and it takes one image at a time.
 
     Args:
         classifier, confidence, learning_rate, max_iter, decrease_factor, initial_const, largest_const, const_factor: as
             in the library.
+        batch_size: how many images are searched for together.
         smoother: as in :class:`RepairedCarliniL2`.
     """
 
@@ -203,9 +209,10 @@ class RepairedCarliniLInf(CarliniLInfMethod):  # type: ignore[misc]  # as above
         learning_rate: float = 0.05,
         max_iter: int = 100,
         decrease_factor: float = 0.9,
-        initial_const: float = 0.1,
+        initial_const: float = 1.0,
         largest_const: float = 20.0,
-        const_factor: float = 10.0,
+        const_factor: float = 2.0,
+        batch_size: int = 25,
         smoother: float = 0.9999,
     ) -> None:
         super().__init__(
@@ -217,33 +224,70 @@ class RepairedCarliniLInf(CarliniLInfMethod):  # type: ignore[misc]  # as above
             initial_const=initial_const,
             largest_const=largest_const,
             const_factor=const_factor,
+            batch_size=batch_size,
             verbose=False,
         )
         self._tanh_smoother = smoother
-        self._weight = np.float32(initial_const)
 
-    def _loss(
-        self, x_adv: Array, target: Array, x: Array, const: float, tau: float
-    ) -> tuple[Array, Array, Array, Array]:
-        # The gradient is always asked for right after the loss, of the same images.
-        logits, loss, hinge, excess = super()._loss(x_adv, target, x, const, tau)
-        self._weight = np.float32(const) * (hinge > 0)
-        return logits, loss, hinge, excess
+    def generate(self, x: Array, y: Array | None = None, **_: Any) -> Array:
+        """Candidates for images: see :meth:`RepairedCarliniL2.generate`."""
+        if y is None:
+            y = self.estimator.predict(x, batch_size=self.batch_size).argmax(axis=1)
+        y = check_and_transform_label_format(np.asarray(y), nb_classes=self.estimator.nb_classes)
+        x = x.astype(np.float32)
+        starts = range(0, len(x), self.batch_size)
+        return np.concatenate([self._tighten(x[i : i + self.batch_size], y[i : i + self.batch_size]) for i in starts])
 
-    def _loss_gradient(  # noqa: PLR0917 - the library's signature
-        self,
-        z_logits: Array,
-        target: Array,
-        x_adv: Array,
-        x_adv_tanh: Array,
-        clip_min: Array,
-        clip_max: Array,
-        x: Array,
-        tau: float,
-    ) -> Array:
-        of_distance = np.where(np.abs(x_adv - x) > tau, np.sign(x_adv - x), 0) * (clip_max - clip_min)
-        of_distance = of_distance * (1 - np.square(np.tanh(x_adv_tanh))) / (2 * self._tanh_smoother)
-        if not self._weight.any():
-            return np.asarray(of_distance)
-        both = super()._loss_gradient(z_logits, target, x_adv, x_adv_tanh, clip_min, clip_max, x, tau)
-        return np.asarray(self._weight * (both - of_distance) + of_distance)
+    def _tighten(self, x: Array, y: Array) -> Array:
+        """Searches below a limit that falls with every success; where one fails, the constant rises, until it may not."""
+        low, high = self.estimator.clip_values
+        w = original_to_tanh(x, low, high, np.float32(self._tanh_smoother))
+        best, shortest = x.copy(), np.full(len(x), np.inf)
+        tau, const = np.full(len(x), high - low, np.float32), np.full(len(x), self.initial_const, np.float32)
+        running = np.arange(len(x))
+        while running.size:
+            ends, distances = self._descend(x[running], y[running], w[running], tau[running], const[running])
+            nearer = distances < shortest[running]
+            rows, failed = running[nearer], running[~nearer]
+            w[rows], shortest[rows] = ends[nearer], distances[nearer]
+            best[rows] = tanh_to_original(w[rows], low, high)
+            tau[rows] = self.decrease_factor * np.minimum(tau[rows], shortest[rows])
+            const[failed] *= self.const_factor
+            running = running[(const[running] < self.largest_const) & (tau[running] > (high - low) / 256)]
+        return best
+
+    def _descend(self, x: Array, y: Array, w: Array, tau: Array, const: Array) -> tuple[Array, Array]:
+        """Adam from ``w`` on, each image until it is adversarial within its limit.
+
+        Returns:
+            (n, ...) where each image was nearest, and its (n,) distances there; infinity where none was adversarial.
+        """
+        low, high = self.estimator.clip_values
+        limits = tau.reshape(-1, *[1] * (x.ndim - 1))
+        ends, distances = w.copy(), np.full(len(x), np.inf)
+        first, second = np.zeros_like(w), np.zeros_like(w)
+        running = np.arange(len(x))
+        for step in range(1, self.max_iter + 1):
+            candidates = tanh_to_original(w[running], low, high)
+            logits = self.estimator.predict(candidates, batch_size=self.batch_size)
+            others = np.where(y[running] > 0, -np.inf, logits).argmax(axis=1)
+            ahead = (logits * y[running]).sum(axis=1) - logits[np.arange(len(running)), others] + self.confidence
+            change = candidates - x[running]
+            length = np.abs(change).reshape(len(running), -1).max(axis=1)
+            nearer = (ahead < 0) & (length < distances[running])
+            ends[running[nearer]], distances[running[nearer]] = w[running[nearer]], length[nearer]
+            open_rows = distances[running] >= tau[running]
+            running, change, others, ahead = running[open_rows], change[open_rows], others[open_rows], ahead[open_rows]
+            if not running.size:
+                break
+            candidates = candidates[open_rows]
+            weights = np.where(ahead < 0, 0, const[running]).reshape(limits[running].shape)
+            margin = self.estimator.class_gradient(candidates, label=y[running].argmax(axis=1))
+            margin = (margin - self.estimator.class_gradient(candidates, label=others)).reshape(change.shape)
+            gradient = weights * margin + np.where(np.abs(change) > limits[running], np.sign(change), 0)
+            gradient = gradient * (1 - np.square(np.tanh(w[running]))) * ((high - low) / 2)
+            first[running] = _BETA_1 * first[running] + (1 - _BETA_1) * gradient
+            second[running] = _BETA_2 * second[running] + (1 - _BETA_2) * np.square(gradient)
+            scale = np.sqrt(second[running] / (1 - _BETA_2**step)) + _EPSILON
+            w[running] = w[running] - self.learning_rate * first[running] / (1 - _BETA_1**step) / scale
+        return ends, distances

@@ -29,7 +29,7 @@ from bench.errors import BenchError, NetworkError, UsageError
 from bench.networks import NETWORKS
 from bench.plan import Plan
 from bench.records import Status
-from bench.specs import AttackSpec
+from bench.specs import AttackSpec, Kind
 from bench.store import Manifest
 
 PROBED = 200
@@ -341,14 +341,20 @@ def _outcome(step: runner.Progress) -> str:
 
 
 def _table(records: pd.DataFrame, content: Manifest) -> Table:
-    """Median (over all images, misclassified ones being 0) and found rate by attack and network."""
+    """Medians over all images, misclassified ones being 0, by row and network: of distances, or of lower bounds."""
     summary = metrics.summary(records, content)
-    table = Table(title="median minimal norm (found rate of the attacked images)", title_justify="left")
+    table = Table(
+        title="median minimal norm (found rate of the attacked images); ≥ median certified lower bound",
+        title_justify="left",
+    )
     names = [network["name"] for network in content["networks"]]
     table.add_column("attack")
     for name in names:
         table.add_column(name, justify="right")
     cells = {(row.attack, row.network): f"{row.median:.4g} ({row.found_rate:.0%})" for row in summary.itertuples()}
+    bounds = records[records["kind"] != Kind.UPPER].groupby(["attack", "network"], observed=True)["lower"].median()
+    for row in bounds.reset_index().itertuples():
+        cells[row.attack, row.network] = f"≥ {row.lower:.4g}"
     for row in content["rows"]:
         table.add_row(row["label"], *(cells.get((row["name"], name), "-") for name in names))
     return table

@@ -103,21 +103,23 @@ HOPSKIPJUMP_L2 = AttackSpec(
     norm=Norm.L2,
     target="adapters.foolbox_attacks:HopSkipJumpAttack",
     params={
-        "steps": 50,
-        "initial_gradient_eval_steps": 100,
+        "steps": 200,
+        "initial_gradient_eval_steps": 20,
         "max_gradient_eval_steps": 10000,
         "stepsize_search": "geometric_progression",
         "gamma": 1.0,
         "constraint": "l2",
     },
     batch=5,
-    cap=20,
+    cap=15,
     reasons={
-        "steps": "library: 64, ART: 50; the same in both libraries",
-        "initial_gradient_eval_steps": "paper and both libraries: 100",
+        "steps": methods.HSJ_STEPS,
+        "initial_gradient_eval_steps": methods.HSJ_QUERIES,
         "max_gradient_eval_steps": "paper and both libraries: 10000",
         "cap": "tens of thousands of queries for each image",
     },
+    bound=1.5,
+    bound_reason="it keeps to the class in which its first steps land, be it the nearest or not",
 )
 
 HOPSKIPJUMP_LINF = AttackSpec(
@@ -127,7 +129,7 @@ HOPSKIPJUMP_LINF = AttackSpec(
     target="adapters.foolbox_attacks:HopSkipJumpAttack",
     params={**HOPSKIPJUMP_L2.params, "constraint": "linf"},
     batch=5,
-    cap=20,
+    cap=15,
     reasons=HOPSKIPJUMP_L2.reasons,
 )
 
@@ -146,14 +148,13 @@ POINTWISE = AttackSpec(
 
 _BB: dict[str, Value] = {
     "overshoot": 1.1,
-    "steps": 1000,
     "lr_decay": 0.5,
     "lr_num_decay": 20,
     "momentum": 0.8,
     "binary_search_steps": 10,
 }
 _BB_REASONS = {
-    "steps": "paper and library: 1000",
+    "steps": methods.BB_STEP,
     "lr": methods.BB_RATE,
     "cap": "one small optimisation problem for each step",
 }
@@ -164,9 +165,9 @@ BRENDEL_BETHGE = tuple(
         library="foolbox",
         norm=norm,
         target=f"adapters.foolbox_attacks:{name}BrendelBethgeAttack",
-        params={**_BB, "lr": methods.BB_RATES[norm]},
+        params={**_BB, "steps": methods.BB_STEPS[norm], "lr": methods.BB_RATES[norm]},
         batch=5,
-        cap=20,
+        cap=25,
         reasons=_BB_REASONS,
     )
     for norm, name in ((Norm.L0, "L0"), (Norm.L2, "L2"), (Norm.LINF, "Linfinity"))
@@ -229,10 +230,12 @@ SIGMA_ZERO = AttackSpec(
     library="foolbox",
     norm=Norm.L0,
     target="adapters.ports:SigmaZero",
-    params={"steps": 300, "stepsize": 1.0, "sigma": 1e-3, "threshold": 0.3, "threshold_step": 0.01},
+    params={"steps": 1000, "stepsize": 1.0, "sigma": 1e-3, "threshold": 0.3, "threshold_step": 0.01},
     origin=Origin.PORT,
     batch=50,
-    reasons={"steps": "paper: 1000"},
+    reasons={
+        "steps": "paper: 1000",
+    },
     bound=1.5,
     bound_reason=methods.WHOLE_PIXELS,
 )

@@ -83,6 +83,8 @@ def test_the_target_resolves_and_takes_the_parameters(row: AttackSpec) -> None:
     module, _, name = row.target.partition(":")
     known = inspect.signature(getattr(importlib.import_module(module), name)).parameters
     assert set(row.params) <= set(known)
+    unlike = {key for key, value in row.params.items() if value != known[key].default}
+    assert unlike - {"norm", "constraint"} <= set(row.reasons), "other than the default, without a reason"
 
 
 @rows.every_attack()

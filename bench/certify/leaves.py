@@ -59,9 +59,9 @@ def bound(region: Region, rows: FloatArray, constants: FloatArray) -> tuple[floa
     try:
         solve = _linear if region.norm is Norm.LINF else _quadratic
         multipliers, point = solve(region, rows, constants)
-    except (ValueError, ArithmeticError, np.linalg.LinAlgError):
+    except (ValueError, ArithmeticError, IndexError, np.linalg.LinAlgError):
         return 0.0, None
-    if multipliers is None or not np.isfinite(multipliers).all():
+    if multipliers is None or multipliers.shape != constants.shape or not np.isfinite(multipliers).all():
         return 0.0, point
     multipliers = np.maximum(multipliers, 0.0)
     size = multipliers.max(initial=0.0)
@@ -72,22 +72,22 @@ def bound(region: Region, rows: FloatArray, constants: FloatArray) -> tuple[floa
 
 
 def _linear(region: Region, rows: FloatArray, constants: FloatArray) -> tuple[FloatArray | None, FloatArray | None]:
-    """Linf: the largest least value of the functions over the region is a linear programme."""
-    values = rows @ region.centre + constants
-    # The margin, the last function, is made as large as it can be while the others hold.
+    """Linf: the smallest radius at which no function is negative is a linear programme in the move and the radius."""
+    values, inputs = rows @ region.centre + constants, rows.shape[1]
+    ends = np.vstack([np.eye(inputs), -np.eye(inputs)])
+    ceiling = np.concatenate([np.zeros(len(rows)), -np.ones(2 * inputs)])
     result = optimize.linprog(
-        -rows[-1],
-        A_ub=-rows[:-1] if len(rows) > 1 else None,
-        b_ub=values[:-1] if len(rows) > 1 else None,
-        bounds=[*zip(region.low.tolist(), region.high.tolist(), strict=True)],
+        np.append(np.zeros(inputs), 1.0),
+        A_ub=np.column_stack([np.vstack([-rows, ends]), ceiling]),
+        b_ub=np.concatenate([values, np.zeros(2 * inputs)]),
+        bounds=[*zip((-region.centre).tolist(), (1.0 - region.centre).tolist(), strict=True), (0.0, None)],
         method="highs",
         options={"time_limit": _SOLVER_SECONDS},
     )
     if result.x is None:
-        # Nothing satisfies the other constraints: multipliers that show it come from the least violation.
+        # Nothing in the box satisfies all of them: multipliers that show it come from the least violation.
         return _least_violation(region, rows, values), None
-    marginals = np.zeros(0) if len(rows) == 1 else -result.ineqlin.marginals
-    return np.append(marginals, 1.0), region.centre + result.x
+    return -result.ineqlin.marginals[: len(rows)], region.centre + result.x[:inputs]
 
 
 def _least_violation(region: Region, rows: FloatArray, values: FloatArray) -> FloatArray | None:

@@ -22,6 +22,13 @@ from bench.certify.layers import FloatArray, IntArray
 from bench.certify.primal import Incumbent, attack
 from bench.certify.propagation import DenseNetwork, MarginBound, SignArray, margin_bound
 from bench.certify.support import BoolArray, Region
+from bench.norms import Norm
+
+_LOWEST_RUNG = 0.05
+"""The ladder's first rung, as a share of its top, where nothing is certified yet."""
+
+_FURTHER = np.array([1e-7, 1e-6, 1e-5, 3e-5, 1e-4])
+"""How far beyond a leaf's nearest point an adversarial example is looked for, as a share of the distance."""
 
 
 @dataclass(slots=True)
@@ -200,7 +207,7 @@ class Search:
 
     def __post_init__(self) -> None:
         """The ladder, and one root for each target."""
-        rung = self.start * self.bounder.effort.growth
+        rung = max(self.start * self.bounder.effort.growth, _LOWEST_RUNG * self.top)
         while rung < self.top * 0.97:
             self.rungs.append(rung)
             rung *= self.bounder.effort.growth
@@ -319,7 +326,10 @@ class Search:
         functions = leaves.constraints(network, network.margin(incumbent.label, node.target), active)
         reached, point = leaves.bound(region, *functions)
         if point is not None:
-            incumbent.propose(point[None])
+            # The margin is 0 there: a little further, along its slope, it is not.
+            slope = functions[0][-1]
+            slope = np.sign(slope) if incumbent.norm is Norm.LINF else slope / max(float(np.linalg.norm(slope)), 1e-12)
+            incumbent.propose(point + np.outer(_FURTHER * incumbent.distance, slope))
         improved = reached > node.reached * (1 + 1e-9)
         node.reached = max(node.reached, reached)
         if not improved and node.reached < self.top:

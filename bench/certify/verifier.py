@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bench.certify.general import PooledBounder, Work
+from bench.certify.general import QUICK, PooledBounder, Work
 from bench.certify.layers import PlainNetwork, Unsupported, in_double, read, unwrapped
 from bench.certify.lines import LineSweep
 from bench.certify.pixels import PixelSearch, greedy
@@ -24,11 +24,17 @@ from bench.norms import FloatArray, Norm
 from bench.specs import Kind, VerifierSpec
 
 _ATTACK_STEPS = 60
+"""Gradient steps of the attack that gives a search its first upper bound."""
+
 _MOST_PIXELS = 40
+"""In L0 no example with more changed pixels is looked for."""
+
 _DENSE = 4096
-_ROOT_BALLS, _MOST_BALLS = 2, 12
-_ROOT_NODES = {Norm.LINF: 24, Norm.L2: 24, Norm.L0: 40}
-"""Nodes searched for a row of kind ``lower``: work, not time, so that the bound is the same on every machine."""
+"""Networks of plain ReLUs with more units than this are bounded like pooled ones, without branching."""
+
+_ROOT_BALLS, _MOST_BALLS = 2, 40
+_ROOT_NODES = {Norm.LINF: 64, Norm.L2: 64, Norm.L0: 100}
+"""What a row of kind ``lower`` does: work, not time, so that the bound is the same on every machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +55,8 @@ def bound(spec: VerifierSpec, network: nn.Module, images: Tensor, labels: Tensor
 
     Args:
         spec: the row: norm, kind and limits. A row of kind ``lower`` does a fixed amount of work; one of kind ``exact``
-            searches until the gap is closed or ``spec.seconds`` of CPU time have passed for the image. Whatever
-            is proved by then is returned.
+            searches until the gap is closed. Both end, with what is proved by then, when ``spec.seconds`` of CPU time
+            have passed for the image.
         network: logits out, in eval mode, made of the layers that :func:`bench.certify.layers.read` knows.
         images: (n, ...) float32 in [0, 1], all correctly classified.
         labels: (n,) int64, the true classes.
@@ -65,7 +71,7 @@ def bound(spec: VerifierSpec, network: nn.Module, images: Tensor, labels: Tensor
     if spec.norm not in (Norm.L0, Norm.L2, Norm.LINF):
         raise Unsupported(f"no verifier for {spec.norm.label}")
     plain = read(network, images[0])
-    prepared = _prepared(fingerprint(unwrapped(network)), _Holder(plain))
+    prepared = _prepared(fingerprint(unwrapped(network)), plain.inputs, _Holder(plain))
     judge = in_double(network)
     lower = np.zeros(len(images))
     candidates = torch.full_like(images, torch.nan, device="cpu")
@@ -104,8 +110,8 @@ def _image(spec: VerifierSpec, plain: PlainNetwork, prepared: _Prepared, incumbe
     if spec.norm is Norm.L0:
         return lower
     outer = min(_outer(incumbent), incumbent.distance * (1 - spec.gap))
-    evaluations = _ROOT_BALLS if spec.kind is Kind.LOWER else _MOST_BALLS
-    return PooledBounder(plain, prepared.stages, incumbent, Work()).radius(targets, outer, evaluations, in_time)
+    balls, work = (_ROOT_BALLS, QUICK) if spec.kind is Kind.LOWER else (_MOST_BALLS, Work())
+    return PooledBounder(plain, prepared.stages, incumbent, work).radius(targets, outer, balls, in_time)
 
 
 def _outer(incumbent: Incumbent) -> float:
@@ -139,7 +145,7 @@ class _Prepared:
 
 
 @lru_cache(maxsize=2)
-def _prepared(digest: str, holder: _Holder) -> _Prepared:  # noqa: ARG001 - the digest is the cache's key
+def _prepared(digest: str, inputs: int, holder: _Holder) -> _Prepared:  # noqa: ARG001 - the first two are the cache's key
     plain = holder.plain
     units = sum(len(stage.bias) for stage in plain.stages)
     dense = DenseNetwork.of(plain) if units <= _DENSE and all(stage.is_relu for stage in plain.stages) else None
@@ -147,7 +153,7 @@ def _prepared(digest: str, holder: _Holder) -> _Prepared:  # noqa: ARG001 - the 
 
 
 class _Holder:
-    """Carries a network past the cache, whose key is its digest alone."""
+    """Carries a network past the cache, whose key is its digest and its inputs."""
 
     def __init__(self, plain: PlainNetwork) -> None:
         self.plain = plain

@@ -26,6 +26,9 @@ from scipy import sparse
 from bench.certify.layers import FloatArray, IntArray, Stage
 from bench.certify.support import BALL, BOX, SLACK, jit
 
+_FITTED = 3.0
+"""Planes are fitted to a window's own worst moves, and those go further than the moves that all windows share."""
+
 
 @dataclass(frozen=True, slots=True)
 class Patches:
@@ -235,7 +238,7 @@ def fit_planes(  # type: ignore[no-untyped-def]  # compiled
     """
     windows, members, size = weight.shape
     patch, total_pixels = input_pixels.shape[1], len(low)
-    near_low, near_high = np.maximum(low, -typical), np.minimum(high, typical)
+    near_low, near_high = np.maximum(low, -_FITTED * typical), np.minimum(high, _FITTED * typical)
     above, constants = np.zeros((windows, members)), np.zeros(windows)
     paid = np.zeros(pixels.shape)
     v, best_v, slope_v = np.zeros(members), np.zeros(members), np.empty(members)
