@@ -220,7 +220,7 @@ REPAIRED_CW_LINF = AttackSpec(
     batch=25,
     reasons={
         "learning_rate": "paper and library: 0.01; a larger one arrives sooner",
-        "max_iter": "library: 10; each search begins where the last one ended, so that few steps are enough",
+        "max_iter": "library: 10; a search ends at its first success, and the budget of those that fail ends here",
         "decrease_factor": "paper and library: 0.9; the limit falls in smaller steps, with a median 4 % lower on the CNN",
         "initial_const": "library: 1e-5; nearer to the constants that succeed",
         "largest_const": "library: 20; from 5 on nothing more is found",
