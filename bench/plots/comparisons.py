@@ -66,7 +66,7 @@ def bracket(frame: pd.DataFrame, axes: Axes) -> Axes:
             )
     axes.set(ylim=(0, 1.02), xlim=(0, None), ylabel="robust accuracy")
     axes.yaxis.set_major_formatter(PercentFormatter(1))
-    axes.legend(loc="upper right", handlelength=2)
+    axes.legend(loc="best", handlelength=2, frameon=True, facecolor=PAPER, framealpha=0.85, edgecolor="none")
     axes.set_xlabel(distance_label(frame["norm"].iloc[0], short=True))
     return axes
 
