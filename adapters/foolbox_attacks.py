@@ -13,6 +13,7 @@ import torch
 from eagerpy.astensor import astensor, astensor_
 from eagerpy.tensor.tensor import Tensor
 from foolbox.attacks import brendel_bethge
+from foolbox.attacks.fast_minimum_norm import LInfFMNAttack
 
 from adapters.compiled import CachedSolver
 
@@ -67,6 +68,38 @@ class HopSkipJumpAttack(foolbox_hop_skip_jump.HopSkipJumpAttack):
         normal = (votes.view(per_image) * moves).mean(0, keepdim=True)
         result: Tensor = astensor(normal / (normal.square().sum().sqrt() + 1e-12))
         return result
+
+
+class LInfFMNEveryClassAttack(LInfFMNAttack):
+    """Foolbox's FMN in Linf towards each other class in turn; of what is adversarial, the nearest.
+
+    Untargeted, FMN follows the class that is nearest at the image, which need not be the one whose boundary is.
+    """
+
+    def run(self, model: Any, inputs: Any, criterion: Any, **_: Any) -> Any:
+        """The library's attack, once for each class.
+
+        Args:
+            model: Foolbox's.
+            inputs: (n, ...) images.
+            criterion: a :class:`Misclassification`, with the true classes.
+
+        Returns:
+            (n, ...) candidates; the clean image where nothing adversarial was found.
+        """
+        tensor, restore = astensor_(inputs)
+        images, labels = tensor.raw, criterion.labels.raw
+        with torch.no_grad():
+            classes = model(images).shape[1]
+        best, shortest = images.clone(), torch.full((len(images),), torch.inf, device=images.device)
+        for shift in range(1, classes):
+            towards = foolbox_criteria.TargetedMisclassification((labels + shift) % classes)
+            found = super().run(model, images, towards)
+            length = (found - images).flatten(1).abs().amax(1)
+            with torch.no_grad():
+                nearer = criterion(found, model(found)) & (length < shortest)
+            best[nearer], shortest[nearer] = found[nearer], length[nearer]
+        return restore(astensor(best))
 
 
 class _Quiet:

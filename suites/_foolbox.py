@@ -199,6 +199,16 @@ FMN_LINF = AttackSpec(
     reasons={"steps": "paper: 1000 at most; library: 100"},
 )
 
+FMN_EVERY_CLASS_LINF = AttackSpec(
+    method=methods.FMN_EVERY_CLASS,
+    library="foolbox",
+    norm=Norm.LINF,
+    target="adapters.foolbox_attacks:LInfFMNEveryClassAttack",
+    params={"steps": 100, "max_stepsize": 1.0, "gamma": 0.05},
+    batch=50,
+    reasons={"steps": "paper: 1000 at most; library: 100, here for each class"},
+)
+
 FMN_L0 = AttackSpec(
     method=methods.FMN,
     library="foolbox",
@@ -252,6 +262,7 @@ ROWS = (
     *BRENDEL_BETHGE,
     DDN,
     FMN_LINF,
+    FMN_EVERY_CLASS_LINF,
     FMN_L0,
     FMN_L2,
     SIGMA_ZERO,

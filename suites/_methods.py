@@ -185,6 +185,19 @@ FMN = Method(
     ),
 )
 
+FMN_EVERY_CLASS = Method(
+    slug="fmn-every-class",
+    title="FMN, every class",
+    family=Family.REFERENCE,
+    access=Access.GRADIENT,
+    paper="arXiv:2102.12827",
+    idea=(
+        "FMN towards each other class in turn, of which the nearest result is kept. Untargeted, it follows the class "
+        "that is nearest at the image, and that is not always the one whose boundary is."
+    ),
+    formula=FMN.formula + "; for each k != y with the margin z_k - max over j != k of z_j",
+)
+
 JSMA = Method(
     slug="jsma",
     title="JSMA",
