@@ -21,8 +21,9 @@ _CHUNK = 128
 _FIRST_GUESS = {Norm.LINF: 0.27, Norm.L2: 0.14, Norm.L0: 0.0}
 """The first ball's radius, as a share of the distance of the nearest adversarial example known."""
 
-_RISE, _CUTS_BRIDGE = 2.2, 0.2
-"""How margin bounds rise with the radius, and from how far above 0 cuts bring them down, in clean margins; measured."""
+_RISE, _CUTS_BRIDGE, _HOPELESS = 2.2, 0.2, 0.6
+"""How margin bounds rise with the radius; from how far above 0, in clean margins, cuts bring them down, and from where they
+do not. Measured on the CNNs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,7 @@ class PooledBounder:
         """Nothing is computed yet."""
         self.plain, self.stages, self.incumbent, self.work = plain, prepared, incumbent, work
         self.centre = incumbent.centre.numpy()
+        self.clean = float(incumbent.excess(incumbent.centre[None])[0])
 
     def region(self, radius: float) -> Region:
         """The ball of a radius."""
@@ -77,17 +79,18 @@ class PooledBounder:
             going: asked before each piece of work whether there is time for it.
             gap: relative width of the interval at which to stop.
         """
-        clean = float(self.incumbent.excess(self.incumbent.centre[None])[0])
+        clean = self.clean
         low, high = 0.0, outer
         radius = _FIRST_GUESS[self.incumbent.norm] * outer
-        for _ in range(balls):
-            if not going() or high - low < gap * outer:
+        for turn in range(3 * balls):
+            # Where nothing was certified yet a few more, smaller balls are bounded.
+            if not going() or high - low < gap * outer or (turn >= balls and low > 0):
                 break
             reached, value = self.certified(radius, targets, going, low)
             high = high if reached == radius else radius
             low = max(low, reached)
             # Bounds rise from the clean margin like a power of the radius; a little above 0 the cuts still bring them down.
-            aim = max(_CUTS_BRIDGE * -clean, 1e-9)
+            aim = max(_CUTS_BRIDGE * -clean if turn + 1 < balls or low > 0 else 0.5 * clean, clean + 1e-9)
             radius *= min(max((aim - clean) / max(value - clean, 1e-9), 0.1), 10.0) ** (1 / _RISE)
             if not 1.01 * low < radius < 0.99 * high:
                 radius = 0.5 * (low + high) if high < outer else min(1.1 * low, outer)
@@ -113,6 +116,8 @@ class PooledBounder:
         values, functions, _, _ = self.margins(region, planes, bounds, targets)
         if bounds is None:
             return functions.reach(region), float(values.max())
+        if values.max() > _HOPELESS * max(-self.clean, 0.0):
+            return 0.0, float(values.max())
         reached = radius
         for index in np.argsort(-values):
             if values[index] < 0:

@@ -33,7 +33,7 @@ _DENSE = 4096
 """Networks of plain ReLUs with more units than this are bounded like pooled ones, without branching."""
 
 _ROOT_BALLS, _MOST_BALLS = 2, 40
-_ROOT_NODES = {Norm.LINF: 64, Norm.L2: 64, Norm.L0: 100}
+_ROOT_NODES = {Norm.LINF: 40, Norm.L2: 40, Norm.L0: 60}
 """What a row of kind ``lower`` does: work, not time, so that the bound is the same on every machine."""
 
 

@@ -205,7 +205,7 @@ def figure(
         if limit is not None:
             axes.set_xlim(0, limit)
             if plot.shared:
-                axes.xaxis.set_major_locator(MaxNLocator(5))
+                axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
             if plot.metric == "attack_curves" and (part.loc[part["robust_accuracy"] < 1, "eps"] > limit).all():
                 axes.text(0.5, 0.5, "beyond this axis", transform=axes.transAxes, ha="center", color=MUTED)
         if plot.panel:
@@ -226,7 +226,7 @@ def _grid(plot: Plot, frame: pd.DataFrame, panels: int, across: int) -> tuple[Fi
     width, height = plot.width - 0.6, plot.height - 0.5 + plot.height_per_line * lines
     names = frame["label"].astype(str).str.len().max() if plot.height_per_line else 0
     left, right, bottom = max(0.66, 0.2 + 0.073 * names), 0.16, 0.5
-    gap, between = (0.14, 0.36) if plot.shared else (0.66, 0.8)
+    gap, between = (0.26, 0.36) if plot.shared else (0.66, 0.8)
     handles = _handles(frame) if plot.legend else []
     total = left + across * width + (across - 1) * gap + right
     longest = max((len(str(handle.get_label())) for handle in handles), default=1)

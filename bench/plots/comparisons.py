@@ -13,7 +13,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator, PercentFor
 
 from bench.norms import Norm
 from bench.plots.distributions import BEYOND, distance_label, styles
-from bench.plots.style import INK, MUTED, library_marker, tagged
+from bench.plots.style import INK, MUTED, PAPER, library_marker, tagged
 
 SCATTER = 600
 """At most so many points of a network in one panel, every k-th image."""
@@ -66,7 +66,7 @@ def bracket(frame: pd.DataFrame, axes: Axes) -> Axes:
             )
     axes.set(ylim=(0, 1.02), xlim=(0, None), ylabel="robust accuracy")
     axes.yaxis.set_major_formatter(PercentFormatter(1))
-    axes.legend(loc="upper right", handlelength=2)
+    axes.legend(loc="best", handlelength=2, frameon=True, facecolor=PAPER, framealpha=0.85, edgecolor="none")
     axes.set_xlabel(distance_label(frame["norm"].iloc[0], short=True))
     return axes
 
@@ -311,7 +311,7 @@ def _heat(table: pd.DataFrame, axes: Axes, form: str, low: float | None = None) 
             vmax=None if known else 1.0,
             cbar=False,
             linewidths=0.5,
-            linecolor="#ffffff",
+            linecolor=PAPER,
             annot_kws={"fontsize": 7.5},
         )
     for number in axes.texts:

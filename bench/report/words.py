@@ -180,7 +180,8 @@ def best_attacks(frames: Frames) -> list[Answer]:
             continue
         ranked = usable.sort_values(["ratio", "seconds"])
         best = ranked.iloc[0]
-        support = f"{_quality(best)}{_exactness(frames, str(best['attack']))}; best of {len(lines)} in {norm.label}"
+        rank = f"best of {len(lines)} in {norm.label}" if len(lines) > 1 else f"the only one to rank in {norm.label}"
+        support = f"{_quality(best)}{_exactness(frames, str(best['attack']))}; {rank}"
         cheap = ranked[(ranked["ratio"] <= max(1.05, best["ratio"] * 1.02)) & (ranked["seconds"] < best["seconds"] / 3)]
         if len(cheap):
             fast = cheap.sort_values("seconds").iloc[0]
