@@ -22,10 +22,9 @@ SUITE = Suite(
     description="All 10,000 test images: for each norm the attacks with the best quality for their cost.",
     rows=(
         _short(_foolbox.SIGMA_ZERO, 200),
-        _short(_foolbox.DDN, 100),
-        replace(_foolbox.DEEPFOOL_L2, batch=BATCH),
+        _short(_foolbox.DDN, 150),
         _short(_foolbox.FMN_LINF, 50),
-        replace(_foolbox.DEEPFOOL_LINF, batch=BATCH),
+        _short(_foolbox.FMN_EVERY_CLASS_LINF, 30),
     ),
     samples=10_000,
 )
