@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 import torch
 from pebble import ProcessPool
+from threadpoolctl import threadpool_limits
 
 
 class Limited(Protocol):
@@ -25,11 +26,22 @@ class Limited(Protocol):
         ...
 
 
+def single_threaded() -> None:
+    """Give this process one thread for torch's and for NumPy's arithmetic: every core has a process of its own.
+
+    It also makes sums round alike on machines with other numbers of cores.
+    """
+    # Libraries that are loaded already are told so, those that come later read it from the environment.
+    os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+    threadpool_limits(limits=1)
+    torch.set_num_threads(1)
+
+
 def settle() -> None:
-    """Give a process one torch thread and silence the libraries: what they warn of, the judge sees in what they return."""
+    """Make a process single-threaded and silence the libraries: what they warn of, the judge sees in what they return."""
     os.environ["TQDM_DISABLE"] = "1"
     warnings.simplefilter("ignore")
-    torch.set_num_threads(1)
+    single_threaded()
 
 
 def prepare() -> None:
@@ -80,6 +92,10 @@ class LocalExecutor(Executor):
 
 class InlineExecutor(Executor):
     """Runs each task at once in this process, without a time limit: for tests and debuggers."""
+
+    def __init__(self) -> None:
+        """Make this process single-threaded."""
+        single_threaded()
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         """Run ``fn(*args, **kwargs)`` now."""
