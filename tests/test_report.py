@@ -507,7 +507,7 @@ def deployed(run: synthetic.SyntheticRun) -> words.Answer:
 def test_the_network_to_deploy_leads_beyond_chance(healthy: synthetic.SyntheticRun) -> None:
     answer = deployed(synthetic.run(samples=40, seed=5, clean_errors=0))
     assert answer.text == "CNN_d"
-    assert answer.support.startswith("CNN_d has the largest median distance in L0, L2 and Linf, beyond chance;")
+    assert answer.support.startswith("CNN_d is the most robust in L0, L2 and Linf, beyond chance;")
     assert "right on 98.00%" in answer.support
 
 
@@ -531,7 +531,7 @@ def test_where_leaders_differ_the_norm_decides() -> None:
     frame.loc[frame["network"] == "MLP", "l0"] *= 50
     answer = deployed(with_frame(run, frame))
     assert answer.text == "It depends on the norm"
-    assert answer.support.startswith("MLP has the largest median distance in L0, beyond chance; CNN_d has")
+    assert answer.support.startswith("MLP is the most robust in L0, beyond chance; CNN_d is")
 
 
 def test_the_library_is_the_one_that_is_seldom_worse() -> None:

@@ -163,7 +163,8 @@ def differences(evidence: Evidence) -> pd.DataFrame:
     """Every pair of networks in every norm, compared on the images they share.
 
     Returns:
-        Columns norm, network_a, network_b (a has the larger median, or comes first), the fields of
+        Columns norm, network_a, network_b (a has the larger median or, where they are equal, is
+        larger on more images), the fields of
         :class:`bench.metrics.resample.Paired`, and ``p_holm``: p adjusted for all pairs and norms.
     """
     lines = []
@@ -171,8 +172,9 @@ def differences(evidence: Evidence) -> pd.DataFrame:
         table = wide(evidence, norm)
         for a, b in combinations([str(name) for name in table.columns] if len(table) else [], 2):
             one, two = table[a].to_numpy(), table[b].to_numpy()
-            if dist.median(two) > dist.median(one):
-                a, b, one, two = b, a, two, one  # noqa: PLW2901 - the larger median comes first
+            # In whole pixels medians are often equal: then the one that is larger on more images comes first.
+            if (dist.median(two), (two > one).sum()) > (dist.median(one), (one > two).sum()):
+                a, b, one, two = b, a, two, one  # noqa: PLW2901 - the more robust one comes first
             result = paired(one, two)
             lines.append(
                 {"norm": norm.value, "network_a": a, "network_b": b}

@@ -67,7 +67,10 @@ def leaders(frames: Frames, distrusted: Sequence[str] = ()) -> list[Leader]:
 
 
 def _leader(norm: Norm, lines: pd.DataFrame, pairs: pd.DataFrame, *, whole: bool) -> Leader:
-    best = lines.iloc[int(lines["median"].to_numpy().argmax())]
+    # Where medians are equal, whoever comes first in its pair is larger on more images.
+    first = pairs.loc[pairs["norm"] == norm.value, "network_a"].value_counts()
+    wins = lines["network"].astype(str).map(first).fillna(0)
+    best = lines.loc[lines.assign(wins=wins).sort_values(["median", "wins"], ascending=False, kind="stable").index[0]]
     name, median = str(best["network"]), float(best["median"])
     if not np.isfinite(median):
         unknown = [str(n) for n in lines.loc[~np.isfinite(lines["median"]), "network"]]
@@ -78,7 +81,10 @@ def _leader(norm: Norm, lines: pd.DataFrame, pairs: pd.DataFrame, *, whole: bool
         return Leader(norm, name, "", sure=False, support=support)
     second = lines[lines["network"] != best["network"]].sort_values("median", ascending=False).iloc[0]
     other, behind = str(second["network"]), float(second["median"])
-    support += f"; {figure(median / behind)} times {other}'s" if behind > 0 else f"; {other} has {figure(behind)}"
+    if behind == median:
+        support += f"; so is {other}'s"
+    else:
+        support += f"; {figure(median / behind)} times {other}'s" if behind > 0 else f"; {other} has {figure(behind)}"
     both = [name, other]
     pair = pairs[(pairs["norm"] == norm.value) & pairs["network_a"].isin(both) & pairs["network_b"].isin(both)]
     if not len(pair):
@@ -123,7 +129,7 @@ def deploy(frames: Frames, manifest: Mapping[str, Any], found: Sequence[Finding]
     sure = [leader for leader in ranked if leader.sure]
     names_ahead = list(dict.fromkeys(leader.name for leader in sure or ranked))
     parts = [
-        f"{name} has the largest median distance in {listed([one.norm.label for one in sure if one.name == name])}, beyond chance"
+        f"{name} is the most robust in {listed([one.norm.label for one in sure if one.name == name])}, beyond chance"
         for name in dict.fromkeys(leader.name for leader in sure)
     ]
     unsure = [one for one in ranked if not one.sure]
