@@ -1,8 +1,9 @@
 """Every row of the grid as we run it and as its library alone does, in one run.
 
 The library alone: its own classifier, its own class of the attack, and its own number of images in a call, where that
-is an argument. What it cannot do without is given to it too: float32 for ART, and a start for each image. The ratios are of processor time, the best of a few rounds that alternate between the two; the found rate and the
-median norm of both stand beside them, so that speed cannot be bought with worse norms.
+is an argument. What it cannot do without is given to it too: float32 for ART, and a start for each image. The ratios
+are of processor time, the best of a few rounds that alternate between the two; the found rate and the median norm of
+both stand beside them, so that speed cannot be bought with worse norms.
 """
 
 from __future__ import annotations
