@@ -52,6 +52,8 @@ SHOWING = (
     "run",
     "costs",
     "train",
+    "describe",
+    "step_counts",
     "executors",
     "cluster",
 )
