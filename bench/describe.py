@@ -10,7 +10,7 @@ from itertools import groupby
 
 import suites
 from bench.norms import Norm
-from bench.specs import LIBRARY_LABELS, AttackSpec, Family, Hole, Method, Origin, Suite, VerifierSpec
+from bench.specs import LIBRARY_LABELS, AttackSpec, Family, Hole, Method, Suite, VerifierSpec
 
 MAIN = "minimal_norm"
 """The suite whose rows are described at length; the others are compared with it."""
@@ -70,7 +70,7 @@ def _grid(suite: Suite) -> Iterator[str]:
 
 def _cell(suite: Suite, family: Family, library: str, norm: Norm) -> str:
     rows = [
-        row.method.title if row.origin is Origin.REPAIRED else f"{row.method.title} ({row.origin})"
+        row.method.title if row.method.title.endswith(f"({row.origin})") else f"{row.method.title} ({row.origin})"
         for row in suite.rows
         if isinstance(row, AttackSpec) and (row.method.family, row.library, row.norm) == (family, library, norm)
     ]

@@ -205,6 +205,7 @@ FMN_EVERY_CLASS_LINF = AttackSpec(
     norm=Norm.LINF,
     target="adapters.foolbox_attacks:LInfFMNEveryClassAttack",
     params={"steps": 100, "max_stepsize": 1.0, "gamma": 0.05},
+    origin=Origin.REPAIRED,
     batch=50,
     reasons={"steps": "paper: 1000 at most; library: 100, here for each class"},
 )
