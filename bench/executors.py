@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import torch
 from pebble import ProcessPool
 from threadpoolctl import threadpool_limits
+from tqdm import tqdm
 
 
 class Limited(Protocol):
@@ -40,6 +41,8 @@ def single_threaded() -> None:
 def settle() -> None:
     """Make a process single-threaded and silence the libraries: what they warn of, the judge sees in what they return."""
     os.environ["TQDM_DISABLE"] = "1"
+    # tqdm shares a lock between processes, which one that is ended from outside would leave behind, with a warning.
+    tqdm.set_lock(threading.RLock())
     warnings.simplefilter("ignore")
     single_threaded()
 
