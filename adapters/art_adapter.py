@@ -38,7 +38,7 @@ def classifier(
     """A network as an ART ``PyTorchClassifier``, to be used with any attack of the library.
 
     Args:
-        network: logits out. It is put in eval mode, the weights of its convolutions are laid out ``channels_last``.
+        network: logits out. It is put in eval mode, its convolutions are laid out as CPUs compute them fastest.
         shape: of one image.
         box: smallest and largest value of an image.
         loss: what ``loss_gradient`` differentiates; cross-entropy unless given.

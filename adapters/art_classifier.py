@@ -3,7 +3,7 @@
 For every prediction the library builds a data set and a data loader, sets the mode of every layer, applies a
 standardisation by 0 and 1 and copies the result; for every gradient it clears the gradients of all parameters. Here
 a prediction is a call of the module, and a gradient is a call of the module and one of autograd. The numbers are the
-same to the bit: the same module sees the same batches.
+same to the bit: the same module, laid out alike, sees the same batches.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from art.estimators.classification import PyTorchClassifier
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-Array = NDArray[Any]
+from adapters.layout import lay_out
 
-_CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
+Array = NDArray[Any]
 
 
 class LeanClassifier(PyTorchClassifier):  # type: ignore[misc]  # ART has no type information, its classes are Any
@@ -30,8 +30,7 @@ class LeanClassifier(PyTorchClassifier):  # type: ignore[misc]  # ART has no typ
     - float64 images are cast to float32 at the network's door, and their gradients back. Under NumPy 2 four of the
       library's attacks compute in float64 without meaning to and fail on the library's own classifier.
     - The network stays on its device, whatever its kind.
-    - The weights of convolutions are laid out ``channels_last``, with which CPUs compute them faster. This is a rule
-      and not a measurement, because the layout changes the rounding.
+    - Convolutions are laid out as CPUs compute them fastest: see :func:`adapters.layout.lay_out`.
     - Gradients are asked of the images only: parameters need not be frozen, and theirs stay as they are.
 
     Where the lean way does not apply (training mode, defences before or behind the network, recurrent layers, tensors
@@ -43,8 +42,7 @@ class LeanClassifier(PyTorchClassifier):  # type: ignore[misc]  # ART has no typ
         kwargs.setdefault("device_type", "cpu" if device.type == "cpu" else "gpu")
         # The library's default is a standardisation by mean 0 and deviation 1, which only costs time.
         kwargs.setdefault("preprocessing", None)
-        if any(isinstance(layer, _CONVOLUTIONS) for layer in model.modules()):
-            model.to(memory_format=torch.channels_last)
+        lay_out(model)
         super().__init__(model, *args, **kwargs)
         # ART knows the CPU and the current CUDA device only.
         self._device: torch.device = device

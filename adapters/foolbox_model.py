@@ -10,15 +10,14 @@ from eagerpy.tensor.pytorch import PyTorchTensor
 from foolbox.models.pytorch import PyTorchModel
 from torch import Tensor, nn
 
-CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
+from adapters.layout import lay_out
 
 
 class LeanModel(PyTorchModel):
     """A ``foolbox.PyTorchModel`` that does no work in vain, and gives the same logits and gradients to the bit.
 
-    Parameters are frozen, so that no gradient of theirs is computed. The weights of convolutions are laid out
-    ``channels_last``, with which CPUs compute them faster; this is a rule and not a measurement, because the layout
-    changes the rounding.
+    Parameters are frozen, so that no gradient of theirs is computed, and convolutions are laid out as CPUs compute them
+    fastest: see :func:`adapters.layout.lay_out`.
 
     Args:
         network: (n, ...) float32 images to (n, classes) logits. One that is in training mode or has trainable
@@ -29,8 +28,7 @@ class LeanModel(PyTorchModel):
     def __init__(self, network: nn.Module, bounds: tuple[float, float] = (0.0, 1.0)) -> None:
         device = next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
         module = frozen(network)
-        if any(isinstance(layer, CONVOLUTIONS) for layer in module.modules()):
-            module = module.to(memory_format=torch.channels_last)
+        lay_out(module)
         super().__init__(module, bounds=bounds, device=device)
         # With frozen parameters the logits require a gradient exactly when the images do: the library's wrapper, which
         # sees to that, is left out.

@@ -22,8 +22,8 @@ ATTACKS: dict[str, AttackSpec] = {
 }
 
 
-def every_attack(*, slow: frozenset[str] = frozenset()) -> pytest.MarkDecorator:
-    """Parametrizes a test by ``row``; rows whose method's slug is in ``slow`` carry that mark."""
+def every_attack(*, slow: frozenset[str] = frozenset(), library: str | None = None) -> pytest.MarkDecorator:
+    """Parametrizes a test by ``row``, of one library if it says so; rows whose method's slug is in ``slow`` carry that mark."""
     parameters = [
         pytest.param(
             row,
@@ -33,6 +33,7 @@ def every_attack(*, slow: frozenset[str] = frozenset()) -> pytest.MarkDecorator:
             + [pytest.mark.slow] * (row.method.slug in slow),
         )
         for row in ATTACKS.values()
+        if library in (None, row.library)
     ]
     return pytest.mark.parametrize("row", parameters)
 

@@ -19,6 +19,7 @@ from adapters import art_adapter, base, decisions
 from adapters.art_adapter import ATTACKER, classifier
 from adapters.art_attacks import RepairedCarliniL2
 from adapters.art_classifier import Array
+from adapters.layout import GreyConv2d, lay_out
 from bench import data, networks
 from bench.queries import CountedNetwork
 from bench.specs import AttackSpec, Origin
@@ -113,9 +114,8 @@ class AsFloat32(nn.Module):
 def stock(
     network: nn.Module, shape: tuple[int, ...] = SHAPE, box: tuple[float, float] = data.BOX, *, cast: bool = True
 ) -> PyTorchClassifier:
-    """The library's classifier, on the lean one's memory format."""
-    if any(isinstance(layer, nn.Conv2d) for layer in network.modules()):
-        network.to(memory_format=torch.channels_last)
+    """The library's classifier, on the lean one's layout."""
+    lay_out(network)
     return PyTorchClassifier(
         AsFloat32(network) if cast else network,
         nn.CrossEntropyLoss(),
@@ -295,8 +295,9 @@ def test_parameters_are_left_alone() -> None:
     assert not np.array_equal(lean.predict(x), before), "it can be trained like any other"
 
 
-def test_the_memory_format_is_a_rule() -> None:
+def test_the_layout_is_a_rule() -> None:
     lean = classifier(trained(cnn), SHAPE)
+    assert isinstance(lean.model[0], GreyConv2d)
     assert lean.model[2].weight.is_contiguous(memory_format=torch.channels_last)
     assert not lean.model[2].weight.is_contiguous()
 
