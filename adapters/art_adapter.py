@@ -247,12 +247,12 @@ class _Doubtless(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         logits: Tensor = self.network(images)
-        margins = decisions.size(logits).clamp(min=self.clean).mul(decisions.ROUNDING)
-        raised = torch.addcmul(logits, margins.unsqueeze(1), self.own)
+        sizes = decisions.size(logits).unsqueeze(1).clamp_(min=self.clean)
+        raised = torch.addcmul(logits, sizes, self.own, value=decisions.ROUNDING)
         # The size of an image's logits is finite exactly when all of them are.
-        if math.isfinite(margins.sum()):
+        if math.isfinite(sizes.sum()):
             return raised
-        return torch.where(margins.isfinite().unsqueeze(1), raised, self.own)
+        return torch.where(sizes.isfinite(), raised, self.own)
 
 
 def _ending(attack: EvasionAttack) -> EvasionAttack:

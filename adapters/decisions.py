@@ -22,7 +22,8 @@ def size(logits: Tensor) -> Tensor:
     The clean image's says how large the errors are. On the boundary itself logits may cancel: those of two classes
     that are each other's negative are both 0 there, and the errors of their sums are not.
     """
-    return logits.detach().abs().amax(1)
+    largest: Tensor = torch.linalg.vector_norm(logits.detach(), math.inf, 1)
+    return largest
 
 
 def margins(logits: Tensor, labels: Tensor) -> Tensor:
