@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -13,6 +14,7 @@ import torch
 from eagerpy.astensor import astensor, astensor_
 from eagerpy.tensor.tensor import Tensor
 from foolbox.attacks import brendel_bethge
+from foolbox.attacks.carlini_wagner import L2CarliniWagnerAttack
 from foolbox.attacks.fast_minimum_norm import LInfFMNAttack
 
 from adapters.compiled import CachedSolver
@@ -70,19 +72,23 @@ class HopSkipJumpAttack(foolbox_hop_skip_jump.HopSkipJumpAttack):
         return result
 
 
-class LInfFMNEveryClassAttack(LInfFMNAttack):
-    """Foolbox's FMN in Linf towards each other class in turn; of what is adversarial, the nearest.
+class _EveryClass:
+    """An attack towards each other class in turn; of what is adversarial, the nearest.
 
-    Untargeted, FMN follows the class that is nearest at the image, which need not be the one whose boundary is.
+    Untargeted, an attack follows the class that is nearest at the image, which need not be the one whose boundary is.
     """
 
-    def run(self, model: Any, inputs: Any, criterion: Any, **_: Any) -> Any:
+    order: float
+    """Of the norm by which results are compared."""
+
+    def run(self, model: Any, inputs: Any, criterion: Any, **kwargs: Any) -> Any:
         """The library's attack, once for each class.
 
         Args:
             model: Foolbox's.
             inputs: (n, ...) images.
             criterion: a :class:`Misclassification`, with the true classes.
+            kwargs: the library's.
 
         Returns:
             (n, ...) candidates; the clean image where nothing adversarial was found.
@@ -94,12 +100,24 @@ class LInfFMNEveryClassAttack(LInfFMNAttack):
         best, shortest = images.clone(), torch.full((len(images),), torch.inf, device=images.device)
         for shift in range(1, classes):
             towards = foolbox_criteria.TargetedMisclassification((labels + shift) % classes)
-            found = super().run(model, images, towards)
-            length = (found - images).flatten(1).abs().amax(1)
+            found = super().run(model, images, towards, **kwargs)  # type: ignore[misc]  # of the class it is mixed with
+            length = torch.linalg.vector_norm((found - images).flatten(1), self.order, 1)
             with torch.no_grad():
                 nearer = criterion(found, model(found)) & (length < shortest)
             best[nearer], shortest[nearer] = found[nearer], length[nearer]
         return restore(astensor(best))
+
+
+class LInfFMNEveryClassAttack(_EveryClass, LInfFMNAttack):
+    """Foolbox's FMN in Linf towards every class."""
+
+    order = math.inf
+
+
+class L2CarliniWagnerEveryClassAttack(_EveryClass, L2CarliniWagnerAttack):
+    """Foolbox's C&W towards every class: the paper's best case."""
+
+    order = 2.0
 
 
 class _Quiet:

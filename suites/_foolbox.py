@@ -71,6 +71,17 @@ CW_L2 = AttackSpec(
     },
 )
 
+CW_EVERY_CLASS_L2 = AttackSpec(
+    method=methods.CW_EVERY_CLASS,
+    library="foolbox",
+    norm=Norm.L2,
+    target="adapters.foolbox_attacks:L2CarliniWagnerEveryClassAttack",
+    params=CW_L2.params,
+    origin=Origin.REPAIRED,
+    batch=25,
+    reasons=CW_L2.reasons,
+)
+
 BOUNDARY = AttackSpec(
     method=methods.BOUNDARY,
     library="foolbox",
@@ -256,6 +267,7 @@ ROWS = (
     DEEPFOOL_LINF,
     SPARSEFOOL,
     CW_L2,
+    CW_EVERY_CLASS_L2,
     BOUNDARY,
     HOPSKIPJUMP_L2,
     HOPSKIPJUMP_LINF,

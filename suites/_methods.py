@@ -77,6 +77,19 @@ CW = Method(
     ),
 )
 
+CW_EVERY_CLASS = Method(
+    slug="cw-every-class",
+    title="C&W, every class",
+    family=Family.CW,
+    access=Access.GRADIENT,
+    paper="arXiv:1608.04644",
+    idea=(
+        "C&W towards each other class in turn, of which the nearest result is kept: the paper's best case. Untargeted, "
+        "its loss follows the class that leads at the moment, and may end at a boundary that is not the nearest."
+    ),
+    formula=CW.formula + "; for each k != y with the loss max(max over j != k of z_j(x') - z_k(x'), -kappa)",
+)
+
 CW_REPAIRED = Method(
     slug="cw-repaired",
     title="C&W (repaired)",

@@ -7,8 +7,8 @@ from dataclasses import replace
 from bench.specs import AttackSpec, Suite
 from suites import _foolbox
 
-BATCH = 250
-"""Images to a call: enough to use a core well."""
+BATCH = 100
+"""Images to a call: enough to use a core well, and few enough for its cache."""
 
 
 def _short(row: AttackSpec, steps: int) -> AttackSpec:
@@ -21,7 +21,8 @@ SUITE = Suite(
     name="whole_test",
     description="All 10,000 test images: for each norm the attacks with the best quality for their cost.",
     rows=(
-        _short(_foolbox.SIGMA_ZERO, 200),
+        _short(_foolbox.SIGMA_ZERO, 300),
+        _short(_foolbox.FMN_L0, 100),
         _short(_foolbox.DDN, 150),
         _short(_foolbox.FMN_LINF, 50),
         _short(_foolbox.FMN_EVERY_CLASS_LINF, 30),

@@ -100,6 +100,7 @@ def test_the_seed_alone_decides(row: AttackSpec) -> None:
 
 @rows.every_attack()
 def test_global_random_states_are_left_alone(row: AttackSpec) -> None:
+    base.load(row.library)  # what a library draws when it is imported is no attack's doing
     before = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state()  # type: ignore[index]  # noqa: NPY002 - as above
     rows.attack(rows.shortened(row), CASE.network, CASE.images[:1], CASE.labels[:1])
     assert random.getstate() == before[0]

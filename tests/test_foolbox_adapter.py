@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 
 import pytest
+import rows
 import torch
 from foolbox.models.pytorch import PyTorchModel
 from torch import nn
@@ -13,7 +14,6 @@ from adapters import foolbox_adapter
 from adapters.foolbox_adapter import ATTACKER, classifier
 from adapters.layout import lay_out
 from bench.specs import AttackSpec
-from tests import rows
 
 SHAPE = (1, 6, 6)
 CLASSES = 4
