@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -313,3 +313,53 @@ def write(run: SyntheticRun, path: Path) -> Path:
             found = {record.image: changed[record.image] for record in own if record.status is Status.FOUND}
             writer.block(store.block_key(network, attack, number), "synthetic", own, found)
     return path
+
+
+PIECE = 500
+"""Images of the small run that :func:`write_large` repeats."""
+
+
+def write_large(path: Path, samples: int) -> Path:
+    """Store a run too large to be held: a small one again and again, on other images and at other distances.
+
+    Args:
+        path: its folder.
+        samples: images; every row attacks all of them, on four networks.
+
+    Returns:
+        The folder.
+    """
+    rows = tuple(replace(row, batch=PIECE // 2, cap=None) for row in SUITE.rows)
+    suite = replace(SUITE, rows=rows)
+    small = run(suite=suite, samples=PIECE, seed=0)
+    records = from_table(pa.Table.from_pandas(small.frame, preserve_index=False).cast(SCHEMA))
+    rng = np.random.default_rng(0)
+    with store.writing(path) as writer:
+        content = manifest(suite, samples=samples) | {"plan": "synthetic"}
+        content["images_file_sha256"] = writer.images(range(samples), np.resize(small.clean, (samples, *SHAPE)))
+        writer.manifest(content)
+        for first in range(0, samples, PIECE):
+            # One factor for all rows of an image, so that bounds stay below distances; pixels stay whole.
+            factors = np.exp(rng.normal(0, 0.2, PIECE))
+            blocks: dict[tuple[str, str, int], list[Record]] = defaultdict(list)
+            for record in records:
+                if first + record.image < samples:
+                    moved = _moved(record, first, float(factors[record.image]))
+                    blocks[moved.network, moved.attack, moved.block].append(moved)
+            for (network, attack, number), own in blocks.items():
+                pictures_ = small.changed[network, attack]
+                found = {r.image: pictures_[r.image - first] for r in own if r.status is Status.FOUND}
+                writer.block(store.block_key(network, attack, number), "synthetic", own, found)
+    return path
+
+
+def _moved(record: Record, first: int, factor: float) -> Record:
+    return replace(
+        record,
+        image=first + record.image,
+        block=record.block + 2 * first // PIECE,
+        l1=record.l1 * factor,
+        l2=record.l2 * factor,
+        linf=record.linf * factor,
+        lower=record.lower * (1.0 if record.norm is Norm.L0 else factor),
+    )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import resource
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -14,7 +16,7 @@ from test_runner import comparable, execute
 
 import adapters.base
 import suites
-from bench import data, networks, report
+from bench import data, networks, report, store
 from bench.executors import InlineExecutor, LocalExecutor
 from bench.judge import Judge
 from bench.networks import NetworkSpec
@@ -70,7 +72,7 @@ def test_the_harness_share_of_a_run(benchmark: BenchmarkFixture, tmp_path: Path,
 
 def test_two_workers_against_one(benchmark: BenchmarkFixture, tmp_path: Path) -> None:
     """The same blocks on one and on two processes, started and warm."""
-    made = plan("foolbox-cw-l2", "CNN", 40)
+    made = plan("foolbox-cw-l2", "CNN", 100)
     seconds = {}
     records = {}
     for workers in (1, 2):
@@ -107,3 +109,23 @@ def test_rendering_a_report(benchmark: BenchmarkFixture, tmp_path: Path) -> None
     path = synthetic.write(synthetic.run(samples=50, seed=0, name="run"), tmp_path / "run")
     page = benchmark.pedantic(report.render, args=(path,), rounds=3)
     benchmark.extra_info["bytes"] = page.stat().st_size
+
+
+def test_rendering_a_million_records(benchmark: BenchmarkFixture, tmp_path: Path) -> None:
+    """The page of a run that no report can hold pixel by pixel, in a process of its own."""
+    rows = len(synthetic.SUITE.rows) * len(synthetic.NETWORK_SCALE)
+    path = synthetic.write_large(tmp_path / "run", -(-1_000_000 // rows))
+    command = [sys.executable, "-m", "bench.report", str(path)]
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    benchmark.pedantic(subprocess.run, args=(command,), kwargs={"check": True, "stdout": subprocess.DEVNULL})
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert benchmark.stats is not None
+    peak = after.ru_maxrss * 1024
+    benchmark.extra_info.update(
+        records=len(store.read(path).records()),
+        peak_bytes=peak,
+        processor_seconds=after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime,
+        bytes=(path / "report.html").stat().st_size,
+    )
+    assert benchmark.stats.stats.mean < 60
+    assert peak < 2e9
