@@ -109,8 +109,8 @@ class LeanClassifier(PyTorchClassifier):  # type: ignore[misc]  # ART has no typ
                 f"label {label!r} is not a class of 0 to {self.nb_classes - 1}, or one for each of {len(x)} images"
             )
         # One pass backwards serves all images at once, each from the logit of its own class.
-        selected = torch.zeros_like(logits)
-        selected[torch.arange(len(x)), torch.from_numpy(np.broadcast_to(classes, len(x)).astype(np.int64))] = 1.0
+        of_each = torch.from_numpy(np.broadcast_to(classes, len(x)).astype(np.int64)).to(self._device)
+        selected = torch.zeros_like(logits).scatter_(1, of_each.unsqueeze(1), 1.0)
         (gradient,) = torch.autograd.grad(logits, images, selected)
         return _array(gradient, x.dtype)[:, None]
 
