@@ -21,7 +21,7 @@ SUITE = Suite(
     name="whole_test",
     description="All 10,000 test images: for each norm the attacks with the best quality for their cost.",
     rows=(
-        _short(_foolbox.SIGMA_ZERO, 300),
+        _short(_foolbox.SIGMA_ZERO, 200),
         _short(_foolbox.FMN_L0, 100),
         _short(_foolbox.DDN, 150),
         _short(_foolbox.FMN_LINF, 50),
