@@ -165,7 +165,8 @@ def test_an_attack_on_fewer_images_says_so_in_its_panel(frames: Frames, axes: Ax
     frame = of_norm(frames["attack_panels"])
     capped = frame[frame["attack"] == "art-cw-l2"]
     distributions.cumulative_lines(capped, axes)
-    images = frames["summary"].set_index(["network", "attack"]).loc[("MLP", "art-cw-l2"), "images"]
+    summary = frames["summary"]
+    images = int(summary.loc[(summary["network"] == "MLP") & (summary["attack"] == "art-cw-l2"), "images"].iloc[0])
     assert [text.get_text() for text in axes.texts] == [f"{images} images"]
 
 

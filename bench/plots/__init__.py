@@ -37,6 +37,7 @@ class Plot:
         names: the column whose values stand left of the panel, which decides the margin there.
         columns: what goes into the figure's CSV.
         legend: makes its handles; None for no legend.
+        unit: whether the norm's unit belongs into the heading, because no axis has room for it.
         shared: whether panels have the same axes, so that only the outer ones need numbers.
     """
 
@@ -53,6 +54,7 @@ class Plot:
     names: str = ""
     columns: tuple[str, ...] = ()
     legend: Callable[[pd.DataFrame], list[Line2D]] | None = None
+    unit: bool = False
     shared: bool = False
 
 
@@ -60,7 +62,7 @@ PLOTS: dict[str, Plot] = {
     "cumulative": Plot(
         title="{norm}: how many images a change of this size makes wrong",
         caption="Share of images with a known adversarial example at most this far away, over all attacks together: a "
-        "curve further to the right is a more robust network. The band is the 95 % interval of the share at each "
+        "curve further to the right is a more robust network. The band is the 95% interval of the share at each "
         "distance (Wilson). Misclassified images count at distance 0; images for which nothing was found never count.",
         metric="best_curves",
         draw=distributions.cumulative,
@@ -73,6 +75,7 @@ PLOTS: dict[str, Plot] = {
         "half, the line the median, of the images for which something was found. Misclassified images stand at 0.",
         metric="distances",
         draw=distributions.violins,
+        unit=True,
         columns=("network", "norm", "image", "label", "distance", "attack"),
     ),
     "intervals": Plot(
@@ -150,6 +153,7 @@ PLOTS: dict[str, Plot] = {
         "vertical axis finds larger distances, which is worse. Points at the edge: nothing found.",
         metric="library_pairs",
         draw=comparisons.libraries,
+        unit=True,
         panel="pair",
         across=2,
         width=2.3,
@@ -178,6 +182,7 @@ PLOTS: dict[str, Plot] = {
         "images are uncertain; empty cells have no images or no finite median.",
         metric="class_medians",
         draw=comparisons.class_heat,
+        unit=True,
         height=2.4,
         names="network",
         columns=("network", "norm", "label", "images", "median"),
@@ -249,9 +254,10 @@ def _end_at(axes: Axes, limit: float, plot: Plot, part: pd.DataFrame) -> None:
 
 
 def _name_shared_axis(result: Figure, first: Axes, norm: str) -> None:
-    """One label, with its unit, below all panels that share an axis of distances."""
-    place = (first.get_position().x0, 0.1 / float(result.get_size_inches()[1]))
-    result.text(*place, distributions.distance_label(norm), fontsize=9.5, color=INK, va="bottom")
+    """One label, with its unit where that fits, below all panels that share an axis of distances."""
+    wide, tall = result.get_size_inches()
+    label = distributions.distance_label(norm, short=bool(wide < 4.5))
+    result.text(first.get_position().x0, 0.1 / tall, label, fontsize=9, color=INK, va="bottom")
 
 
 def _folded(title: str, width: float) -> str:
@@ -266,7 +272,7 @@ def _grid(plot: Plot, frame: pd.DataFrame, panels: int, across: int) -> tuple[Fi
     if plot.rows:
         height = MARK * frame["attack"].nunique() * rows.height(frame["network"].nunique())
     names = frame[plot.names].astype(str).str.len().max() if plot.names else 0
-    left, right, bottom = (0.16 if plot.rows else max(0.66, 0.2 + 0.075 * names)), 0.16, 0.5
+    left, right, bottom = (0.16 if plot.rows else max(0.72, 0.2 + 0.075 * names)), 0.16, 0.5
     gap, between = (0.3, 0.36 if plot.width > 2 else 0.5) if plot.shared else (0.66, 0.8)
     handles = plot.legend(frame) if plot.legend else []
     total = left + across * width + (across - 1) * gap + right

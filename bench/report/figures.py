@@ -71,4 +71,4 @@ def _figure(name: str, plot: plots.Plot, part: pd.DataFrame, norm: Norm, frames:
         drawn = plots.figure(plot, part, titles=titles, limit=limit)
         svg = plots.inline(drawn, prefix=id_, label=f"{title}. {plot.caption}")
     csv = csv_text(part[list(plot.columns)]) if len(part) <= CSV_LINES else ""
-    return Figure(id_, norm.value, norm.unit, title, plot.caption, svg, csv)
+    return Figure(id_, norm.value, norm.unit if plot.unit else "", title, plot.caption, svg, csv)

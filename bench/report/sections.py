@@ -79,7 +79,7 @@ def sections(
         Section(
             "networks",
             "The networks compared",
-            "The same in numbers, with how sure they are. All intervals hold at 95 %.",
+            "The same in numbers, with how sure they are. All intervals hold at 95%.",
             tables=[_networks(manifest), _medians(frames), _pairs(frames), _robust_accuracy(frames)],
         ),
         Section(
@@ -163,7 +163,7 @@ def _medians(frames: Frames) -> Table:
     columns = [
         _norm_column(),
         _network_column(),
-        interval("median", "median_low", "median_high", "Median (95 % interval)", "bootstrap over images"),
+        interval("median", "median_low", "median_high", "Median (95% interval)", "bootstrap over images"),
         number("q1", "First quartile"),
         number("q3", "Third quartile", infinite="nothing was found on a quarter of the images or more"),
         percent(
@@ -186,9 +186,7 @@ def _pairs(frames: Frames) -> Table:
         _norm_column(),
         _network_column("network_a", "More robust"),
         _network_column("network_b", "than"),
-        interval(
-            "difference", "low", "high", "Difference of medians (95 % interval)", "bootstrap over the same images"
-        ),
+        interval("difference", "low", "high", "Difference of medians (95% interval)", "bootstrap over the same images"),
         percent("wins", "Larger on", "share of images on which the first network's distance is larger", digits=0),
         percent("losses", "Smaller on", digits=0),
         number(
@@ -223,7 +221,7 @@ def _robust_accuracy(frames: Frames) -> Table:
         lines = lines.merge(own, on=keys, how="left")
         columns.append(_robust_column(name))
     caption = (
-        "Robust accuracy: the share of images that no known change of this size makes wrong, with its 95 % interval; "
+        "Robust accuracy by size of change. The share of images that no known change of this size makes wrong, with its 95% interval; "
         "then, where the run has bounds, the share that is certified. The truth lies between the two shares."
     )
     return table("table-robust", caption, columns, lines)
@@ -290,7 +288,7 @@ def _exact(frames: Frames) -> list[Table]:
         number("median", "Median ratio", "distance found over exact distance", digits=4, infinite=_NOT_FOUND),
         number("p90", "90th percentile", digits=4, infinite="nothing was found on a tenth of the images or more"),
         number("largest", "Largest", digits=4, infinite="nothing was found on some image"),
-        percent("within", "Within 1 %", "share of solved images with a ratio of at most 1.01", digits=0),
+        percent("within", "Within 1%", "share of solved images with a ratio of at most 1.01", digits=0),
         count("open", "Open", "images between a lower bound and the best attack"),
         Column("Median ratio, open", _open_cell, "from distance over the best known to distance over the lower bound"),
     ]
@@ -327,10 +325,10 @@ def _agreement(frames: Frames) -> list[Table]:
         text("library_a", "A", labels=LIBRARY_LABELS),
         text("library_b", "B", labels=LIBRARY_LABELS),
         interval(
-            "ratio", "low", "high", "A / B (95 % interval)", "median over images of A's distance over B's", digits=4
+            "ratio", "low", "high", "A / B (95% interval)", "median over images of A's distance over B's", digits=4
         ),
-        percent("wins_a", "A smaller", "share of images on which A's distance is smaller by more than 1 %", digits=0),
-        percent("wins_b", "B smaller", "share of images on which B's distance is smaller by more than 1 %", digits=0),
+        percent("wins_a", "A smaller", "share of images on which A's distance is smaller by more than 1%", digits=0),
+        percent("wins_b", "B smaller", "share of images on which B's distance is smaller by more than 1%", digits=0),
         p_value(
             "p_holm",
             "p (Holm)",
@@ -339,7 +337,7 @@ def _agreement(frames: Frames) -> list[Table]:
         Column("Advice", advice, numeric=False),
         count("images", "Images"),
     ]
-    caption = "The same method in two libraries on the same images: who finds the smaller distance. Larger is worse."
+    caption = "The same method in two libraries on the same images. The smaller distance is the better one."
     return [table("table-agreement", caption, columns, content)]
 
 
@@ -356,7 +354,7 @@ def _summary(frames: Frames) -> Table:
         number("median", "Median", infinite=_NOT_FOUND),
         Column("Middle half", _middle_cell, "from the first to the third quartile"),
         percent("found_rate", "Found", "share of the attacked images", warn_below=0.9),
-        Column("Ratio to best", _ratio_cell, "median over images of this attack's distance over the best known one"),
+        Column("Ratio", _ratio_cell, "median over images of this attack's distance over the best known one"),
         number(
             "optimality",
             "Optimality",
@@ -389,7 +387,7 @@ def _images_cell(line: Mapping[str, Any]) -> Cell:
 def _ratio_cell(line: Mapping[str, Any]) -> Cell:
     value = float(line["ratio"])
     tone = "good" if value <= 1.02 else "warn" if 1.25 < value < 2 else "bad" if value >= 2 else ""
-    ends = f"95 % interval {figure(line['ratio_low'])} to {figure(line['ratio_high'])}"
+    ends = f"95% interval {figure(line['ratio_low'])} to {figure(line['ratio_high'])}"
     return Cell(figure(value, 4), value if np.isfinite(value) else ("Infinity" if value > 0 else ""), ends, tone)
 
 

@@ -96,7 +96,7 @@ def _leader(norm: Norm, lines: pd.DataFrame, pairs: pd.DataFrame, *, whole: bool
         unknown = [str(n) for n in lines.loc[~np.isfinite(lines["median"]), "network"]]
         support = f"no adversarial example is known for half of the images of {', '.join(unknown)}"
         return Leader(norm, "", "", sure=False, support=support)
-    support = f"median {figure(median)} (95 % interval {figure(best['median_low'])} to {figure(best['median_high'])})"
+    support = f"median {figure(median)} (95% interval {figure(best['median_low'])} to {figure(best['median_high'])})"
     if len(lines) == 1:
         return Leader(norm, name, "", sure=False, support=support)
     second = lines[lines["network"] != best["network"]].sort_values("median", ascending=False).iloc[0]
@@ -289,7 +289,7 @@ def _larger(low: float, high: float) -> str:
         one, two = figure(low, 2), figure(high, 2)
         return f"distances {one} times as large" if one == two else f"distances {one} to {two} times as large"
     one, two = figure(100 * (low - 1), 2), figure(100 * (high - 1), 2)
-    return f"distances {one} % larger" if one == two else f"distances {one} to {two} % larger"
+    return f"distances {one}% larger" if one == two else f"distances {one} to {two}% larger"
 
 
 def attack_scores(frames: Frames) -> pd.DataFrame:
@@ -414,7 +414,7 @@ def _weak_attacks(frames: Frames) -> list[str]:
     if weak:
         lines.append(
             f"A network is not robust because one attack fails: {len(weak)} of {len(scores)} attacks are weak somewhere "
-            "(median more than 1.25 times the best known, or found on less than 90 %), among them "
+            "(median more than 1.25 times the best known, or found on less than 90%), among them "
             f"{', '.join(weak[:3])}."
         )
     return lines
