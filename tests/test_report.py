@@ -541,6 +541,19 @@ def test_a_network_with_fewer_attacks_is_not_compared_however_large_its_distance
     assert "DDN L2 (Foolbox)" in text[: text.index("What can you not conclude?")], "attacks are ranked on the others"
 
 
+def test_without_a_verifier_nothing_is_certified_which_is_not_a_bound_of_zero() -> None:
+    run = synthetic.run(samples=10, seed=5, clean_errors=2)
+    frame = run.records()
+    frame = frame[(frame["network"] != "MLP") | (frame["kind"] == "upper")].reset_index(drop=True)
+    frames = frames_of(with_frame(run, frame))
+    assert "MLP" not in set(frames["bracket_curves"]["network"])
+    assert "CNN" in set(frames["bracket_curves"]["network"])
+    for name in ("networks", "robust_accuracy"):
+        content = frames[name].astype({"network": str})
+        assert content.loc[content["network"] == "MLP", "certified"].isna().all()
+        assert content.loc[content["network"] == "MLP_d", "certified"].notna().any()
+
+
 def test_where_leaders_differ_the_norm_decides() -> None:
     run = synthetic.run(samples=40, seed=5, clean_errors=0)
     frame = run.records()
