@@ -290,13 +290,13 @@ def change_heat(frame: pd.DataFrame, axes: Axes) -> Axes:
     classes = sorted(set(frame["label"]) | set(frame["adversarial_class"]))
     table = frame.pivot_table(index="label", columns="adversarial_class", values="share", aggfunc="sum")
     table = table.reindex(index=sorted(set(frame["label"])), columns=classes).fillna(0.0)
-    _heat(100 * table, axes, ".0f", low=0.0)
+    _heat(100 * table, axes, ".0f", low=0.0, high=100.0)
     axes.set_xlabel("taken for")
     axes.set_ylabel("true class")
     return axes
 
 
-def _heat(table: pd.DataFrame, axes: Axes, form: str, low: float | None = None) -> None:
+def _heat(table: pd.DataFrame, axes: Axes, form: str, low: float | None = None, high: float | None = None) -> None:
     small = table.size <= 400
     known = bool(table.notna().to_numpy().any())
     hidden = table.isna() | (table == 0) if low == 0 else table.isna()
@@ -309,7 +309,7 @@ def _heat(table: pd.DataFrame, axes: Axes, form: str, low: float | None = None) 
             cmap="Blues",
             mask=hidden,
             vmin=low if known else 0.0,
-            vmax=None if known else 1.0,
+            vmax=high if known else 1.0,
             cbar=False,
             linewidths=0.5,
             linecolor=PAPER,
