@@ -542,7 +542,7 @@ def test_a_network_with_fewer_attacks_is_not_compared_however_large_its_distance
 
 
 def test_without_a_verifier_nothing_is_certified_which_is_not_a_bound_of_zero() -> None:
-    run = synthetic.run(samples=10, seed=5, clean_errors=2)
+    run = synthetic.run(samples=12, seed=5)
     frame = run.records()
     frame = frame[(frame["network"] != "MLP") | (frame["kind"] == "upper")].reset_index(drop=True)
     frames = frames_of(with_frame(run, frame))
