@@ -204,6 +204,11 @@ def test_what_is_wider_than_a_phone_says_that_it_scrolls(open_page: Open) -> Non
     assert beside == 0, "figures of one norm fit"
 
 
+def test_the_list_of_runs_fits_on_a_phone(open_page: Open) -> None:
+    page, _ = open_page("index.html", width=360)
+    assert page.evaluate("document.querySelector('.scroll').scrollWidth") <= 360 - 2 * 16
+
+
 @pytest.mark.parametrize(("width", "height"), [(1600, 900), (360, 800)])
 def test_the_first_screen_answers_by_itself(open_page: Open, width: int, height: int) -> None:
     page, _ = open_page(width=width)
@@ -260,7 +265,7 @@ def test_filters_hide_in_tables_and_figures_alike(open_page: Open) -> None:
     page.locator("fieldset[data-filter=network] input[value=MLP]").uncheck()
     assert set(column(page, "table-attacks", "Network")) == {"CNN"}
     assert not line.is_visible()
-    assert "1 hidden: MLP." in page.locator("#filter-state").inner_text()
+    assert "1 hidden: MLP. Nothing is computed again" in page.locator("#filter-state").inner_text()
     assert page.locator("#filter-state").is_visible()
     assert "of 8 rows shown" in page.locator("#table-attacks .shown").inner_text()
     page.locator("fieldset[data-filter=norm] input[value=l0]").uncheck()
@@ -313,6 +318,10 @@ def test_a_table_is_saved_as_it_is_shown(open_page: Open) -> None:
         page.locator("button[data-csv-table=table-attacks]").click()
     head, *lines = csv.reader(io.StringIO(Path(download.value.path()).read_text()))
     assert [line[head.index("Network")] for line in lines] == column(page, "table-attacks", "Network")
+    with page.expect_download() as download:
+        page.locator("button[data-csv-table=table-verdict]").click()
+    _, first, *_ = csv.reader(io.StringIO(Path(download.value.path()).read_text()))
+    assert first[0].startswith("Attacks that see gradients beat attacks that see only decisions: Gradients are")
 
 
 def test_it_prints_with_everything_unfolded(open_page: Open) -> None:

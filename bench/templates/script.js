@@ -93,7 +93,7 @@
     }
     reset.disabled = off.length === 0;
     const names = off.slice(0, 8).join(", ") + (off.length > 8 ? " and others" : "");
-    byId("filter-state").textContent = off.length === 0 ? "" : `${off.length} hidden: ${names}. The summary's words and panel titles stay.`;
+    byId("filter-state").textContent = off.length === 0 ? "" : `${off.length} hidden: ${names}. Nothing is computed again: the summary and all distances over all attacks still include it.`;
     countRows();
     showOverflow();
   };
@@ -146,11 +146,13 @@
     const safe = /^[=+@\t\r]|^-(?![\d.∞])/.test(value) ? `'${value}` : value;
     return /[",\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
   };
+  // A note stands on a line of its own in the page, behind a colon in a file.
+  const words = (cell) => [...cell.childNodes].map((node) => node.textContent.trim()).filter(Boolean).join(": ");
   for (const button of all("button[data-csv-table]")) {
     button.addEventListener("click", () => {
       const table = byId(button.dataset.csvTable).querySelector("table");
       const rows = [...table.rows].filter((row) => !row.matches(".filtered, .unmatched"));
-      const lines = rows.map((row) => [...row.cells].map((cell) => quoted(cell.textContent.trim())).join(","));
+      const lines = rows.map((row) => [...row.cells].map((cell) => quoted(words(cell))).join(","));
       save(`${button.dataset.csvTable}.csv`, "text/csv", `${lines.join("\n")}\n`);
     });
   }
