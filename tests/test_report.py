@@ -525,6 +525,17 @@ def test_a_network_whose_checks_fail_is_not_deployed_however_large_its_distances
     assert any(line.startswith("CNN_d is not shown to be robust: 1 of its checks fail") for line in lines)
 
 
+def test_of_networks_with_equal_medians_none_leads() -> None:
+    run = synthetic.run(networks=("one", "two"), samples=20, seed=11, clean_errors=0)
+    frame = run.records()
+    first, second = frame[frame["network"] == "one"], frame[frame["network"] == "two"].copy()
+    second[[norm.value for norm in Norm]] = first[[norm.value for norm in Norm]].to_numpy()
+    second["status"] = first["status"].to_numpy()
+    answer = deployed(with_frame(run, pd.concat([first, second], ignore_index=True)))
+    assert answer.text == "Not settled"
+    assert answer.support == "one as two in L0, L2 and Linf, not settled"
+
+
 def test_a_network_with_fewer_attacks_is_not_compared_however_large_its_distances() -> None:
     run = synthetic.run(samples=40, seed=5, clean_errors=0)
     frame = run.records()

@@ -71,7 +71,7 @@ PLOTS: dict[str, Plot] = {
     ),
     "violins": Plot(
         title="{norm}: distribution of minimal norms, network against network",
-        caption="The smallest known distance of each image (points) and their density (shape); the bar is the middle "
+        caption="The smallest known distance of each image (points; of many images only every few) and their density (shape); the bar is the middle "
         "half, the line the median, of the images for which something was found. Misclassified images stand at 0.",
         metric="distances",
         draw=distributions.violins,

@@ -12,7 +12,7 @@ from bench.norms import Norm
 from bench.plots.rows import Rows
 from bench.plots.style import INK, MUTED, PAPER, NetworkStyle, library_dash, library_marker, network_styles, tagged
 
-POINTS = 400
+POINTS = 200
 """At most so many images are drawn as points, every k-th in order of distance."""
 
 

@@ -40,7 +40,8 @@ class Answer:
 class Leader:
     """The network with the largest median distance in a norm, and whether the next one is behind beyond chance.
 
-    ``name`` is empty where no median is known; ``other`` where there is no other network.
+    ``name`` is empty where no median is known; ``other`` where there is no other network. ``tied``: both medians are
+    equal.
     """
 
     norm: Norm
@@ -49,6 +50,7 @@ class Leader:
     sure: bool
     support: str
     brief: str = ""
+    tied: bool = False
 
 
 def attacked_less(evidence: Evidence) -> dict[str, str]:
@@ -111,14 +113,18 @@ def _leader(norm: Norm, lines: pd.DataFrame, pairs: pd.DataFrame, *, whole: bool
         return Leader(norm, name, other, sure=False, support=f"{support}; no image in common")
     line = pair.iloc[0]
     ahead = str(line["network_a"]) == name
-    wins, effect = (line["wins"], line["effect"]) if ahead else (line["losses"], -line["effect"])
+    wins, losses, effect = line["wins"], line["losses"], line["effect"]
+    if not ahead:
+        wins, losses, effect = losses, wins, -effect
     p = float(line["p_holm"])
-    support += f"; larger on {share(float(wins), 0)} of {int(line['images'])} images, p {p_value(p)}"
+    images = f"{int(line['images']):,} images"
+    support += f"; larger on {share(float(wins), 0)}, smaller on {share(float(losses), 0)} of {images}, p {p_value(p)}"
     if whole:
         support += f", first in {share(float(best['first']), 0)} of resamples"
     # The paired test decides; an order of medians that the pairs contradict is no order.
     brief = f"median {figure(median)} against {other}'s {figure(behind)}, p {p_value(p)}"
-    return Leader(norm, name, other, sure=p < 0.05 and effect > 0, support=support, brief=brief)
+    sure = p < 0.05 and effect > 0
+    return Leader(norm, name, other, sure=sure, support=support, brief=brief, tied=median == behind)
 
 
 def most_robust(frames: Frames, distrusted: Sequence[str] = ()) -> list[Answer]:
@@ -150,18 +156,21 @@ def deploy(frames: Frames, manifest: Mapping[str, Any], found: Sequence[Finding]
     if len(names) == 1:
         return Answer("", "", f"{names[0]}: the only network here", _accuracies(names[0], manifest))
     sure = [leader for leader in ranked if leader.sure]
-    names_ahead = list(dict.fromkeys(leader.name for leader in sure or ranked))
+    # Where nothing is sure, a network whose median another one shares does not even lead.
+    ahead = sure or ([] if any(one.tied for one in ranked) else ranked)
+    names_ahead = list(dict.fromkeys(one.name for one in ahead))
     parts = [
         f"{name} is the most robust in {listed([one.norm.label for one in sure if one.name == name])}, beyond chance"
         for name in dict.fromkeys(leader.name for leader in sure)
     ]
     unsure = [one for one in ranked if not one.sure]
     parts += [
-        f"{name} before {other} in {listed([one.norm.label for one in unsure if (one.name, one.other) == (name, other)])}, "
+        f"{name} {'as' if tied else 'before'} {other} in "
+        f"{listed([one.norm.label for one in unsure if (one.name, one.other, one.tied) == (name, other, tied)])}, "
         "not settled"
-        for name, other in dict.fromkeys((one.name, one.other) for one in unsure)
+        for name, other, tied in dict.fromkeys((one.name, one.other, one.tied) for one in unsure)
     ]
-    if len(names_ahead) > 1:
+    if len(names_ahead) != 1:
         text = "It depends on the norm" if sure else "Not settled"
     else:
         text = names_ahead[0] if sure else f"{names_ahead[0]} leads, but that is not settled"
@@ -213,7 +222,8 @@ def best_attacks(frames: Frames) -> list[Answer]:
             continue
         ranked = usable.sort_values(["ratio", "seconds"])
         best = ranked.iloc[0]
-        rank = f"best of {len(lines)} in {norm.label}" if len(lines) > 1 else f"the only one to rank in {norm.label}"
+        alone = f"the only one run on every image in {norm.label}, so that nothing compares with it"
+        rank = f"best of {len(lines)} in {norm.label}" if len(lines) > 1 else alone
         support = f"{_quality(best)}{_exactness(frames, str(best['attack']))}; {rank}"
         cheap = ranked[(ranked["ratio"] <= max(1.05, best["ratio"] * 1.02)) & (ranked["seconds"] < best["seconds"] / 3)]
         if len(cheap):
