@@ -89,7 +89,7 @@ PLOTS: dict[str, Plot] = {
         draw=distributions.intervals,
         rows=True,
         columns=("network", "attack", "norm", "q1", "median", "q3", "found_rate"),
-        legend=legends.points_and_libraries,
+        legend=legends.networks_and_libraries,
     ),
     "per_attack": Plot(
         title="{norm}: network against network, attack by attack",
@@ -137,7 +137,7 @@ PLOTS: dict[str, Plot] = {
     ),
     "exact": Plot(
         title="{norm}: attacks against the exact distance",
-        caption="Each point is an image whose exact distance is known; the black bar is the median; within an attack the "
+        caption="Each point is an image whose exact distance is known; the upright bar is the median; within an attack the "
         "networks stand in the order of the legend. At 1 the attack found the nearest adversarial example there is. "
         "Solved images are the easier ones: on the others attacks may do worse. Ratios of 4 and more, and images on which "
         "the attack found nothing, stand at the right edge.",
@@ -145,7 +145,7 @@ PLOTS: dict[str, Plot] = {
         draw=comparisons.ratios,
         rows=True,
         columns=("network", "norm", "attack", "image", "distance", "ratio"),
-        legend=legends.points_and_libraries,
+        legend=legends.networks_and_libraries,
     ),
     "libraries": Plot(
         title="{norm}: the same attack in both libraries",

@@ -103,8 +103,8 @@ def ratios(frame: pd.DataFrame, axes: Axes) -> Axes:
                 np.full(len(shown), place),
                 linestyle="none",
                 marker=library_marker(library),
-                markersize=3,
-                alpha=0.45,
+                markersize=4,
+                alpha=0.6,
                 markeredgewidth=0,
                 color=looks[str(network)].colour,
             )

@@ -36,9 +36,12 @@ def libraries(frame: pd.DataFrame) -> list[Line2D]:
     ]
 
 
-def points_and_libraries(frame: pd.DataFrame) -> list[Line2D]:
-    """Networks by colour, libraries by marker."""
-    return points(frame) + libraries(frame)
+def networks_and_libraries(frame: pd.DataFrame) -> list[Line2D]:
+    """Networks by colour, as swatches that are no library's marker, and libraries by marker."""
+    swatches = lines(frame)
+    for swatch in swatches:
+        swatch.set(linestyle="solid", linewidth=5)
+    return swatches + libraries(frame)
 
 
 def proof_and_attack(frame: pd.DataFrame) -> list[Line2D]:  # noqa: ARG001 - it is the same for every frame

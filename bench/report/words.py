@@ -367,8 +367,8 @@ def _unfair(evidence: Evidence, manifest: Mapping[str, Any]) -> list[str]:
     if images.min() < images.max():
         numbers = ", ".join(f"{name} {number}" for name, number in images.items())
         lines.append(
-            f"Not all networks have the same images ({numbers}): medians are of each network's own, pairs of those that "
-            "both have."
+            f"Not all networks have the same images ({numbers}): medians are of each network's own, pairs "
+            "and p of those that all have."
         )
     same: dict[str, list[str]] = {}
     for network in manifest["networks"]:
