@@ -282,8 +282,8 @@ def _exact(frames: Frames) -> list[Table]:
     if not len(content):
         return []
     columns = [
-        _network_column(),
         text("label", "Attack"),
+        _network_column(),
         count("solved", "Solved", "images whose exact distance is known"),
         number("median", "Median ratio", "distance found over exact distance", digits=4, infinite=_NOT_FOUND),
         number("p90", "90th percentile", digits=4, infinite="nothing was found on a tenth of the images or more"),
@@ -343,8 +343,8 @@ def _agreement(frames: Frames) -> list[Table]:
 
 def _summary(frames: Frames) -> Table:
     columns = [
-        _network_column(),
         text("label", "Attack"),
+        _network_column(),
         text(
             "origin",
             "Origin",
