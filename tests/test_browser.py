@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import shutil
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -173,6 +174,59 @@ def test_a_page_keeps_the_rules_of_accessibility(open_page: Open, name: str, wid
     assert [(rule["id"], [node["html"][:200] for node in rule["nodes"][:3]]) for rule in found] == []
 
 
+TEXTS = """() => [...document.querySelectorAll("figure svg text")].map((text) => {
+    const svg = text.ownerSVGElement, own = text.getBoundingClientRect(), frame = svg.getBoundingClientRect();
+    const beyond = Math.max(frame.left - own.left, own.right - frame.right, frame.top - own.top, own.bottom - frame.bottom);
+    const size = parseFloat(getComputedStyle(text).fontSize) * svg.getScreenCTM().a;
+    return [text.closest("figure").id, text.textContent, beyond, size];
+})"""
+
+
+@pytest.mark.parametrize(("width", "smallest"), [(1600, 8), (360, 8)])
+@pytest.mark.parametrize("name", ["first/report.html", "compare-first-second.html"])
+def test_the_text_of_figures_is_readable_and_not_cut(open_page: Open, name: str, width: int, smallest: float) -> None:
+    page, _ = open_page(name, width=width)
+    texts = page.evaluate(TEXTS)
+    assert len(texts) > 200
+    assert [text for text in texts if text[2] > 2] == [], "cut at the edge of its figure"
+    assert [text for text in texts if text[3] < smallest] == [], "too small to read"
+
+
+def test_what_is_wider_than_a_phone_says_that_it_scrolls(open_page: Open) -> None:
+    page, _ = open_page(width=360)
+    wide = "(item) => item.scrollWidth > item.clientWidth + 4"
+    marked = page.evaluate(f"[...document.querySelectorAll('.scroll')].filter({wide}).map((x) => x.matches('.more'))")
+    assert len(marked) > 3
+    assert all(marked)
+    wide = page.evaluate("[...document.querySelectorAll('.grid .more')].map((item) => item.closest('figure').id)")
+    assert {name.rpartition("-")[0] for name in wide} <= {"per-attack", "class-medians"}, "all others fit"
+
+
+def test_on_a_phone_a_table_that_scrolls_keeps_what_its_rows_are_about(open_page: Open) -> None:
+    page, _ = open_page(width=360)
+    for cell in ("tbody td", "thead th"):
+        place = f"document.querySelector('#table-attacks {cell}').getBoundingClientRect().left"
+        before = page.evaluate(place)
+        page.evaluate("document.querySelector('#table-attacks .scroll').scrollLeft = 300")
+        assert page.evaluate(place) == before
+        page.evaluate("document.querySelector('#table-attacks .scroll').scrollLeft = 0")
+
+
+def test_the_list_of_runs_fits_on_a_phone(open_page: Open) -> None:
+    page, _ = open_page("index.html", width=360)
+    assert page.evaluate("document.querySelector('.scroll').scrollWidth") <= 360 - 2 * 16
+
+
+@pytest.mark.parametrize(("width", "height"), [(1600, 900), (360, 800)])
+def test_the_first_screen_answers_by_itself(open_page: Open, width: int, height: int) -> None:
+    page, _ = open_page(width=width)
+    page.set_viewport_size({"width": width, "height": height})
+    answers = ".brief > div" if width == 360 else ".headline, .verdict, .lines > div, .lead"
+    boxes = [item.bounding_box() for item in page.locator(answers).all()]
+    assert len(boxes) == (3 if width == 360 else 7)
+    assert all(box and box["y"] + box["height"] <= height for box in boxes)
+
+
 def column(page: Page, table: str, heading: str) -> list[str]:
     """The visible cells of a column, without their notes."""
     cells: list[str] = page.evaluate(
@@ -219,7 +273,9 @@ def test_filters_hide_in_tables_and_figures_alike(open_page: Open) -> None:
     page.locator("fieldset[data-filter=network] input[value=MLP]").uncheck()
     assert set(column(page, "table-attacks", "Network")) == {"CNN"}
     assert not line.is_visible()
-    assert "1 hidden" in page.locator("#filter-state").inner_text()
+    assert "1 hidden: MLP. Nothing is computed again" in page.locator("#filter-state").inner_text()
+    assert page.locator("#filter-state").is_visible()
+    assert "of 8 rows shown" in page.locator("#table-attacks .shown").inner_text()
     page.locator("fieldset[data-filter=norm] input[value=l0]").uncheck()
     assert not page.locator("#cumulative-l0").is_visible()
     page.locator("#reset").click()
@@ -270,6 +326,10 @@ def test_a_table_is_saved_as_it_is_shown(open_page: Open) -> None:
         page.locator("button[data-csv-table=table-attacks]").click()
     head, *lines = csv.reader(io.StringIO(Path(download.value.path()).read_text()))
     assert [line[head.index("Network")] for line in lines] == column(page, "table-attacks", "Network")
+    with page.expect_download() as download:
+        page.locator("button[data-csv-table=table-verdict]").click()
+    _, first, *_ = csv.reader(io.StringIO(Path(download.value.path()).read_text()))
+    assert first[0].startswith("Attacks that see gradients beat attacks that see only decisions: Gradients are")
 
 
 def test_it_prints_with_everything_unfolded(open_page: Open) -> None:
@@ -285,6 +345,26 @@ def test_it_prints_with_everything_unfolded(open_page: Open) -> None:
     page.evaluate("dispatchEvent(new Event('afterprint'))")
     assert page.locator("main details:not([open])").count() == closed
     assert watched.events == []
+
+
+@pytest.mark.skipif(shutil.which("pdftotext") is None, reason="poppler is not installed")
+@pytest.mark.parametrize("name", ["first/report.html", "compare-first-second.html"])
+def test_on_paper_headings_stay_with_what_they_head(open_page: Open, tmp_path: Path, name: str) -> None:
+    page, _ = open_page(name)
+    heads = page.evaluate(
+        """[...document.querySelectorAll(
+            "main h2, main h3, .intro, .legend, .columns summary, figcaption:not(:last-child) > b, thead"
+        )].filter((item) => !item.closest(".card")).map((item) => item.textContent)"""
+    )
+    page.pdf(path=tmp_path / "page.pdf", prefer_css_page_size=True)
+    command = ["pdftotext", "-layout", str(tmp_path / "page.pdf"), "-"]
+    text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    pages = [" ".join(content.split()) for content in text.split("\f")]
+    ends = tuple({" ".join(head.split())[-30:] for head in heads} - {""})
+    assert len(pages) > 5
+    assert [content[-40:] for content in pages if content.endswith(ends)] == []
+    title = "What a healthy network shows"
+    assert sum(title in content for content in pages) > 1, "a table's headings stand on each of its pages"
 
 
 @pytest.mark.parametrize("bypass", [False, True])

@@ -51,6 +51,13 @@ def test_an_unknown_network_keeps_its_look_unless_it_would_clash() -> None:
     assert style.network_styles(reversed([*NETWORKS, *looks])) == together, "the order does not matter"
 
 
+def test_a_network_of_two_runs_keeps_its_colour_in_one_of_them() -> None:
+    looks = style.network_styles(["MLP (after)", "MLP (before)", "CNN"])
+    assert looks["MLP (after)"] == style.network_styles(["MLP"])["MLP"]
+    assert len({look.colour for look in looks.values()}) == 3
+    assert style.network_styles(["MLP", "MLP (before)"])["MLP"] == style.network_styles(["MLP"])["MLP"]
+
+
 def linear(colour: str) -> np.ndarray:
     channels = np.array(to_rgb(colour))
     return np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
@@ -139,6 +146,28 @@ def test_an_infinite_median_is_an_open_arrow(axes: Axes) -> None:
     distributions.intervals(frame, axes)
     (marker,) = axes.get_lines()
     assert (marker.get_marker(), marker.get_markerfacecolor()) == (">", "none")
+
+
+def test_a_weak_attack_does_not_squeeze_the_good_ones(axes: Axes) -> None:
+    line = {"network": "MLP", "library": "art", "norm": "l2"}
+    good = line | {"attack": "good", "label": "Good", "q1": 1.0, "median": 1.5, "q3": 2.0}
+    weak = line | {"attack": "weak", "label": "Weak", "q1": 80.0, "median": 90.0, "q3": 100.0}
+    distributions.intervals(pd.DataFrame([good, weak]), axes)
+    assert axes.get_xlim()[1] < 10
+    arrow = axes.get_lines()[-1]
+    assert (arrow.get_marker(), arrow.get_markerfacecolor()) == (">", arrow.get_color())
+    assert [text.get_text() for text in axes.texts] == ["Good", "Weak"], (
+        "names stand above the marks, and take no width"
+    )
+
+
+def test_an_attack_on_fewer_images_says_so_in_its_panel(frames: Frames, axes: Axes) -> None:
+    frame = of_norm(frames["attack_panels"])
+    capped = frame[frame["attack"] == "art-cw-l2"]
+    distributions.cumulative_lines(capped, axes)
+    summary = frames["summary"]
+    images = int(summary.loc[(summary["network"] == "MLP") & (summary["attack"] == "art-cw-l2"), "images"].iloc[0])
+    assert [text.get_text() for text in axes.texts] == [f"{images} images"]
 
 
 def test_security_draws_the_envelope_below_every_attack(frames: Frames, axes: Axes) -> None:

@@ -525,6 +525,46 @@ def test_a_network_whose_checks_fail_is_not_deployed_however_large_its_distances
     assert any(line.startswith("CNN_d is not shown to be robust: 1 of its checks fail") for line in lines)
 
 
+def test_of_networks_with_equal_medians_none_leads() -> None:
+    run = synthetic.run(networks=("one", "two"), samples=20, seed=11, clean_errors=0)
+    frame = run.records()
+    first, second = frame[frame["network"] == "one"], frame[frame["network"] == "two"].copy()
+    second[[norm.value for norm in Norm]] = first[[norm.value for norm in Norm]].to_numpy()
+    second["status"] = first["status"].to_numpy()
+    answer = deployed(with_frame(run, pd.concat([first, second], ignore_index=True)))
+    assert answer.text == "Not settled"
+    assert answer.support == "one as two in L0, L2 and Linf, not settled"
+
+
+def test_a_network_with_fewer_attacks_is_not_compared_however_large_its_distances() -> None:
+    run = synthetic.run(samples=40, seed=5, clean_errors=0)
+    frame = run.records()
+    weak = (frame["network"] == "MLP") & (frame["attack"] != "foolbox-deepfool-l2") & (frame["kind"] == "upper")
+    frame = frame[~weak].reset_index(drop=True)
+    frame.loc[frame["network"] == "MLP", ["l0", "l2", "linf"]] *= 50
+    partly = with_frame(run, frame)
+    answer = deployed(partly)
+    assert answer.text == "CNN_d"
+    assert "MLP left out, because fewer attacks were run on it" in answer.support
+    text = " ".join(" ".join(Page(rendered(partly)).text).split())
+    assert "MLP had only 1 of 18 attacks: its distances are too large" in text
+    assert "MLP not compared" in text
+    assert "DDN L2 (Foolbox)" in text[: text.index("What can you not conclude?")], "attacks are ranked on the others"
+
+
+def test_without_a_verifier_nothing_is_certified_which_is_not_a_bound_of_zero() -> None:
+    run = synthetic.run(samples=12, seed=5)
+    frame = run.records()
+    frame = frame[(frame["network"] != "MLP") | (frame["kind"] == "upper")].reset_index(drop=True)
+    frames = frames_of(with_frame(run, frame))
+    assert "MLP" not in set(frames["bracket_curves"]["network"])
+    assert "CNN" in set(frames["bracket_curves"]["network"])
+    for name in ("networks", "robust_accuracy"):
+        content = frames[name].astype({"network": str})
+        assert content.loc[content["network"] == "MLP", "certified"].isna().all()
+        assert content.loc[content["network"] == "CNN", "certified"].notna().any()
+
+
 def test_where_leaders_differ_the_norm_decides() -> None:
     run = synthetic.run(samples=40, seed=5, clean_errors=0)
     frame = run.records()
@@ -536,12 +576,15 @@ def test_where_leaders_differ_the_norm_decides() -> None:
 
 def test_the_library_is_the_one_that_is_seldom_worse() -> None:
     run = synthetic.run(samples=40, seed=5, clean_errors=0)
-    assert words.library(frames_of(run)).startswith("Either: of 6 methods")
+    alike = words.library(frames_of(run))
+    assert (alike.text, alike.support[:12]) == ("Either", "of 6 methods")
     frame = run.records()
     frame.loc[(frame["attack"] == "art-bb-l2"), ["l2"]] *= 3
     worse = frames_of(with_frame(run, frame))
-    assert words.library(worse).startswith(
-        "Foolbox: of 6 methods that both have, larger distances beyond chance by ART in 1"
+    answer = words.library(worse)
+    assert answer.text == "Foolbox"
+    assert answer.support.endswith(
+        "larger (worse) distances beyond chance with ART's version in 1, Foolbox's version in none"
     )
     assert any(
         re.match(r"Brendel-Bethge L2 of ART: distances 3\S* (to \S+ )?times as large", line)

@@ -34,11 +34,13 @@ def attack_curves(evidence: Evidence) -> pd.DataFrame:
 
 
 def certified_curves(evidence: Evidence) -> pd.DataFrame:
-    """Certified robust accuracy: the share of images whose certified lower bound is > eps, with the same columns."""
-    bounded = set(evidence.rows.loc[evidence.rows["kind"] != "upper", "norm"])
+    """Certified robust accuracy: the share of images whose certified lower bound is > eps, with the same columns.
+
+    Networks and norms without a verifier have no curve.
+    """
     parts = []
     for (network, norm), group in evidence.best.groupby(["network", "norm"], observed=True):
-        if norm in bounded:
+        if (str(network), str(norm)) in evidence.bounded:
             parts.append(_curve(str(network), str(norm), "certified", group["lower"].to_numpy()))
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=_COLUMNS)
 
@@ -65,9 +67,9 @@ def robust_accuracy_table(evidence: Evidence, steps: int = 5) -> pd.DataFrame:
 
     Returns:
         Columns norm, eps, network, robust_accuracy, low, high (Wilson's 95 %), certified: the share of images with
-        a certified bound > eps, NaN for none in the run.
+        a certified bound > eps, NaN where no verifier was run.
     """
-    bounded = set(evidence.rows.loc[evidence.rows["kind"] != "upper", "norm"])
+    bounded = evidence.bounded
     lines = []
     for norm in evidence.norms:
         chosen = evidence.best[evidence.best["norm"] == norm.value]
@@ -86,7 +88,7 @@ def robust_accuracy_table(evidence: Evidence, steps: int = 5) -> pd.DataFrame:
                         "robust_accuracy": accuracy,
                         "low": float(low),
                         "high": float(high),
-                        "certified": float((lower > eps).mean()) if norm.value in bounded else np.nan,
+                        "certified": float((lower > eps).mean()) if (str(network), norm.value) in bounded else np.nan,
                     }
                 )
     return pd.DataFrame(lines, columns=["norm", "eps", "network", "robust_accuracy", "low", "high", "certified"])

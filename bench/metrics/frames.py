@@ -51,6 +51,15 @@ class Evidence:
         """The records of attacks, without those of verifiers."""
         return self.records[self.records["kind"] == Kind.UPPER.value]
 
+    @property
+    def bounded(self) -> frozenset[tuple[str, str]]:
+        """The (network, norm) that a verifier was run on: of others nothing is certified, which is not a bound of 0."""
+        verified = self.records[
+            (self.records["kind"] != Kind.UPPER.value) & (self.records["status"] != Status.UNSUPPORTED.value)
+        ]
+        pairs = verified[["network", "norm"]].astype(str).drop_duplicates()
+        return frozenset(zip(pairs["network"], pairs["norm"], strict=True))
+
 
 def evidence(records: pd.DataFrame, manifest: Manifest) -> Evidence:
     """Prepare a run's records.

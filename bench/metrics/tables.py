@@ -109,13 +109,15 @@ def networks(evidence: Evidence) -> pd.DataFrame:
         images common to all networks) in which the network's median is the largest, ties shared.
     """
     lines = []
-    bounded_norms = set(evidence.rows.loc[evidence.rows["kind"] != "upper", "norm"])
+    bounded = evidence.bounded
     for (network, norm), group in evidence.best.groupby(["network", "norm"], observed=True):
         distance = np.sort(group["distance"].to_numpy())
         quarter = dist.quantiles(distance, np.array([0.25, 0.5, 0.75]))
         low, high = median_interval(distance)
         lower = group["lower"].to_numpy()
-        certified = norm in bounded_norms and bool(((lower > 0) | group["misclassified"].to_numpy()).any())
+        certified = (str(network), str(norm)) in bounded and bool(
+            ((lower > 0) | group["misclassified"].to_numpy()).any()
+        )
         lines.append(
             {
                 "network": network,

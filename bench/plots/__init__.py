@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -11,12 +12,12 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from bench.plots import comparisons, distributions
-from bench.plots.style import MUTED, drawing
+from bench.plots import comparisons, distributions, legends, rows
+from bench.plots.style import INK, MUTED, drawing
 from bench.plots.svg import inline
 
-PER_ROW = 4
-"""At most so many panels stand side by side."""
+MARK = 0.085
+"""The height in inches of one network's mark in a figure of attacks below each other."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,9 +30,14 @@ class Plot:
         metric: the entry of ``bench.metrics.METRICS`` (or of the report's own frames) that it draws.
         draw: draws one panel.
         panel: the column whose values get a panel each; empty for one panel.
-        width, height: of a panel in inches; ``height_per_line`` is added for each attack in the frame.
+        across: at most so many panels stand side by side.
+        beside: whether the figures of all norms stand side by side where there is room.
+        width, height: of a panel in inches; the height is that of the axis alone where attacks stand in ``rows``.
+        rows: whether attacks stand below each other, which decides the height.
+        names: the column whose values stand left of the panel, which decides the margin there.
         columns: what goes into the figure's CSV.
-        legend: whether networks are named in a legend.
+        legend: makes its handles; None for no legend.
+        unit: whether the norm's unit belongs into the heading, because no axis has room for it.
         shared: whether panels have the same axes, so that only the outer ones need numbers.
     """
 
@@ -40,11 +46,15 @@ class Plot:
     metric: str
     draw: Callable[[pd.DataFrame, Axes], Axes]
     panel: str = ""
-    width: float = 5.4
-    height: float = 3.3
-    height_per_line: float = 0.0
+    across: int = 4
+    beside: bool = True
+    width: float = 4.5
+    height: float = 3.0
+    rows: bool = False
+    names: str = ""
     columns: tuple[str, ...] = ()
-    legend: bool = False
+    legend: Callable[[pd.DataFrame], list[Line2D]] | None = None
+    unit: bool = False
     shared: bool = False
 
 
@@ -52,83 +62,90 @@ PLOTS: dict[str, Plot] = {
     "cumulative": Plot(
         title="{norm}: how many images a change of this size makes wrong",
         caption="Share of images with a known adversarial example at most this far away, over all attacks together: a "
-        "curve further to the right is a more robust network. The band is the 95 % interval of the share at each "
+        "curve further to the right is a more robust network. The band is the 95% interval of the share at each "
         "distance (Wilson). Misclassified images count at distance 0; images for which nothing was found never count.",
         metric="best_curves",
         draw=distributions.cumulative,
         columns=("network", "norm", "eps", "robust_accuracy", "low", "high"),
-        legend=True,
+        legend=legends.lines,
     ),
     "violins": Plot(
         title="{norm}: distribution of minimal norms, network against network",
-        caption="The smallest known distance of each image (points) and their density (shape); the bar is the middle "
+        caption="The smallest known distance of each image (points; of many images only every few) and their density (shape); the bar is the middle "
         "half, the line the median, of the images for which something was found. Misclassified images stand at 0.",
         metric="distances",
         draw=distributions.violins,
+        unit=True,
         columns=("network", "norm", "image", "label", "distance", "attack"),
     ),
     "intervals": Plot(
         title="{norm}: what each attack finds",
         caption="For each attack and network, from the first to the third quartile of its distances, with the median as "
-        "marker: square for ART, circle for Foolbox. An open arrow at the right edge means that the attack found "
-        "nothing on half of the images or more. Further left is the better attack; nothing below the truth is possible. An attack on fewer images is of other images, and does not compare.",
+        "marker; within an attack the networks stand in the order of the legend. Further left is the better attack; "
+        "nothing below the truth is possible. A filled arrow at the right edge: the median lies beyond the axis. An open "
+        "arrow: the attack found nothing on half of the images or more. An attack on fewer images is of other images, "
+        "and does not compare.",
         metric="attack_intervals",
         draw=distributions.intervals,
-        width=8.2,
-        height=1.0,
-        height_per_line=0.42,
+        rows=True,
         columns=("network", "attack", "norm", "q1", "median", "q3", "found_rate"),
-        legend=True,
+        legend=legends.networks_and_libraries,
     ),
     "per_attack": Plot(
         title="{norm}: network against network, attack by attack",
-        caption="As the first figure, for each attack by itself: does every attack rank the networks alike?",
-        metric="attack_curves",
+        caption="The share of images that a change of this size makes wrong, by each attack alone: does every attack rank "
+        "the networks alike? An attack on fewer images than others says on how many.",
+        metric="attack_panels",
         draw=distributions.cumulative_lines,
         panel="attack",
+        across=3,
         shared=True,
-        width=2.9,
-        height=2.2,
+        width=1.85,
+        height=1.6,
         columns=("network", "norm", "attack", "eps", "robust_accuracy"),
-        legend=True,
+        legend=legends.lines,
     ),
     "security": Plot(
         title="{norm}: security evaluation curves",
-        caption="Robust accuracy (images that stay right) under changes of up to eps. Bold: all attacks together, which "
-        "is the best known upper bound of the truth. Thin: each attack by itself, dashed for ART, solid for Foolbox; "
-        "point at a line for its name. The nearer the thin lines to the bold one, the better the attacks agree.",
+        caption="Robust accuracy: the share of images that stay right under any change of at most this size. Bold: all "
+        "attacks together, an upper bound of the truth. Thin: each attack by itself; point at a line for its name. The "
+        "nearer the thin lines to the bold one, the better the attacks agree.",
         metric="security_curves",
         draw=distributions.security,
         panel="network",
+        across=2,
         shared=True,
-        width=3.1,
-        height=2.6,
+        width=2.4,
+        height=2.1,
         columns=("network", "norm", "attack", "eps", "robust_accuracy"),
+        legend=legends.envelope,
     ),
     "bracket": Plot(
         title="{norm}: between proof and attack",
-        caption="The true robust accuracy lies in the shaded gap: at least the certified share (dashed), at most what the "
-        "attacks left (solid). Where the two lines meet, the question is settled.",
+        caption="Robust accuracy: the share of images that stay right under any change of at most this size. Its true value "
+        "lies in the shaded gap: at least the certified share (dashed), at most what the attacks left (solid). Where the "
+        "two lines meet, the question is settled.",
         metric="bracket_curves",
         draw=comparisons.bracket,
         panel="network",
+        across=2,
         shared=True,
-        width=3.8,
-        height=3.1,
+        width=2.4,
+        height=2.1,
         columns=("network", "norm", "attack", "eps", "robust_accuracy"),
+        legend=legends.proof_and_attack,
     ),
     "exact": Plot(
         title="{norm}: attacks against the exact distance",
-        caption="Each point is an image whose exact distance is known; the bar is the median. At 1 the attack found the "
-        "nearest adversarial example there is. Solved images are the easier ones: on the others attacks may do worse. "
-        "Ratios of 4 and more, and images on which the attack found nothing, stand at the right edge.",
+        caption="Each point is an image whose exact distance is known; the upright bar is the median; within an attack the "
+        "networks stand in the order of the legend. At 1 the attack found the nearest adversarial example there is. "
+        "Solved images are the easier ones: on the others attacks may do worse. Ratios of 4 and more, and images on which "
+        "the attack found nothing, stand at the right edge.",
         metric="exact_ratios",
         draw=comparisons.ratios,
-        width=8.2,
-        height=1.0,
-        height_per_line=0.42,
+        rows=True,
         columns=("network", "norm", "attack", "image", "distance", "ratio"),
-        legend=True,
+        legend=legends.networks_and_libraries,
     ),
     "libraries": Plot(
         title="{norm}: the same attack in both libraries",
@@ -136,23 +153,28 @@ PLOTS: dict[str, Plot] = {
         "vertical axis finds larger distances, which is worse. Points at the edge: nothing found.",
         metric="library_pairs",
         draw=comparisons.libraries,
+        unit=True,
         panel="pair",
-        width=2.9,
-        height=2.9,
+        across=2,
+        width=2.3,
+        height=2.2,
         columns=("network", "norm", "title", "library_a", "library_b", "image", "distance_a", "distance_b"),
-        legend=True,
+        legend=legends.points,
     ),
     "costs": Plot(
         title="{norm}: quality against cost",
         caption="Median ratio to the best known distance over seconds per image, both on logarithmic axes: lower left is "
-        "better. Filled markers on the line are the front: no other attack is both better and cheaper. Square for ART, "
-        "circle for Foolbox. Names stand where there is room; point at a marker for the others. Attacks that found nothing on half of the images are not drawn.",
+        "better. Filled markers on the line are the front: no other attack is both better and cheaper. Names stand where "
+        "there is room; point at a marker for the others, or read the table above. Attacks that found nothing on half of "
+        "the images are not drawn.",
         metric="cost",
         draw=comparisons.costs,
         panel="network",
+        beside=False,
         width=3.9,
         height=3.3,
         columns=("network", "norm", "attack", "ratio", "found_rate", "seconds", "forwards", "backwards", "front"),
+        legend=legends.libraries,
     ),
     "class_medians": Plot(
         title="{norm}: class by class",
@@ -160,8 +182,9 @@ PLOTS: dict[str, Plot] = {
         "images are uncertain; empty cells have no images or no finite median.",
         metric="class_medians",
         draw=comparisons.class_heat,
-        width=6.4,
+        unit=True,
         height=2.4,
+        names="network",
         columns=("network", "norm", "label", "images", "median"),
     ),
     "class_changes": Plot(
@@ -171,6 +194,7 @@ PLOTS: dict[str, Plot] = {
         metric="class_changes",
         draw=comparisons.change_heat,
         panel="network",
+        beside=False,
         width=3.1,
         height=2.9,
         columns=("network", "norm", "label", "adversarial_class", "images", "share"),
@@ -194,7 +218,7 @@ def figure(
         The figure; draw and save it within :func:`bench.plots.style.drawing`.
     """
     panels = list(dict.fromkeys(frame[plot.panel].astype(str))) if plot.panel else [""]
-    across = min(len(panels), PER_ROW)
+    across = min(len(panels), plot.across)
     result, grid = _grid(plot, frame, len(panels), across)
     for place, axes in enumerate(grid):
         if place >= len(panels):
@@ -203,35 +227,59 @@ def figure(
         part = frame[frame[plot.panel].astype(str) == panels[place]] if plot.panel else frame
         plot.draw(part, axes)
         if limit is not None:
-            axes.set_xlim(0, limit)
-            if plot.shared:
-                axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
-            if plot.metric == "attack_curves" and (part.loc[part["robust_accuracy"] < 1, "eps"] > limit).all():
-                axes.text(0.5, 0.5, "beyond this axis", transform=axes.transAxes, ha="center", color=MUTED)
+            _end_at(axes, limit, plot, part)
         if plot.panel:
-            axes.set_title((titles or {}).get(panels[place], panels[place]))
+            title = (titles or {}).get(panels[place], panels[place])
+            axes.set_title(_folded(title, plot.width), fontsize=10 if plot.width > 2 else 8.5, linespacing=1.05)
+        if plot.width <= 2:
+            axes.yaxis.label.set_fontsize(8)
         if place % across:
             axes.set_ylabel("")
             axes.tick_params(labelleft=not plot.shared)
         if place + across < len(panels):
-            axes.set_xlabel("")
             axes.tick_params(labelbottom=not plot.shared)
+        if plot.shared or place + across < len(panels):
+            axes.set_xlabel("")
+    if plot.shared:
+        _name_shared_axis(result, grid[0], str(frame["norm"].iloc[0]))
     return result
+
+
+def _end_at(axes: Axes, limit: float, plot: Plot, part: pd.DataFrame) -> None:
+    axes.set_xlim(0, limit)
+    if plot.shared:
+        axes.xaxis.set_major_locator(MaxNLocator(5 if plot.width > 2 else 3, steps=[1, 2, 2.5, 5, 10]))
+    if plot.metric == "attack_panels" and (part.loc[part["robust_accuracy"] < 1, "eps"] > limit).all():
+        axes.text(0.5, 0.5, "beyond this axis", transform=axes.transAxes, ha="center", fontsize=8, color=MUTED)
+
+
+def _name_shared_axis(result: Figure, first: Axes, norm: str) -> None:
+    """One label, with its unit where that fits, below all panels that share an axis of distances."""
+    wide, tall = result.get_size_inches()
+    label = distributions.distance_label(norm, short=bool(wide < 4.5))
+    result.text(first.get_position().x0, 0.1 / tall, label, fontsize=9, color=INK, va="bottom")
+
+
+def _folded(title: str, width: float) -> str:
+    """A title in as many lines as it takes above a panel so many inches wide."""
+    return "\n".join(textwrap.wrap(title, int(width * 10), break_long_words=False)[:2]) if width <= 2 else title
 
 
 def _grid(plot: Plot, frame: pd.DataFrame, panels: int, across: int) -> tuple[Figure, list[Axes]]:
     """A figure with its axes, placed by inches: Matplotlib's own layout engines take half of a report's time."""
     down = -(-panels // across)
-    lines = frame["attack"].nunique() if plot.height_per_line else 0
-    width, height = plot.width - 0.6, plot.height - 0.5 + plot.height_per_line * lines
-    names = frame["label"].astype(str).str.len().max() if plot.height_per_line else 0
-    left, right, bottom = max(0.66, 0.2 + 0.073 * names), 0.16, 0.5
-    gap, between = (0.26, 0.36) if plot.shared else (0.66, 0.8)
-    handles = _handles(frame) if plot.legend else []
+    width, height = plot.width - 0.6, plot.height - 0.5
+    if plot.rows:
+        height = MARK * frame["attack"].nunique() * rows.height(frame["network"].nunique())
+    names = frame[plot.names].astype(str).str.len().max() if plot.names else 0
+    left, right, bottom = (0.16 if plot.rows else max(0.72, 0.2 + 0.075 * names)), 0.16, 0.5
+    gap, between = (0.3, 0.36 if plot.width > 2 else 0.5) if plot.shared else (0.66, 0.8)
+    handles = plot.legend(frame) if plot.legend else []
     total = left + across * width + (across - 1) * gap + right
     longest = max((len(str(handle.get_label())) for handle in handles), default=1)
-    columns = max(1, min(len(handles), int(total * 10 / (longest + 6))))
-    top = 0.22 + (0.08 if plot.panel else 0) + (0.2 * -(-len(handles) // columns) + 0.06 if handles else 0)
+    columns = max(1, min(len(handles), int(total / (0.075 * longest + 0.55))))
+    titles = 0.0 if not plot.panel else 0.08 if plot.width > 2 else 0.22
+    top = 0.22 + titles + (0.2 * -(-len(handles) // columns) + 0.06 if handles else 0)
     tall = bottom + down * height + (down - 1) * between + top
     result = Figure(figsize=(total, tall))
     grid = result.subplots(
@@ -250,19 +298,6 @@ def _grid(plot: Plot, frame: pd.DataFrame, panels: int, across: int) -> tuple[Fi
     if handles:
         result.legend(handles=handles, loc="upper left", bbox_to_anchor=(0, 1), ncols=columns, borderaxespad=0.1)
     return result, list(grid.flat)
-
-
-def _handles(frame: pd.DataFrame) -> list[Line2D]:
-    return [
-        Line2D([], [], color=look.colour, linestyle=look.dash, label=_shown(name))
-        for name, look in distributions.styles(frame).items()
-        if (frame["network"] == name).any()
-    ]
-
-
-def _shown(name: str) -> str:
-    """A label that Matplotlib does not leave out for its leading underscore."""
-    return f" {name}" if name.startswith("_") else name
 
 
 __all__ = ["PLOTS", "Plot", "drawing", "figure", "inline"]

@@ -13,6 +13,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator, PercentFor
 
 from bench.norms import Norm
 from bench.plots.distributions import BEYOND, distance_label, styles
+from bench.plots.rows import Rows, height
 from bench.plots.style import INK, MUTED, PAPER, library_marker, tagged
 
 SCATTER = 600
@@ -20,6 +21,9 @@ SCATTER = 600
 
 NAME_SIZE = 7.5
 """Of the names of attacks beside their points, in printer's points."""
+
+CELL_SIZE = 8.0
+"""Of the numbers in cells, in printer's points."""
 
 RATIO_LIMIT = 4.0
 """Ratios above this are drawn at the edge of the axis."""
@@ -66,7 +70,6 @@ def bracket(frame: pd.DataFrame, axes: Axes) -> Axes:
             )
     axes.set(ylim=(0, 1.02), xlim=(0, None), ylabel="robust accuracy")
     axes.yaxis.set_major_formatter(PercentFormatter(1))
-    axes.legend(loc="best", handlelength=2, frameon=True, facecolor=PAPER, framealpha=0.85, edgecolor="none")
     axes.set_xlabel(distance_label(frame["norm"].iloc[0], short=True))
     return axes
 
@@ -87,12 +90,11 @@ def ratios(frame: pd.DataFrame, axes: Axes) -> Axes:
         axes: to draw on.
     """
     looks = styles(frame)
-    names = [name for name in looks if (frame["network"] == name).any()]
-    attacks = list(dict.fromkeys(frame["attack"].astype(str)))
+    rows = Rows(frame, [name for name in looks if (frame["network"] == name).any()])
+    half = 0.45 / height(len(rows.networks))
     for (attack, network), group in frame.groupby(["attack", "network"], observed=True, sort=False):
         values = np.sort(group["ratio"].to_numpy(dtype=np.float64))
-        offset = (names.index(str(network)) - (len(names) - 1) / 2) * 0.8 / max(len(names), 1)
-        place = attacks.index(str(attack)) + offset
+        place = rows.place(str(attack), str(network))
         shown = np.minimum(_thinned(values, 150), RATIO_LIMIT)
         library = str(group["library"].iloc[0])
         with tagged(axes, network=str(network), attack=str(attack), library=library):
@@ -101,21 +103,20 @@ def ratios(frame: pd.DataFrame, axes: Axes) -> Axes:
                 np.full(len(shown), place),
                 linestyle="none",
                 marker=library_marker(library),
-                markersize=3,
-                alpha=0.45,
+                markersize=4,
+                alpha=0.6,
                 markeredgewidth=0,
                 color=looks[str(network)].colour,
             )
             middle = min(float(values[len(values) // 2]), RATIO_LIMIT)
-            axes.plot([middle, middle], [place - 0.09, place + 0.09], color=INK, linewidth=2)
+            axes.plot([middle, middle], [place - half, place + half], color=INK, linewidth=2)
     axes.axvline(1, color=MUTED, linewidth=1)
     axes.set_xscale("log")
     axes.set_xlim(0.97, RATIO_LIMIT * 1.04)
     ticks = [1, 1.1, 1.25, 1.5, 2, 3, 4]
     axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks[:-1]] + [f"≥ {RATIO_LIMIT:g}"])
     axes.set_xticks([], minor=True)
-    axes.set_yticks(range(len(attacks)), [str(frame.loc[frame["attack"] == a, "label"].iloc[0]) for a in attacks])
-    axes.set_ylim(len(attacks) - 0.4, -0.6)
+    rows.draw(axes)
     axes.grid(visible=False, axis="y")
     axes.set_xlabel(f"{Norm(frame['norm'].iloc[0]).label} distance found / exact distance")
     return axes
@@ -289,13 +290,13 @@ def change_heat(frame: pd.DataFrame, axes: Axes) -> Axes:
     classes = sorted(set(frame["label"]) | set(frame["adversarial_class"]))
     table = frame.pivot_table(index="label", columns="adversarial_class", values="share", aggfunc="sum")
     table = table.reindex(index=sorted(set(frame["label"])), columns=classes).fillna(0.0)
-    _heat(100 * table, axes, ".0f", low=0.0)
+    _heat(100 * table, axes, ".0f", low=0.0, high=100.0)
     axes.set_xlabel("taken for")
     axes.set_ylabel("true class")
     return axes
 
 
-def _heat(table: pd.DataFrame, axes: Axes, form: str, low: float | None = None) -> None:
+def _heat(table: pd.DataFrame, axes: Axes, form: str, low: float | None = None, high: float | None = None) -> None:
     small = table.size <= 400
     known = bool(table.notna().to_numpy().any())
     hidden = table.isna() | (table == 0) if low == 0 else table.isna()
@@ -308,11 +309,11 @@ def _heat(table: pd.DataFrame, axes: Axes, form: str, low: float | None = None) 
             cmap="Blues",
             mask=hidden,
             vmin=low if known else 0.0,
-            vmax=None if known else 1.0,
+            vmax=high if known else 1.0,
             cbar=False,
             linewidths=0.5,
             linecolor=PAPER,
-            annot_kws={"fontsize": 7.5},
+            annot_kws={"fontsize": CELL_SIZE},
         )
     for number in axes.texts:
         number.set_in_layout(False)

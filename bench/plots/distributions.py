@@ -9,9 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
 
 from bench.norms import Norm
-from bench.plots.style import INK, MUTED, NetworkStyle, library_marker, network_styles, tagged
+from bench.plots.rows import Rows
+from bench.plots.style import INK, MUTED, PAPER, NetworkStyle, library_dash, library_marker, network_styles, tagged
 
-POINTS = 400
+POINTS = 200
 """At most so many images are drawn as points, every k-th in order of distance."""
 
 
@@ -33,8 +34,26 @@ def distance_label(norm: str, *, short: bool = False) -> str:
 
 
 def cumulative_lines(frame: pd.DataFrame, axes: Axes) -> Axes:
-    """As :func:`cumulative`, without bands: for panels too small for them."""
-    return cumulative(frame, axes, bands=False)
+    """As :func:`cumulative`, without bands: for panels too small for them.
+
+    Args:
+        frame: curves of one attack; where it has a column ``fewer`` above 0, that is the number of images to name.
+        axes: to draw on.
+    """
+    cumulative(frame, axes, bands=False)
+    fewer = int(frame["fewer"].max()) if "fewer" in frame and len(frame) else 0
+    if fewer:
+        axes.text(
+            0.97,
+            0.06,
+            f"{fewer} images",
+            transform=axes.transAxes,
+            ha="right",
+            fontsize=8,
+            color=MUTED,
+            bbox={"facecolor": PAPER, "edgecolor": "none", "alpha": 0.8, "pad": 1},
+        )
+    return axes
 
 
 def cumulative(frame: pd.DataFrame, axes: Axes, *, bands: bool = True) -> Axes:
@@ -133,42 +152,51 @@ def _violin(axes: Axes, place: int, values: np.ndarray[tuple[int], np.dtype[np.f
 def intervals(frame: pd.DataFrame, axes: Axes) -> Axes:
     """Quartiles and median of each attack on each network: a line from q1 to q3 with the library's marker at the median.
 
+    A median beyond the axis is a filled arrow at its edge, an infinite one an open arrow.
+
     Args:
         frame: lines of ``bench.metrics.tables.summary`` of one norm; networks are stacked within an attack.
         axes: to draw on.
     """
     looks = styles(frame)
-    names = [name for name in looks if (frame["network"] == name).any()]
-    attacks = list(dict.fromkeys(frame["attack"].astype(str)))
-    finite = frame[["q1", "median", "q3"]].to_numpy(dtype=np.float64)
-    top = float(finite[np.isfinite(finite)].max(initial=0.0)) or 1.0
+    rows = Rows(frame, [name for name in looks if (frame["network"] == name).any()])
+    top = _reach(frame)
+    edge = top * 1.04
     for line in frame.to_dict("records"):
-        name = str(line["network"])
-        offset = (names.index(name) - (len(names) - 1) / 2) * 0.8 / max(len(names), 1)
-        place = attacks.index(str(line["attack"])) + offset
-        look = looks[name]
-        marker = library_marker(str(line["library"]))
-        with tagged(axes, network=name, attack=str(line["attack"]), library=str(line["library"])):
-            if np.isfinite(line["q1"]):
-                high = line["q3"] if np.isfinite(line["q3"]) else top * 1.12
-                axes.plot([line["q1"], high], [place, place], color=look.colour, linewidth=2.2, alpha=0.6)
-            known = bool(np.isfinite(line["median"]))
+        name, attack, library = (str(line[key]) for key in ("network", "attack", "library"))
+        place, colour = rows.place(attack, name), looks[name].colour
+        known, shown = bool(np.isfinite(line["median"])), bool(line["median"] <= top)
+        with tagged(axes, network=name, attack=attack, library=library):
+            if line["q1"] < edge:
+                axes.plot([line["q1"], min(line["q3"], edge)], [place, place], color=colour, linewidth=2.2, alpha=0.6)
             axes.plot(
-                [line["median"] if known else top * 1.12],
+                [line["median"] if shown else edge],
                 [place],
-                marker=marker if known else ">",
-                markersize=5.5,
-                color=look.colour,
-                markerfacecolor=look.colour if known else "none",
+                marker=library_marker(library) if shown else ">",
+                markersize=5,
+                color=colour,
+                markerfacecolor=colour if known else "none",
                 linestyle="none",
             )
-    axes.set_yticks(range(len(attacks)), [frame.loc[frame["attack"] == a, "label"].iloc[0] for a in attacks])
-    axes.set_ylim(len(attacks) - 0.4, -0.6)
-    axes.set_xlim(0, top * 1.18)
+    rows.draw(axes)
+    axes.set_xlim(0, top * 1.07)
     axes.grid(visible=False, axis="y")
     if len(frame):
         axes.set_xlabel(distance_label(frame["norm"].iloc[0]))
     return axes
+
+
+def _reach(frame: pd.DataFrame) -> float:
+    """How far an axis of quartiles goes: as far as they do, but a weak attack does not squeeze the good ones.
+
+    It ends at three times the third quartile of the best attack on the most robust network.
+    """
+    third = frame["q3"].to_numpy(dtype=np.float64)
+    finite = frame[np.isfinite(third)]
+    if not len(finite):
+        return 1.0
+    good = float(finite.groupby("network", observed=True)["q3"].min().max())
+    return min(float(finite["q3"].max()), 3 * good) or 1.0
 
 
 def security(frame: pd.DataFrame, axes: Axes) -> Axes:
@@ -193,7 +221,7 @@ def security(frame: pd.DataFrame, axes: Axes) -> Axes:
                 drawstyle="steps-post",
                 color=style.colour if together else MUTED,
                 linewidth=2.6 if together else 1.0,
-                linestyle="solid" if together or library == "foolbox" else (0, (4, 2)),
+                linestyle="solid" if together else library_dash(library),
                 alpha=1.0 if together else 0.8,
                 zorder=3 if together else 2,
                 label=str(attack) if together else "_",

@@ -39,14 +39,18 @@ class NetworkStyle:
 def network_styles(names: Iterable[str]) -> dict[str, NetworkStyle]:
     """A style for each network, the same for the same name in every report.
 
-    The four networks of the bench have fixed styles. Any other name picks one by its hash; only where two names of
-    one report would pick the same does the later in the alphabet take the next free one.
+    The four networks of the bench have fixed styles; ``MLP (run)``, as pages of several runs call them, has that of
+    ``MLP`` where no other network of the page does. Any other name picks one by its hash; only where two names of one
+    report would pick the same does the later in the alphabet take the next free one.
     """
     wanted = list(names)
     total = len(_COLOURS) * len(_DASHES)
     taken = {_KNOWN[name]: name for name in wanted if name in _KNOWN}
-    colours = {slot % len(_COLOURS) for slot in taken}
     for name in sorted(set(wanted) - set(_KNOWN)):
+        if _base(name) in _KNOWN:
+            taken.setdefault(_KNOWN[_base(name)], name)
+    colours = {slot % len(_COLOURS) for slot in taken}
+    for name in sorted(set(wanted) - set(taken.values())):
         start = int(hashlib.sha256(name.encode()).hexdigest(), 16) % total
         slots = [(start + step) % total for step in range(total)]
         free = [slot for slot in slots if slot not in taken] or slots
@@ -54,7 +58,14 @@ def network_styles(names: Iterable[str]) -> dict[str, NetworkStyle]:
         taken[new[0]] = name
         colours.add(new[0] % len(_COLOURS))
     slots_of = {name: slot for slot, name in taken.items()}
-    return {name: _style(slots_of.get(name, 0), known=name in _KNOWN) for name in wanted}
+    return {
+        name: _style(slots_of.get(name, 0), known=_KNOWN.get(_base(name)) == slots_of.get(name, 0)) for name in wanted
+    }
+
+
+def _base(name: str) -> str:
+    """A network's name without the run that a page of several runs puts behind it."""
+    return name.partition(" (")[0]
 
 
 def _style(slot: int, *, known: bool) -> NetworkStyle:
@@ -67,6 +78,11 @@ def library_marker(library: str) -> str:
     if library in _MARKERS:
         return _MARKERS[library]
     return _OTHER_MARKERS[int(hashlib.sha256(library.encode()).hexdigest(), 16) % len(_OTHER_MARKERS)]
+
+
+def library_dash(library: str) -> Any:
+    """The dash of a library's lines where colour is taken: solid for Foolbox, dashed for any other."""
+    return "solid" if library == "foolbox" else (0, (4, 2))
 
 
 @contextmanager

@@ -63,6 +63,7 @@ def inline(figure: Figure, *, prefix: str, label: str) -> str:
     root.attrib.pop("version", None)
     size = float(width.removesuffix("pt")), float(height.removesuffix("pt"))
     root.set("style", f"aspect-ratio:{size[0]:.0f}/{size[1]:.0f};width:{size[0] * 4 / 3:.0f}px")
+    root.set("preserveAspectRatio", "xMinYMin meet")
     root.set("role", "img")
     root.set("aria-label", label)
     text = ET.tostring(root, encoding="unicode")

@@ -22,6 +22,7 @@ class Figure:
 
     id: str
     norm: str
+    unit: str
     title: str
     caption: str
     svg: str
@@ -57,7 +58,7 @@ def figures(name: str, frames: Frames) -> list[Group]:
         if len(part):
             made.append(_figure(name, plot, part, norm, frames))
     title = plot.title.removeprefix("{norm}: ")
-    layout = "stack" if plot.panel else "halves" if plot.height_per_line else "grid"
+    layout = "grid" if plot.beside else "stack"
     return [Group(title[:1].upper() + title[1:], plot.caption, layout, made)] if made else []
 
 
@@ -70,4 +71,4 @@ def _figure(name: str, plot: plots.Plot, part: pd.DataFrame, norm: Norm, frames:
         drawn = plots.figure(plot, part, titles=titles, limit=limit)
         svg = plots.inline(drawn, prefix=id_, label=f"{title}. {plot.caption}")
     csv = csv_text(part[list(plot.columns)]) if len(part) <= CSV_LINES else ""
-    return Figure(id_, norm.value, title, plot.caption, svg, csv)
+    return Figure(id_, norm.value, norm.unit if plot.unit else "", title, plot.caption, svg, csv)

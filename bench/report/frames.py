@@ -20,6 +20,7 @@ class Frames:
         self._made: dict[str, pd.DataFrame] = {}
         self._own: dict[str, Callable[[], pd.DataFrame]] = {
             "attack_intervals": self._intervals,
+            "attack_panels": self._panels,
             "security_curves": self._security,
             "bracket_curves": self._bracket,
             "exact_ratios": self._exact,
@@ -42,6 +43,14 @@ class Frames:
         most = summary.groupby(["network", "norm"], observed=True)["images"].transform("max")
         fewer = summary["label"] + ", " + summary["images"].astype(str) + " images"
         return summary.assign(label=summary["label"].where(summary["images"] == most, fewer))
+
+    def _panels(self) -> pd.DataFrame:
+        """Curves of each attack; ``fewer`` is the number of its images where others of the norm had more, else 0."""
+        summary = self["summary"].astype({"network": object})
+        most = summary.groupby(["network", "norm"], observed=True)["images"].transform("max")
+        fewer = summary.assign(fewer=summary["images"].where(summary["images"] < most, 0))
+        curves = self["attack_curves"].astype({"network": object})
+        return curves.merge(fewer[["network", "attack", "fewer"]], how="left", on=["network", "attack"])
 
     def _security(self) -> pd.DataFrame:
         """All attacks together first, then each attack that was run on as many images as any, so that they compare."""

@@ -50,20 +50,21 @@ def render(frames: Frames, source: Source, examples: Sequence[Example], found: l
     evidence, manifest = frames.evidence, source.manifest
     environment = _environment()
     script = _source(environment, "script.js")
-    distrusted = words.failing(found, evidence.networks)
+    unranked = words.unranked(evidence, found)
     context = {
         "title": source.title,
         "runs": source.runs,
         "facts": _facts(evidence, manifest),
         "deploy": words.deploy(frames, manifest, found),
-        "answers": words.most_robust(frames, distrusted),
+        "answers": words.most_robust(frames, unranked),
         "attacks": words.best_attacks(frames),
         "library": words.library(frames),
+        "not_concluded": words.not_concluded(evidence),
         "avoid": words.to_avoid(frames),
         "verdicts": [(name, verdict.overall(found, name), _made(found, name)) for name in evidence.networks],
         "broken": [rule for rule in metrics.invariants(evidence, manifest) if rule.holds is False],
         "cautions": words.cautions(evidence, manifest, frames, found),
-        "overview": overview(frames),
+        "overview": overview(frames, unranked),
         "sections": sections(frames, manifest, examples, found),
         "cards": [card for card in manifest["rows"] if any(evidence.rows["attack"] == card["name"])],
         "filters": _filters(evidence),
@@ -176,17 +177,19 @@ class Bar:
     low: float
     high: float
     best: bool
+    compares: bool
 
 
-def overview(frames: Frames) -> list[tuple[str, str, list[Bar]]]:
-    """For each norm the medians of all networks as bars: norm, label, bars."""
+def overview(frames: Frames, unranked: Sequence[str] = ()) -> list[tuple[str, str, list[Bar]]]:
+    """For each norm the medians of all networks as bars: norm, label, bars. Those unranked cannot be the best."""
     content = frames["networks"]
     made = []
     for norm in frames.evidence.norms:
         lines = content[content["norm"] == norm.value]
         ends = lines[["median", "median_high"]].to_numpy(dtype=np.float64)
         top = float(ends[np.isfinite(ends)].max(initial=0.0)) or 1.0
-        best = float(lines["median"].max()) if len(lines) else 0.0
+        ranked = lines[~lines["network"].isin(list(unranked))]
+        best = float(ranked["median"].max()) if len(ranked) else 0.0
         bars = [
             Bar(
                 network=str(line["network"]),
@@ -195,7 +198,8 @@ def overview(frames: Frames) -> list[tuple[str, str, list[Bar]]]:
                 width=_place(line["median"], top),
                 low=_place(line["median_low"], top),
                 high=_place(line["median_high"], top),
-                best=bool(line["median"] == best),
+                best=bool(line["median"] == best) and line["network"] not in unranked,
+                compares=line["network"] not in unranked,
             )
             for line in lines.to_dict("records")
         ]

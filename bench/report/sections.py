@@ -24,6 +24,7 @@ from bench.report.tables import (
     figure,
     interval,
     number,
+    p_value,
     percent,
     share,
     sort_key,
@@ -78,7 +79,7 @@ def sections(
         Section(
             "networks",
             "The networks compared",
-            "The same in numbers, with how sure they are. All intervals hold at 95 %.",
+            "The same in numbers, with how sure they are. All intervals hold at 95%.",
             tables=[_networks(manifest), _medians(frames), _pairs(frames), _robust_accuracy(frames)],
         ),
         Section(
@@ -117,7 +118,7 @@ def sections(
         Section(
             "classes",
             "Class by class",
-            "Which classes are easily left, and for which.",
+            "Which true classes are easily fooled, and what they are taken for.",
             groups=[*figures("class_medians", frames), *figures("class_changes", frames)],
         ),
         Section(
@@ -125,7 +126,8 @@ def sections(
             "Gallery",
             "The easiest, the median and the hardest image of each network and norm among those with a known adversarial "
             "example: original, adversarial example, and the change (blue darker, red lighter, at full strength for the "
-            "largest change of that picture).",
+            "largest change of that picture). 7 → 2 is a 7 that is taken for a 2. Who found it stands last; a certified bound "
+            "may come with an adversarial example of its own.",
             examples=examples,
         ),
         Section("run", "What was run", "What it takes to run it again.", tables=_run_tables(frames, manifest)),
@@ -161,7 +163,7 @@ def _medians(frames: Frames) -> Table:
     columns = [
         _norm_column(),
         _network_column(),
-        interval("median", "median_low", "median_high", "Median (95 % interval)", "bootstrap over images"),
+        interval("median", "median_low", "median_high", "Median (95% interval)", "bootstrap over images"),
         number("q1", "First quartile"),
         number("q3", "Third quartile", infinite="nothing was found on a quarter of the images or more"),
         percent(
@@ -184,16 +186,26 @@ def _pairs(frames: Frames) -> Table:
         _norm_column(),
         _network_column("network_a", "More robust"),
         _network_column("network_b", "than"),
-        interval(
-            "difference", "low", "high", "Difference of medians (95 % interval)", "bootstrap over the same images"
-        ),
+        interval("difference", "low", "high", "Difference of medians (95% interval)", "bootstrap over the same images"),
         percent("wins", "Larger on", "share of images on which the first network's distance is larger", digits=0),
         percent("losses", "Smaller on", digits=0),
-        number("effect", "Effect", "matched-pairs rank-biserial correlation, -1 to 1", digits=2),
-        number("p_holm", "p (Holm)", "Wilcoxon's signed-rank test, adjusted for all lines of this table", digits=2),
+        number(
+            "effect",
+            "Effect",
+            "how one-sided the comparison is: 1 where the first network is larger throughout, 0 for no order (rank-biserial correlation)",
+            digits=2,
+        ),
+        p_value(
+            "p_holm",
+            "p (Holm)",
+            "probability of so clear an order by chance alone: Wilcoxon's signed-rank test, adjusted for all lines of this table",
+        ),
         count("images", "Images"),
     ]
-    caption = "Every pair of networks compared image by image. Where the interval holds 0 or p is large, the order is not settled."
+    caption = (
+        "Every pair of networks compared image by image. p decides: from 0.05 on the order is not settled. Where it is small "
+        "although the interval holds 0, the medians may be equal, but one network's distances are larger on more images."
+    )
     return table("table-pairs", caption, columns, frames["differences"])
 
 
@@ -202,14 +214,14 @@ def _robust_accuracy(frames: Frames) -> Table:
     content = frames["robust_accuracy"]
     keys = ["norm", "eps"]
     lines = content[keys].drop_duplicates().reset_index(drop=True)
-    columns = [_norm_column(), number("eps", "eps", "size of the change")]
+    columns = [_norm_column(), number("eps", "Change", "largest size of the change, in the norm; papers call it eps")]
     for name in frames.evidence.networks:
         own = content[content["network"] == name].drop(columns="network")
         own = own.rename(columns={column: f"{column} of {name}" for column in own.columns if column not in keys})
         lines = lines.merge(own, on=keys, how="left")
         columns.append(_robust_column(name))
     caption = (
-        "Robust accuracy: the share of images that no known change of size eps makes wrong, with its 95 % interval; "
+        "Robust accuracy by size of change. The share of images that no known change of this size makes wrong, with its 95% interval; "
         "then, where the run has bounds, the share that is certified. The truth lies between the two shares."
     )
     return table("table-robust", caption, columns, lines)
@@ -270,13 +282,13 @@ def _exact(frames: Frames) -> list[Table]:
     if not len(content):
         return []
     columns = [
-        _network_column(),
         text("label", "Attack"),
+        _network_column(),
         count("solved", "Solved", "images whose exact distance is known"),
         number("median", "Median ratio", "distance found over exact distance", digits=4, infinite=_NOT_FOUND),
         number("p90", "90th percentile", digits=4, infinite="nothing was found on a tenth of the images or more"),
         number("largest", "Largest", digits=4, infinite="nothing was found on some image"),
-        percent("within", "Within 1 %", "share of solved images with a ratio of at most 1.01", digits=0),
+        percent("within", "Within 1%", "share of solved images with a ratio of at most 1.01", digits=0),
         count("open", "Open", "images between a lower bound and the best attack"),
         Column("Median ratio, open", _open_cell, "from distance over the best known to distance over the lower bound"),
     ]
@@ -301,7 +313,9 @@ def _agreement(frames: Frames) -> list[Table]:
     def advice(line: Mapping[str, Any]) -> Cell:
         worse = str(line["worse"])
         if not worse:
-            return Cell("no difference beyond chance")
+            if line["p_holm"] >= 0.05:
+                return Cell("no difference beyond chance")
+            return Cell("less than 1% apart" if abs(line["ratio"] - 1) <= 0.01 else "no clear order")
         return Cell(f"{LIBRARY_LABELS.get(worse, worse)} finds larger distances: avoid it here", tone="warn")
 
     columns = [
@@ -311,22 +325,26 @@ def _agreement(frames: Frames) -> list[Table]:
         text("library_a", "A", labels=LIBRARY_LABELS),
         text("library_b", "B", labels=LIBRARY_LABELS),
         interval(
-            "ratio", "low", "high", "A / B (95 % interval)", "median over images of A's distance over B's", digits=4
+            "ratio", "low", "high", "A / B (95% interval)", "median over images of A's distance over B's", digits=4
         ),
-        percent("wins_a", "A smaller", "share of images on which A's distance is smaller by more than 1 %", digits=0),
-        percent("wins_b", "B smaller", "share of images on which B's distance is smaller by more than 1 %", digits=0),
-        number("p_holm", "p (Holm)", "Wilcoxon's signed-rank test, adjusted for all lines of this table", digits=2),
+        percent("wins_a", "A smaller", "share of images on which A's distance is smaller by more than 1%", digits=0),
+        percent("wins_b", "B smaller", "share of images on which B's distance is smaller by more than 1%", digits=0),
+        p_value(
+            "p_holm",
+            "p (Holm)",
+            "probability of so clear an order by chance alone: Wilcoxon's signed-rank test, adjusted for all lines of this table",
+        ),
         Column("Advice", advice, numeric=False),
         count("images", "Images"),
     ]
-    caption = "The same method in two libraries on the same images: who finds the smaller distance. Larger is worse."
+    caption = "The same method in two libraries on the same images. The smaller distance is the better one."
     return [table("table-agreement", caption, columns, content)]
 
 
 def _summary(frames: Frames) -> Table:
     columns = [
-        _network_column(),
         text("label", "Attack"),
+        _network_column(),
         text(
             "origin",
             "Origin",
@@ -336,7 +354,7 @@ def _summary(frames: Frames) -> Table:
         number("median", "Median", infinite=_NOT_FOUND),
         Column("Middle half", _middle_cell, "from the first to the third quartile"),
         percent("found_rate", "Found", "share of the attacked images", warn_below=0.9),
-        Column("Ratio to best", _ratio_cell, "median over images of this attack's distance over the best known one"),
+        Column("Ratio", _ratio_cell, "median over images of this attack's distance over the best known one"),
         number(
             "optimality",
             "Optimality",
@@ -369,7 +387,7 @@ def _images_cell(line: Mapping[str, Any]) -> Cell:
 def _ratio_cell(line: Mapping[str, Any]) -> Cell:
     value = float(line["ratio"])
     tone = "good" if value <= 1.02 else "warn" if 1.25 < value < 2 else "bad" if value >= 2 else ""
-    ends = f"95 % interval {figure(line['ratio_low'])} to {figure(line['ratio_high'])}"
+    ends = f"95% interval {figure(line['ratio_low'])} to {figure(line['ratio_high'])}"
     return Cell(figure(value, 4), value if np.isfinite(value) else ("Infinity" if value > 0 else ""), ends, tone)
 
 
@@ -395,7 +413,14 @@ def _run_tables(frames: Frames, manifest: Mapping[str, Any]) -> list[Table]:
             text("library", "Library", labels=LIBRARY_LABELS),
             text("reason", "Why nothing stands here", wrap=True),
         ]
-        made.append(table("table-holes", "Cells of the grid that nothing fills.", columns, holes))
+        made.append(
+            table(
+                "table-holes",
+                "Attacks that do not exist: cells of the grid of families, norms and libraries that nothing fills.",
+                columns,
+                holes,
+            )
+        )
     statuses = evidence.records.astype({"status": str}).pivot_table(
         index="attack", columns="status", aggfunc="size", fill_value=0, observed=True
     )

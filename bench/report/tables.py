@@ -126,6 +126,16 @@ def interval(key: str, low: str, high: str, heading: str, explanation: str = "",
     return Column(heading, cell, explanation)
 
 
+def p_value(key: str, heading: str, explanation: str = "") -> Column:
+    """A column of p values: below 0.001 their size says nothing more."""
+
+    def cell(line: Mapping[str, Any]) -> Cell:
+        value = float(line[key])
+        return Cell("< 0.001" if value < 0.001 else figure(value, 2), sort_key(value))
+
+    return Column(heading, cell, explanation)
+
+
 def figure(value: float, digits: int = 3) -> str:
     """A number as people read it: ``0.462``, ``1,230``, infinity, or a dash for not defined."""
     value = float(value)

@@ -32,6 +32,7 @@ class Answer:
     subject: str
     text: str
     support: str = ""
+    brief: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -39,7 +40,8 @@ class Answer:
 class Leader:
     """The network with the largest median distance in a norm, and whether the next one is behind beyond chance.
 
-    ``name`` is empty where no median is known; ``other`` where there is no other network.
+    ``name`` is empty where no median is known; ``other`` where there is no other network. ``tied``: both medians are
+    equal.
     """
 
     norm: Norm
@@ -47,6 +49,26 @@ class Leader:
     other: str
     sure: bool
     support: str
+    brief: str = ""
+    tied: bool = False
+
+
+def attacked_less(evidence: Evidence) -> dict[str, str]:
+    """Networks that fewer attacks were run on than on others: their distances are too large to compare.
+
+    Returns:
+        Network -> "7 of 33 attacks". It is empty where every network with records had every attack.
+    """
+    had = evidence.attacks.groupby("network", observed=True)["attack"].nunique()
+    every = evidence.attacks["attack"].nunique()
+    return {str(name): f"{number} of {every} attacks" for name, number in had.items() if number < every}
+
+
+def unranked(evidence: Evidence, found: Sequence[Finding]) -> list[str]:
+    """The networks whose distances do not compare with those of others: failing checks, or fewer attacks."""
+    less = attacked_less(evidence)
+    fail = failing(found, evidence.networks)
+    return [name for name in evidence.networks if name in less or name in fail]
 
 
 def failing(found: Sequence[Finding], networks: Sequence[str]) -> list[str]:
@@ -55,7 +77,7 @@ def failing(found: Sequence[Finding], networks: Sequence[str]) -> list[str]:
 
 
 def leaders(frames: Frames, distrusted: Sequence[str] = ()) -> list[Leader]:
-    """For each norm the network with the largest median minimal norm among those whose distances can be trusted."""
+    """For each norm the network with the largest median minimal norm among those whose distances compare."""
     made = []
     table = frames["networks"]
     for norm in frames.evidence.norms:
@@ -76,7 +98,7 @@ def _leader(norm: Norm, lines: pd.DataFrame, pairs: pd.DataFrame, *, whole: bool
         unknown = [str(n) for n in lines.loc[~np.isfinite(lines["median"]), "network"]]
         support = f"no adversarial example is known for half of the images of {', '.join(unknown)}"
         return Leader(norm, "", "", sure=False, support=support)
-    support = f"median {figure(median)} (95 % interval {figure(best['median_low'])} to {figure(best['median_high'])})"
+    support = f"median {figure(median)} (95% interval {figure(best['median_low'])} to {figure(best['median_high'])})"
     if len(lines) == 1:
         return Leader(norm, name, "", sure=False, support=support)
     second = lines[lines["network"] != best["network"]].sort_values("median", ascending=False).iloc[0]
@@ -84,20 +106,25 @@ def _leader(norm: Norm, lines: pd.DataFrame, pairs: pd.DataFrame, *, whole: bool
     if behind == median:
         support += f"; so is {other}'s"
     else:
-        support += f"; {figure(median / behind)} times {other}'s" if behind > 0 else f"; {other} has {figure(behind)}"
+        support += f", {figure(median / behind)} times {other}'s" if behind > 0 else f"; {other} has {figure(behind)}"
     both = [name, other]
     pair = pairs[(pairs["norm"] == norm.value) & pairs["network_a"].isin(both) & pairs["network_b"].isin(both)]
     if not len(pair):
         return Leader(norm, name, other, sure=False, support=f"{support}; no image in common")
     line = pair.iloc[0]
     ahead = str(line["network_a"]) == name
-    wins, effect = (line["wins"], line["effect"]) if ahead else (line["losses"], -line["effect"])
+    wins, losses, effect = line["wins"], line["losses"], line["effect"]
+    if not ahead:
+        wins, losses, effect = losses, wins, -effect
     p = float(line["p_holm"])
-    support += f", larger on {share(float(wins), 0)} of {int(line['images'])} images, p {p_value(p)}"
+    images = f"{int(line['images']):,} images"
+    support += f"; larger on {share(float(wins), 0)}, smaller on {share(float(losses), 0)} of {images}, p {p_value(p)}"
     if whole:
         support += f", first in {share(float(best['first']), 0)} of resamples"
     # The paired test decides; an order of medians that the pairs contradict is no order.
-    return Leader(norm, name, other, sure=p < 0.05 and effect > 0, support=support)
+    brief = f"median {figure(median)} against {other}'s {figure(behind)}, p {p_value(p)}"
+    sure = p < 0.05 and effect > 0
+    return Leader(norm, name, other, sure=sure, support=support, brief=brief, tied=median == behind)
 
 
 def most_robust(frames: Frames, distrusted: Sequence[str] = ()) -> list[Answer]:
@@ -110,41 +137,50 @@ def most_robust(frames: Frames, distrusted: Sequence[str] = ()) -> list[Answer]:
             text = leader.name
         else:
             text = f"{leader.name} or {leader.other}: not settled"
-        answers.append(Answer(leader.norm.value, leader.norm.label, text, leader.support))
+        answers.append(Answer(leader.norm.value, leader.norm.label, text, leader.support, brief=leader.brief))
     return answers
 
 
 def deploy(frames: Frames, manifest: Mapping[str, Any], found: Sequence[Finding]) -> Answer:
     """Which network to deploy, over all norms: in a few words, with what it rests on."""
     names = frames.evidence.networks
-    distrusted = failing(found, names)
-    ranked = [leader for leader in leaders(frames, distrusted) if leader.name]
+    distrusted, less = failing(found, names), attacked_less(frames.evidence)
+    ranked = [leader for leader in leaders(frames, unranked(frames.evidence, found)) if leader.name]
     if not ranked:
         if distrusted:
             support = f"the checks of {listed(distrusted)} fail: their distances are probably too large"
             return Answer("", "", "No network", support)
+        if less:
+            return Answer("", "", "Not decided", "no network had all the attacks, so their distances do not compare")
         return Answer("", "", "Not decided", "no median distance is known")
     if len(names) == 1:
         return Answer("", "", f"{names[0]}: the only network here", _accuracies(names[0], manifest))
     sure = [leader for leader in ranked if leader.sure]
-    names_ahead = list(dict.fromkeys(leader.name for leader in sure or ranked))
+    # Where nothing is sure, a network whose median another one shares does not even lead.
+    ahead = sure or ([] if any(one.tied for one in ranked) else ranked)
+    names_ahead = list(dict.fromkeys(one.name for one in ahead))
     parts = [
         f"{name} is the most robust in {listed([one.norm.label for one in sure if one.name == name])}, beyond chance"
         for name in dict.fromkeys(leader.name for leader in sure)
     ]
     unsure = [one for one in ranked if not one.sure]
     parts += [
-        f"{name} before {other} in {listed([one.norm.label for one in unsure if (one.name, one.other) == (name, other)])}, "
+        f"{name} {'as' if tied else 'before'} {other} in "
+        f"{listed([one.norm.label for one in unsure if (one.name, one.other, one.tied) == (name, other, tied)])}, "
         "not settled"
-        for name, other in dict.fromkeys((one.name, one.other) for one in unsure)
+        for name, other, tied in dict.fromkeys((one.name, one.other, one.tied) for one in unsure)
     ]
-    if len(names_ahead) > 1:
+    if len(names_ahead) != 1:
         text = "It depends on the norm" if sure else "Not settled"
     else:
         text = names_ahead[0] if sure else f"{names_ahead[0]} leads, but that is not settled"
         parts.append(_accuracies(names_ahead[0], manifest))
     if distrusted:
         parts.append(f"{listed(distrusted)} left out, because checks fail")
+    if less:
+        parts.append(
+            f"{listed(list(less))} left out, because fewer attacks were run on {'them' if len(less) > 1 else 'it'}"
+        )
     return Answer("", "", text, "; ".join(parts))
 
 
@@ -186,24 +222,28 @@ def best_attacks(frames: Frames) -> list[Answer]:
             continue
         ranked = usable.sort_values(["ratio", "seconds"])
         best = ranked.iloc[0]
-        rank = f"best of {len(lines)} in {norm.label}" if len(lines) > 1 else f"the only one to rank in {norm.label}"
+        alone = f"the only one run on every image in {norm.label}, so that nothing compares with it"
+        rank = f"best of {len(lines)} in {norm.label}" if len(lines) > 1 else alone
         support = f"{_quality(best)}{_exactness(frames, str(best['attack']))}; {rank}"
         cheap = ranked[(ranked["ratio"] <= max(1.05, best["ratio"] * 1.02)) & (ranked["seconds"] < best["seconds"] / 3)]
         if len(cheap):
             fast = cheap.sort_values("seconds").iloc[0]
             times = float(best["seconds"] / fast["seconds"]) if fast["seconds"] > 0 else float("inf")
-            support += f". Nearly as good and {figure(times, 2)} times faster: {fast['label']}, {_quality(fast)}"
-        answers.append(Answer(norm.value, norm.label, str(best["label"]), support, {"attack": str(best["attack"])}))
+            support += f". Nearly as good, {figure(times, 2)} times faster: {fast['label']}, {_near(fast)}"
+        tags = {"attack": str(best["attack"])}
+        answers.append(Answer(norm.value, norm.label, str(best["label"]), support, tags=tags))
     return answers
 
 
 def _quality(line: pd.Series) -> str:
+    found = float(line["found_rate"])
+    often = "" if found == 1 else f", found on {share(found)} of the images"
+    return f"{_near(line)}{often}, {figure(float(line['seconds']), 2)} s per image"
+
+
+def _near(line: pd.Series) -> str:
     ratio = float(line["ratio"])
-    near = "at the best known distance" if ratio < 1.0005 else f"at {figure(ratio, 4)} times the best known distance"
-    return (
-        f"{near} in the median, found on {share(float(line['found_rate']))} of the images, "
-        f"{figure(float(line['seconds']), 2)} s per image"
-    )
+    return "median at the best known distance" if ratio < 1.0005 else f"median {figure(ratio, 4)} times the best known"
 
 
 def _exactness(frames: Frames, attack: str) -> str:
@@ -213,14 +253,14 @@ def _exactness(frames: Frames, attack: str) -> str:
     if not len(own):
         return ""
     within = float((own["within"] * own["solved"]).sum() / own["solved"].sum())
-    return f"; within 1 % of the exact distance in {share(within, 0)} of {int(own['solved'].sum())} solved cases"
+    return f"; within 1% of the exact distance on {share(within, 0)} of {int(own['solved'].sum())} solved images"
 
 
-def library(frames: Frames) -> str:
-    """Which library to use, from the methods that two of them have."""
+def library(frames: Frames) -> Answer:
+    """The library to use, and what that rests on; both empty where no method has two implementations."""
     table = frames["agreement"]
     if not len(table):
-        return ""
+        return Answer("", "Library", "")
     cells = table.groupby(["norm", "slug"], sort=False)
     worse = dict.fromkeys([*table["library_a"], *table["library_b"]], 0)
     for _, group in cells:
@@ -229,12 +269,14 @@ def library(frames: Frames) -> str:
     names = {name: LIBRARY_LABELS.get(str(name), str(name)) for name in worse}
     fewest = min(worse.values())
     least = [name for name, number in worse.items() if number == fewest]
-    counts = ", ".join(f"{names[name]} in {number or 'none'}" for name, number in worse.items())
+    counts = ", ".join(f"{names[name]}'s version in {number or 'none'}" for name, number in worse.items())
     methods = f"{len(cells)} method{'s' if len(cells) != 1 else ''}"
     if not any(worse.values()):
-        return f"Either: of {methods} that both have, none differs beyond chance."
+        support = f"of {methods} that both have, none differs by more than 1% and beyond chance"
+        return Answer("", "Library", "Either", support)
     answer = names[least[0]] if len(least) == 1 else "Either"
-    return f"{answer}: of {methods} that both have, larger distances beyond chance by {counts}."
+    support = f"of {methods} that both have, larger (worse) distances beyond chance with {counts}"
+    return Answer("", "Library", answer, support)
 
 
 def to_avoid(frames: Frames) -> list[str]:
@@ -257,7 +299,7 @@ def _larger(low: float, high: float) -> str:
         one, two = figure(low, 2), figure(high, 2)
         return f"distances {one} times as large" if one == two else f"distances {one} to {two} times as large"
     one, two = figure(100 * (low - 1), 2), figure(100 * (high - 1), 2)
-    return f"distances {one} % larger" if one == two else f"distances {one} to {two} % larger"
+    return f"distances {one}% larger" if one == two else f"distances {one} to {two}% larger"
 
 
 def attack_scores(frames: Frames) -> pd.DataFrame:
@@ -268,7 +310,13 @@ def attack_scores(frames: Frames) -> pd.DataFrame:
         return pd.DataFrame(columns=[*columns, "seconds", "images", "complete"]).astype(
             columns | {"seconds": float, "images": int, "complete": bool}
         )
-    most = table.groupby("norm")["images"].max()
+    table = table.assign(network=table["network"].astype(str))
+    less = attacked_less(frames.evidence)
+    whole = table[~table["network"].isin(list(less))]
+    # Where runs of other attacks stand side by side, those networks judge that had them all.
+    table = whole if len(whole) else table
+    most = table.groupby(["network", "norm"])["images"].transform("max")
+    table = table.assign(whole=table["images"] == most)
     networks = table["network"].nunique()
     scores = table.groupby("attack", observed=True, sort=False).agg(
         norm=("norm", "first"),
@@ -278,8 +326,9 @@ def attack_scores(frames: Frames) -> pd.DataFrame:
         seconds=("seconds", "mean"),
         images=("images", "min"),
         networks=("network", "nunique"),
+        whole=("whole", "all"),
     )
-    scores["complete"] = (scores["images"] == scores["norm"].map(most)) & (scores["networks"] == networks)
+    scores["complete"] = scores.pop("whole") & (scores["networks"] == networks)
     return scores.reset_index()
 
 
@@ -287,7 +336,7 @@ def cautions(
     evidence: Evidence, manifest: Mapping[str, Any], frames: Frames, found: Sequence[Finding] = ()
 ) -> list[str]:
     """What a reader must not conclude, or must know first; the gravest first."""
-    lines = [*_unfinished(evidence, manifest), *_few_images(evidence)]
+    lines = [*_unfinished(evidence, manifest), *_unfair(evidence, manifest), *_few_images(evidence)]
     for name in failing(found, evidence.networks):
         failed = [finding for finding in found if finding.network == name and finding.outcome is Outcome.FAIL]
         lines.append(
@@ -297,7 +346,38 @@ def cautions(
     for warning in manifest.get("warnings", []):
         told.setdefault(str(warning.get("network") or "Note"), []).append(str(warning.get("message", "")))
     lines += [f"{name}: {'; '.join(messages)}" for name, messages in told.items()]
-    lines += [*_weak_attacks(frames), *_unknown(evidence), *_truth(evidence), _scope(evidence, manifest)]
+    lines += [*_truth(evidence), *_unknown(evidence), _scope(evidence, manifest), *_weak_attacks(frames)]
+    return lines
+
+
+def not_concluded(evidence: Evidence) -> str:
+    """What must not be concluded from any run, in a line."""
+    bounded = bool((evidence.rows["kind"] != "upper").any())
+    truth = "are the true ones, except where proved" if bounded else "are the true ones"
+    return f"That these distances {truth}, or hold for other data or attacks"
+
+
+def _unfair(evidence: Evidence, manifest: Mapping[str, Any]) -> list[str]:
+    """Networks that were not attacked alike, or on other images, and those that are one and the same."""
+    lines = [
+        f"{name} had only {number}: its distances are too large to compare with those of the others."
+        for name, number in attacked_less(evidence).items()
+    ]
+    images = evidence.best.groupby("network", observed=True)["image"].nunique()
+    if images.min() < images.max():
+        numbers = ", ".join(f"{name} {number}" for name, number in images.items())
+        lines.append(
+            f"Not all networks have the same images ({numbers}): medians are of each network's own, pairs "
+            "and p of those that all have."
+        )
+    same: dict[str, list[str]] = {}
+    for network in manifest["networks"]:
+        same.setdefault(str(network.get("sha256") or network["name"]), []).append(str(network["name"]))
+    lines += [
+        f"{listed(names)} are the same network, with the same weights: what differs between them is the runs."
+        for names in same.values()
+        if len(names) > 1
+    ]
     return lines
 
 
@@ -337,14 +417,14 @@ def _weak_attacks(frames: Frames) -> list[str]:
     if len(capped):
         some = [f"{line['label']} ({int(line['images'])})" for line in capped.head(3).to_dict("records")]
         lines.append(
-            f"{len(capped)} of {len(scores)} attacks ran on the first images only and are not ranked: "
+            f"{len(capped)} of {len(scores)} attacks ran on the first few images only and are not ranked: "
             f"{', '.join(some)}{' and others' if len(capped) > 3 else ''}."
         )
     weak = sorted(table[(table["ratio"] > 1.25) | (table["found_rate"] < 0.9)]["label"].unique())
     if weak:
         lines.append(
             f"A network is not robust because one attack fails: {len(weak)} of {len(scores)} attacks are weak somewhere "
-            "(median more than 1.25 times the best known, or found on less than 90 %), among them "
+            "(median more than 1.25 times the best known, or found on less than 90%), among them "
             f"{', '.join(weak[:3])}."
         )
     return lines
@@ -375,11 +455,11 @@ def _truth(evidence: Evidence) -> list[str]:
             continue
         own = best[best["norm"] == norm.value]
         exact, bounded = int(own["exact"].sum()), int((own["lower"] > 0).sum())
-        lines.append(f"{norm.label}: exact for {exact}, bounded from below for {bounded} of {len(own)}")
+        lines.append(f"{norm.label}: {exact} exact, {bounded} bounded from below, of {len(own)}")
     unsupported = evidence.records["status"] == Status.UNSUPPORTED.value
     without = list(dict.fromkeys(evidence.records.loc[unsupported, "network"].astype(str)))
     rest = f" There is no verifier for {listed(without)}." if without else ""
-    return [f"{smallest} (images on a network; {'; '.join(lines)}).{rest}"]
+    return [f"{smallest}. Pairs of an image and a network: {'; '.join(lines)}.{rest}"]
 
 
 def _scope(evidence: Evidence, manifest: Mapping[str, Any]) -> str:
@@ -387,5 +467,5 @@ def _scope(evidence: Evidence, manifest: Mapping[str, Any]) -> str:
     name = str(manifest.get("split"))
     return (
         f"Nothing follows for other data: this is {images:,} image{'s' if images != 1 else ''} of "
-        f"{SPLITS.get(name, f'split {name}')}. Differences inside the intervals are not differences."
+        f"{SPLITS.get(name, f'split {name}')}. Medians whose intervals overlap may still differ image by image: p decides."
     )

@@ -44,6 +44,17 @@
     });
   }
 
+  // How many rows of a table are left, wherever some are not.
+  const countRows = () => {
+    for (const block of all(".table-block")) {
+      const rows = all("tbody tr", block);
+      const left = rows.filter((row) => !row.matches(".filtered, .unmatched")).length;
+      const text = left === rows.length ? "" : `${left} of ${rows.length} rows shown`;
+      const place = block.querySelector(".shown");
+      if (place.textContent !== text) place.textContent = text;
+    }
+  };
+
   // Finding words in a table.
   for (const field of all("input[data-table]")) {
     field.addEventListener("input", () => {
@@ -52,27 +63,39 @@
         const text = row.textContent.toLowerCase();
         row.classList.toggle("unmatched", !words.every((word) => text.includes(word)));
       }
+      countRows();
     });
   }
+
+  // What is wider than its place says so.
+  const showOverflow = () => {
+    const wide = all(".scroll").map((item) => [item, item.scrollWidth > item.clientWidth + 4]);
+    wide.forEach(([item, more]) => item.classList.toggle("more", more));
+  };
+  addEventListener("resize", showOverflow);
+  showOverflow();
 
   // Filters: whatever carries the name of something unchecked is hidden, in tables and inside figures.
   const groups = all("fieldset[data-filter]");
   const reset = byId("reset");
   const apply = () => {
-    let off = 0;
+    const off = [];
     const hidden = {};
     for (const group of groups) {
       const boxes = all("input", group).filter((box) => !box.checked);
       hidden[group.dataset.filter] = new Set(boxes.map((box) => box.value));
-      off += boxes.length;
+      off.push(...boxes.map((box) => box.closest("label").textContent.trim()));
     }
     const keys = Object.keys(hidden);
     for (const element of all(keys.map((name) => `main [data-${name}]`).join(","))) {
       const hide = keys.some((name) => hidden[name].has(element.dataset[name]));
       element.classList.toggle("filtered", hide);
     }
-    reset.disabled = off === 0;
-    byId("filter-state").textContent = off === 0 ? "" : `${off} hidden; the summary's words and panel titles stay.`;
+    reset.disabled = off.length === 0;
+    const names = off.slice(0, 8).join(", ") + (off.length > 8 ? " and others" : "");
+    byId("filter-state").textContent = off.length === 0 ? "" : `${off.length} hidden: ${names}. Nothing is computed again: the summary and all distances over all attacks still include it.`;
+    countRows();
+    showOverflow();
   };
   groups.forEach((group) => group.addEventListener("change", apply));
   if (reset) {
@@ -81,7 +104,7 @@
       apply();
     });
   }
-  if (groups.length && matchMedia("(max-width: 68rem)").matches) document.querySelector(".filters").open = false;
+  if (matchMedia("(max-width: 68rem)").matches) all("nav > details").forEach((item) => { item.open = false; });
 
   // Names of lines in figures, shown when pointed at.
   const labels = new Map(all("fieldset[data-filter=attack] label").map((label) => [label.querySelector("input").value, label.textContent.trim()]));
@@ -123,11 +146,13 @@
     const safe = /^[=+@\t\r]|^-(?![\d.∞])/.test(value) ? `'${value}` : value;
     return /[",\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
   };
+  // A note stands on a line of its own in the page, behind a colon in a file.
+  const words = (cell) => [...cell.childNodes].map((node) => node.textContent.trim()).filter(Boolean).join(": ");
   for (const button of all("button[data-csv-table]")) {
     button.addEventListener("click", () => {
       const table = byId(button.dataset.csvTable).querySelector("table");
       const rows = [...table.rows].filter((row) => !row.matches(".filtered, .unmatched"));
-      const lines = rows.map((row) => [...row.cells].map((cell) => quoted(cell.textContent.trim())).join(","));
+      const lines = rows.map((row) => [...row.cells].map((cell) => quoted(words(cell))).join(","));
       save(`${button.dataset.csvTable}.csv`, "text/csv", `${lines.join("\n")}\n`);
     });
   }
