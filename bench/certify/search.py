@@ -27,6 +27,9 @@ from bench.norms import Norm
 _LOWEST_RUNG = 0.05
 """The ladder's first rung, as a share of its top, where nothing is certified yet."""
 
+_FEW = 16
+"""With no more unstable units than this a node is near a leaf."""
+
 _FURTHER = np.array([1e-7, 1e-6, 1e-5, 3e-5, 1e-4])
 """How far beyond a leaf's nearest point an adversarial example is looked for, as a share of the distance."""
 
@@ -135,16 +138,30 @@ class Bounder:
             The last margin bound, or None where the node is closed.
         """
         found = self.margin(region, node, self.effort.steps)
+        useful = self._useful(node)
         for _ in range(rounds):
             node.alpha, node.beta = found.alpha, found.beta
-            value = found.value
-            if value < 0 or tighten(self.network, region, (found.row, found.constant), node.low, node.high, node.gamma):
+            value, cut = found.value, (found.row, found.constant)
+            if value < 0 or tighten(self.network, region, cut, node.low, node.high, node.gamma, useful):
                 return None
             found = self.margin(region, node, self.effort.steps)
             if found.value > (1 - self.effort.gain) * value:
                 break
         node.alpha, node.beta = found.alpha, found.beta
         return None if found.value < 0 else found
+
+    def _useful(self, node: Node) -> BoolArray | None:
+        """The units whose bounds the margin's bound depends on; None for all of them.
+
+        A unit of the last layer with a negative coefficient is bounded by ``alpha z``, whatever its own bounds are.
+        When few units are left, all are looked at, so that a leaf is recognised.
+        """
+        unstable = node.unstable()
+        if not node.sign.any() or np.count_nonzero(unstable) <= _FEW:
+            return None
+        useful = np.ones_like(unstable)
+        useful[self.network.layers[-1]] = self.network.plain.margin(self.incumbent.label, node.target)[0] > 0
+        return useful
 
     def root_radius(
         self, targets: list[int], outer: float, going: Callable[[], bool] = lambda: True, halvings: int = 6
