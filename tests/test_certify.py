@@ -494,8 +494,9 @@ def test_bounds_of_dense_networks_hold_at_sampled_points(norm: Norm, seed: int) 
         assert (margins <= points @ found.row + found.constant + 1e-9).all()
         assert found.value >= margins.max()
         tight_low, tight_high = low.copy(), high.copy()
+        useful = np.ones(len(low), dtype=np.bool_)
         crossed = cuts.tighten(
-            network, region, (found.row, found.constant), tight_low, tight_high, np.zeros((2, len(low)))
+            network, region, (found.row, found.constant), tight_low, tight_high, np.zeros((2, len(low))), useful
         )
         adversarial = units[margins >= 0]
         if len(adversarial):

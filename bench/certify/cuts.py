@@ -38,7 +38,7 @@ def tighten(
     low: FloatArray,
     high: FloatArray,
     gamma: FloatArray,
-    useful: BoolArray | None = None,
+    useful: BoolArray,
     evaluations: int = 8,
 ) -> bool:
     """Tighten the bounds of unstable units with one cut, layer by layer, in place.
@@ -49,7 +49,7 @@ def tighten(
         cut: (inputs,) row and constant of a function that is not negative at any adversarial example.
         low, high: (N,) bounds, overwritten where tighter ones are found.
         gamma: (2, N) the cut's multipliers for high and for low: where to start, overwritten.
-        useful: (N,) the units to look at; all where it is not given.
+        useful: (N,) the units to look at.
         evaluations: most multipliers to try for each bound.
 
     Returns:
@@ -60,7 +60,7 @@ def tighten(
     layers: list[Lines] = []
     for weight, units in zip(network.weights, network.layers, strict=True):
         unstable = (low[units] < 0) & (high[units] > 0)
-        free = np.flatnonzero(unstable if useful is None else unstable & useful[units])
+        free = np.flatnonzero(unstable & useful[units])
         if len(free):
             at = units.start + free
             rows, constants = backwards(

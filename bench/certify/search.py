@@ -87,8 +87,8 @@ class Effort:
     """
 
     root_rounds: int = 24
-    node_rounds: int = 4
-    gain: float = 0.1
+    node_rounds: int = 16
+    gain: float = 0.05
     steps: int = 12
     candidates: int = 8
     trial_steps: int = 3
@@ -138,7 +138,7 @@ class Bounder:
             The last margin bound, or None where the node is closed.
         """
         found = self.margin(region, node, self.effort.steps)
-        useful = self._useful(node)
+        useful = self.useful(node)
         for _ in range(rounds):
             node.alpha, node.beta = found.alpha, found.beta
             value, cut = found.value, (found.row, found.constant)
@@ -150,17 +150,16 @@ class Bounder:
         node.alpha, node.beta = found.alpha, found.beta
         return None if found.value < 0 else found
 
-    def _useful(self, node: Node) -> BoolArray | None:
-        """The units whose bounds the margin's bound depends on; None for all of them.
+    def useful(self, node: Node) -> BoolArray:
+        """(N,) the units whose bounds the margin's bound depends on.
 
         A unit of the last layer with a negative coefficient is bounded by ``alpha z``, whatever its own bounds are.
         When few units are left, all are looked at, so that a leaf is recognised.
         """
-        unstable = node.unstable()
-        if not node.sign.any() or np.count_nonzero(unstable) <= _FEW:
-            return None
-        useful = np.ones_like(unstable)
-        useful[self.network.layers[-1]] = self.network.plain.margin(self.incumbent.label, node.target)[0] > 0
+        useful = np.ones_like(node.unstable())
+        if np.count_nonzero(node.unstable()) > _FEW:
+            last = self.network.layers[-1]
+            useful[last] = self.network.plain.margin(self.incumbent.label, node.target)[0] > 0
         return useful
 
     def root_radius(
