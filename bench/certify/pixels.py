@@ -101,7 +101,7 @@ class PixelSearch:
                 return False
             _, _, node, region = heapq.heappop(heap)
             found = self.bounder.margin(region, node, 0)
-            for part in self._parts(region, node, found):
+            for part in self.parts(region, node, found):
                 child = node.copy()
                 self.nodes += 1
                 self._keep(heap, child, part, self.bounder.settle(part, child, self.bounder.effort.node_rounds))
@@ -114,7 +114,7 @@ class PixelSearch:
             self.bounder.incumbent.propose(found.point[None])
             heapq.heappush(heap, (-found.value, next(self.numbers), node, region))
 
-    def _parts(self, region: Region, node: Node, found: MarginBound) -> list[Region]:
+    def parts(self, region: Region, node: Node, found: MarginBound) -> list[Region]:
         """Regions that between them cover one."""
         free = np.flatnonzero(~region.chosen & (region.low < region.high))
         if region.radius >= 1 and len(free):

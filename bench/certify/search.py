@@ -89,7 +89,7 @@ class Effort:
     root_rounds: int = 24
     node_rounds: int = 16
     gain: float = 0.05
-    steps: int = 12
+    steps: int = 6
     candidates: int = 8
     trial_steps: int = 3
     growth: float = 1.1
