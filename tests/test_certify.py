@@ -23,8 +23,9 @@ from torch import Tensor, nn
 
 from bench import certify, data, networks, worker
 from bench.certify import cuts, general, layers, leaves, lines, pooled, propagation, support, verifier, windows
+from bench.certify.pixels import PixelSearch
 from bench.certify.primal import Incumbent
-from bench.certify.search import Effort
+from bench.certify.search import Bounder, Effort
 from bench.norms import FloatArray, Norm
 from bench.plan import Block
 from bench.records import Record, Status
@@ -471,6 +472,46 @@ def test_cuts_are_valid_where_the_cut_holds(norm: Norm, seed: int) -> None:
     assert values[-1] <= max(offset + 0.05 * (1 + abs(offset)), 0)
 
 
+@pytest.mark.parametrize("left", [0, 1, 3, 9])
+@pytest.mark.parametrize("seed", range(3))
+def test_parts_over_pixels_cover_the_whole(seed: int, left: int) -> None:
+    case = dense(seed, (9, 12, 12, 4))
+    plain = layers.read(case.network, case.image)
+    incumbent = Incumbent(layers.in_double(case.network), case.image, case.label, Norm.L0)
+    bounder = Bounder(propagation.DenseNetwork.of(plain), incumbent, Effort())
+    random = np.random.default_rng(seed)
+    whole = support.Region.ball(Norm.L0, case.centre, float(left))
+    whole.chosen[random.choice(9, 2, replace=False)] = True
+    out = random.choice(np.flatnonzero(~whole.chosen))
+    whole.low[out] = whole.high[out] = 0.0
+    node = bounder.root((case.label + 1) % 4, 9.0, cuts.first_bounds(bounder.network, bounder.region(9.0)))
+    parts = PixelSearch(bounder, [node.target]).parts(whole, node, bounder.margin(whole, node, 0))
+    for _ in range(300):
+        others = np.flatnonzero(~whole.chosen)
+        moved = np.append(np.flatnonzero(whole.chosen), random.permutation(others)[: random.integers(0, left + 1)])
+        move = np.zeros(9)
+        move[moved] = random.uniform(whole.low[moved], whole.high[moved])
+        assert any(
+            ((move >= part.low) & (move <= part.high)).all() and np.count_nonzero(move[~part.chosen]) <= part.radius
+            for part in parts
+        )
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_margin_bound_needs_useful_units_only(seed: int) -> None:
+    case = dense(seed, (9, 24, 24, 4))
+    plain = layers.read(case.network, case.image)
+    incumbent = Incumbent(layers.in_double(case.network), case.image, case.label, Norm.LINF)
+    bounder = Bounder(propagation.DenseNetwork.of(plain), incumbent, Effort())
+    region = bounder.region(1.0)
+    node = bounder.root((case.label + 1) % 4, 1.0, cuts.first_bounds(bounder.network, region))
+    needless = ~bounder.useful(node) & node.unstable()
+    assert needless.any()
+    found = bounder.margin(region, node, 0)
+    node.low[needless], node.high[needless] = 0.5 * node.low[needless], 0.25 * node.high[needless]
+    assert bounder.margin(region, node, 0).value == pytest.approx(found.value)
+
+
 @every_norm
 @pytest.mark.parametrize("seed", range(4))
 def test_bounds_of_dense_networks_hold_at_sampled_points(norm: Norm, seed: int) -> None:
@@ -494,8 +535,9 @@ def test_bounds_of_dense_networks_hold_at_sampled_points(norm: Norm, seed: int) 
         assert (margins <= points @ found.row + found.constant + 1e-9).all()
         assert found.value >= margins.max()
         tight_low, tight_high = low.copy(), high.copy()
+        useful = np.ones(len(low), dtype=np.bool_)
         crossed = cuts.tighten(
-            network, region, (found.row, found.constant), tight_low, tight_high, np.zeros((2, len(low)))
+            network, region, (found.row, found.constant), tight_low, tight_high, np.zeros((2, len(low))), useful
         )
         adversarial = units[margins >= 0]
         if len(adversarial):

@@ -11,7 +11,7 @@ import numpy as np
 
 from bench.certify.layers import FloatArray
 from bench.certify.propagation import DenseNetwork, Lines, backwards
-from bench.certify.support import Region, cut_suprema
+from bench.certify.support import BoolArray, Region, cut_suprema
 
 
 def first_bounds(network: DenseNetwork, region: Region) -> tuple[FloatArray, FloatArray]:
@@ -38,9 +38,10 @@ def tighten(
     low: FloatArray,
     high: FloatArray,
     gamma: FloatArray,
+    useful: BoolArray,
     evaluations: int = 8,
 ) -> bool:
-    """Tighten the bounds of all unstable units with one cut, layer by layer, in place.
+    """Tighten the bounds of unstable units with one cut, layer by layer, in place.
 
     Args:
         network: the network.
@@ -48,6 +49,7 @@ def tighten(
         cut: (inputs,) row and constant of a function that is not negative at any adversarial example.
         low, high: (N,) bounds, overwritten where tighter ones are found.
         gamma: (2, N) the cut's multipliers for high and for low: where to start, overwritten.
+        useful: (N,) the units to look at.
         evaluations: most multipliers to try for each bound.
 
     Returns:
@@ -57,7 +59,8 @@ def tighten(
     cut_constant = float(constant + row @ region.centre)
     layers: list[Lines] = []
     for weight, units in zip(network.weights, network.layers, strict=True):
-        free = np.flatnonzero((low[units] < 0) & (high[units] > 0))
+        unstable = (low[units] < 0) & (high[units] > 0)
+        free = np.flatnonzero(unstable & useful[units])
         if len(free):
             at = units.start + free
             rows, constants = backwards(

@@ -1,8 +1,9 @@
 """What searches in L0: branch and bound over which pixels change.
 
 For k = 1, 2, ... it is shown that no k pixels suffice, or k pixels are found that do. A node has some pixels chosen
-(free in [0, 1]), some left out (unchanged), and a number of further pixels still to be picked; it is split on the pixel
-that its bound puts forward most: chosen, or left out. Once all k pixels are chosen, their intervals are halved.
+(free in [0, 1]), some left out (unchanged), and a number of further pixels still to be picked; it is split on the pixels
+that its bounds need most: each chosen in a part of its own, all left out in one more. Once all k pixels are chosen,
+their intervals are halved.
 """
 
 from __future__ import annotations
@@ -16,12 +17,11 @@ import numpy as np
 import torch
 
 from bench.certify.cuts import first_bounds
+from bench.certify.layers import FloatArray, IntArray
 from bench.certify.primal import Incumbent
-from bench.certify.propagation import MarginBound
+from bench.certify.propagation import Lines, MarginBound, backwards
 from bench.certify.search import Bounder, Node
 from bench.certify.support import Region
-
-_ROUNDS = 4
 
 
 def greedy(incumbent: Incumbent, targets: list[int], most: int, beam: int = 4, width: int = 12) -> None:
@@ -101,10 +101,10 @@ class PixelSearch:
                 return False
             _, _, node, region = heapq.heappop(heap)
             found = self.bounder.margin(region, node, 0)
-            for part in self._parts(region, found):
+            for part in self.parts(region, node, found):
                 child = node.copy()
                 self.nodes += 1
-                self._keep(heap, child, part, self.bounder.settle(part, child, _ROUNDS))
+                self._keep(heap, child, part, self.bounder.settle(part, child, self.bounder.effort.node_rounds))
         return True
 
     def _keep(
@@ -114,20 +114,62 @@ class PixelSearch:
             self.bounder.incumbent.propose(found.point[None])
             heapq.heappush(heap, (-found.value, next(self.numbers), node, region))
 
-    def _parts(self, region: Region, found: MarginBound) -> list[Region]:
+    def parts(self, region: Region, node: Node, found: MarginBound) -> list[Region]:
         """Regions that between them cover one."""
-        move = found.point - region.centre
-        gains = np.abs(found.row * move)
-        if region.radius >= 1:
-            at = int(np.where(region.chosen | (region.low == region.high), -1.0, gains).argmax())
-            chosen = region.chosen.copy()
-            chosen[at] = True
-            low, high = region.low.copy(), region.high.copy()
-            low[at] = high[at] = 0.0
-            return [replace(region, chosen=chosen, radius=region.radius - 1), replace(region, low=low, high=high)]
+        free = np.flatnonzero(~region.chosen & (region.low < region.high))
+        if region.radius >= 1 and len(free):
+            order = free[np.argsort(-self._losses(region, node, found)[free], kind="stable")]
+            return _picked(region, order[: int(region.radius)])
         widths = np.where(region.chosen, np.abs(found.row) * (region.high - region.low), -1.0)
         at = int(widths.argmax())
         middle = (region.low[at] + region.high[at]) / 2
         low, high = region.low.copy(), region.high.copy()
         low[at] = high[at] = middle
         return [replace(region, high=high), replace(region, low=low)]
+
+    def _losses(self, region: Region, node: Node, found: MarginBound) -> FloatArray:
+        """(d,) how much the margin's bound would fall, to first order, without each pixel.
+
+        It depends on the pixels through its own row, but more through the bounds of the unstable units, each of which
+        has its own pixels of largest gain; a chord in its middle rises by half of ``-low / (high - low)`` with its
+        upper and half of ``high / (high - low)`` with its lower end.
+        """
+        network, unstable, useful = self.bounder.network, node.unstable(), self.bounder.useful(node)
+        lines = [Lines.around(node.low[at], node.high[at]) for at in network.layers]
+        losses = _loss(region, found.row[None], np.ones(1))
+        weights = np.abs(found.coefficients[network.layers[-1]]) if network.layers else np.zeros(0)
+        for index in range(len(lines) - 1, -1, -1):
+            at, weight = network.layers[index], network.weights[index]
+            free = np.flatnonzero(unstable[at] & useful[at])
+            ends = np.vstack([weight[free], -weight[free]])
+            rows, _ = backwards(network, lines[:index], ends, np.zeros(len(ends)))
+            low, high = node.low[at][free], node.high[at][free]
+            losses += _loss(region, rows, np.concatenate([-low, high]) * np.tile(weights[free] / (high - low), 2))
+            weights = (weights * lines[index].slope) @ np.abs(weight)
+        return losses
+
+
+def _loss(region: Region, rows: FloatArray, weights: FloatArray) -> FloatArray:
+    """(d,) how much a weighted sum of rows' suprema would fall without each pixel that is not chosen.
+
+    A pixel among those of largest gain is replaced by the next one.
+    """
+    gains = np.maximum(rows * region.low, rows * region.high)
+    gains[:, region.chosen] = 0.0
+    count = int(region.radius)
+    following = -np.partition(-gains, count, axis=1)[:, count] if count < gains.shape[1] else np.zeros(len(gains))
+    losses: FloatArray = weights @ np.maximum(gains - following[:, None], 0.0)
+    return losses
+
+
+def _picked(region: Region, pixels: IntArray) -> list[Region]:
+    """For each pixel the part in which it is chosen and those before it are not; and that in which none is."""
+    parts = []
+    for pixel in pixels:
+        chosen = region.chosen.copy()
+        chosen[pixel] = True
+        parts.append(replace(region, chosen=chosen, radius=region.radius - 1))
+        low, high = region.low.copy(), region.high.copy()
+        low[pixel] = high[pixel] = 0.0
+        region = replace(region, low=low, high=high)
+    return [*parts, region]

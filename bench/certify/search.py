@@ -27,6 +27,9 @@ from bench.norms import Norm
 _LOWEST_RUNG = 0.05
 """The ladder's first rung, as a share of its top, where nothing is certified yet."""
 
+_FEW = 16
+"""With no more unstable units than this a node is near a leaf."""
+
 _FURTHER = np.array([1e-7, 1e-6, 1e-5, 3e-5, 1e-4])
 """How far beyond a leaf's nearest point an adversarial example is looked for, as a share of the distance."""
 
@@ -84,9 +87,9 @@ class Effort:
     """
 
     root_rounds: int = 24
-    node_rounds: int = 4
-    gain: float = 0.1
-    steps: int = 12
+    node_rounds: int = 16
+    gain: float = 0.05
+    steps: int = 6
     candidates: int = 8
     trial_steps: int = 3
     growth: float = 1.1
@@ -135,16 +138,29 @@ class Bounder:
             The last margin bound, or None where the node is closed.
         """
         found = self.margin(region, node, self.effort.steps)
+        useful = self.useful(node)
         for _ in range(rounds):
             node.alpha, node.beta = found.alpha, found.beta
-            value = found.value
-            if value < 0 or tighten(self.network, region, (found.row, found.constant), node.low, node.high, node.gamma):
+            value, cut = found.value, (found.row, found.constant)
+            if value < 0 or tighten(self.network, region, cut, node.low, node.high, node.gamma, useful):
                 return None
             found = self.margin(region, node, self.effort.steps)
             if found.value > (1 - self.effort.gain) * value:
                 break
         node.alpha, node.beta = found.alpha, found.beta
         return None if found.value < 0 else found
+
+    def useful(self, node: Node) -> BoolArray:
+        """(N,) the units whose bounds the margin's bound depends on.
+
+        A unit of the last layer with a negative coefficient is bounded by ``alpha z``, whatever its own bounds are.
+        When few units are left, all are looked at, so that a leaf is recognised.
+        """
+        useful = np.ones_like(node.unstable())
+        if np.count_nonzero(node.unstable()) > _FEW:
+            last = self.network.layers[-1]
+            useful[last] = self.network.plain.margin(self.incumbent.label, node.target)[0] > 0
+        return useful
 
     def root_radius(
         self, targets: list[int], outer: float, going: Callable[[], bool] = lambda: True, halvings: int = 6

@@ -40,6 +40,9 @@ CODES = {Norm.LINF: BOX, Norm.L2: BALL, Norm.L0: PIXELS}
 _LAGRANGE_STEPS = 12
 """Most steps of the fixed point for the L2 multiplier; it converges in three to six."""
 
+_BLOCK = 112
+"""So many pixels at a time are compared with the least of the largest gains."""
+
 
 def jit(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile with numba in strict IEEE arithmetic; keep the result on disk where some folder can be written."""
@@ -135,128 +138,114 @@ def slack(rows: FloatArray, constants: FloatArray) -> FloatArray:
 
 
 @jit
-def _box(row, cut, gamma, low, high):  # type: ignore[no-untyped-def]  # compiled
-    # Four sums side by side keep the processor's vector units busy; strict arithmetic forbids it to reorder one sum.
-    v0 = v1 = v2 = v3 = s0 = s1 = s2 = s3 = 0.0
-    whole = 4 * (len(row) // 4)
-    for i in range(0, whole, 4):
-        b0, b1 = row[i] + gamma * cut[i], row[i + 1] + gamma * cut[i + 1]
-        b2, b3 = row[i + 2] + gamma * cut[i + 2], row[i + 3] + gamma * cut[i + 3]
-        m0, m1 = (high[i] + low[i]) * 0.5, (high[i + 1] + low[i + 1]) * 0.5
-        m2, m3 = (high[i + 2] + low[i + 2]) * 0.5, (high[i + 3] + low[i + 3]) * 0.5
-        r0, r1 = (high[i] - low[i]) * 0.5, (high[i + 1] - low[i + 1]) * 0.5
-        r2, r3 = (high[i + 2] - low[i + 2]) * 0.5, (high[i + 3] - low[i + 3]) * 0.5
-        d0, d1 = m0 + np.copysign(r0, b0), m1 + np.copysign(r1, b1)
-        d2, d3 = m2 + np.copysign(r2, b2), m3 + np.copysign(r3, b3)
-        v0 += b0 * d0
-        v1 += b1 * d1
-        v2 += b2 * d2
-        v3 += b3 * d3
-        s0 += cut[i] * d0
-        s1 += cut[i + 1] * d1
-        s2 += cut[i + 2] * d2
-        s3 += cut[i + 3] * d3
-    for i in range(whole, len(row)):
-        b0 = row[i] + gamma * cut[i]
-        d0 = high[i] if b0 > 0 else low[i]
-        v0 += b0 * d0
-        s0 += cut[i] * d0
-    return (v0 + v1) + (v2 + v3), (s0 + s1) + (s2 + s3)
+def _box(row, cut, gamma, low, high, move):  # type: ignore[no-untyped-def]  # compiled
+    for i in range(len(row)):
+        up, down = high[i], low[i]
+        move[i] = up if row[i] + gamma * cut[i] > 0.0 else down
+    slope = np.dot(cut, move)
+    return np.dot(row, move) + gamma * slope, slope
 
 
 @jit
-def _ball(row, cut, gamma, low, high, size, lam):  # type: ignore[no-untyped-def]  # compiled
+def _ball(row, cut, gamma, low, high, size, lam, move, clipped):  # type: ignore[no-untyped-def]  # compiled
     inverse = 1.0 / lam
-    v0 = v1 = s0 = s1 = q0 = q1 = f0 = f1 = 0.0
-    whole = 2 * (len(row) // 2)
-    for i in range(0, whole, 2):
-        b0, b1 = row[i] + gamma * cut[i], row[i + 1] + gamma * cut[i + 1]
-        u0, u1 = b0 * inverse, b1 * inverse
-        d0, d1 = min(max(u0, low[i]), high[i]), min(max(u1, low[i + 1]), high[i + 1])
-        v0 += b0 * d0
-        v1 += b1 * d1
-        s0 += cut[i] * d0
-        s1 += cut[i + 1] * d1
-        q0 += d0 * d0
-        q1 += d1 * d1
-        f0 += d0 * d0 if d0 == u0 else 0.0
-        f1 += d1 * d1 if d1 == u1 else 0.0
-    for i in range(whole, len(row)):
-        b0 = row[i] + gamma * cut[i]
-        u0 = b0 * inverse
-        d0 = min(max(u0, low[i]), high[i])
-        v0 += b0 * d0
-        s0 += cut[i] * d0
-        q0 += d0 * d0
-        f0 += d0 * d0 if d0 == u0 else 0.0
-    squares, free = q0 + q1, f0 + f1
-    value = v0 + v1 + 0.5 * lam * (size * size - squares)
+    for i in range(len(row)):
+        free = (row[i] + gamma * cut[i]) * inverse
+        held = min(max(free, low[i]), high[i])
+        move[i] = held
+        clipped[i] = 0.0 if held == free else held
+    slope, squares, spent = np.dot(cut, move), np.dot(move, move), np.dot(clipped, clipped)
+    value = np.dot(row, move) + gamma * slope + 0.5 * lam * (size * size - squares)
     # The fixed point: scale so that the unclipped moves use up what the clipped ones leave of the budget.
-    left = size * size - (squares - free)
-    following = lam * np.sqrt(free / left) if left > 0.0 else lam * 4.0
-    return value, s0 + s1, max(following, lam * 0.05)
+    left = size * size - spent
+    following = lam * np.sqrt(max(squares - spent, 0.0) / left) if left > 0.0 else lam * 4.0
+    return value, slope, max(following, lam * 0.05)
 
 
 @jit
-def _pixels(row, cut, gamma, low, high, size, chosen, gains, places):  # type: ignore[no-untyped-def]  # compiled
-    count, filled = int(size), 0
-    value = slope = 0.0
+def _pixels(row, cut, gamma, low, high, chosen, rises, gains, places, known):  # type: ignore[no-untyped-def]  # compiled
+    """The pixels of the largest gains; ``places`` holds ``known`` that are likely to be among them, and then them."""
+    count, filled = len(gains), 0
     for i in range(len(row)):
         b = row[i] + gamma * cut[i]
-        gain = max(b * low[i], b * high[i])
-        if chosen[i]:
-            value += gain
-            slope += cut[i] * (high[i] if b > 0 else low[i])
-        elif gain > 0.0 and (filled < count or (count > 0 and gain > gains[count - 1])):
-            at = min(filled, count - 1)
-            filled = min(filled + 1, count)
-            while at > 0 and gains[at - 1] < gain:
-                gains[at], places[at] = gains[at - 1], places[at - 1]
-                at -= 1
-            gains[at], places[at] = gain, i
+        rises[i] = max(b * low[i], b * high[i])
+    value = slope = least = 0.0
+    for i in chosen:
+        value += rises[i]
+        slope += cut[i] * (high[i] if row[i] + gamma * cut[i] > 0.0 else low[i])
+        rises[i] = 0.0
+    for at in range(known if count else 0):
+        i = places[at]
+        filled = _insert(gains, places, filled, rises[i], i)
+        rises[i] = 0.0
+    for start in range(0, len(row) if count else 0, _BLOCK):
+        stop = min(start + _BLOCK, len(row))
+        least = gains[count - 1] if filled == count else 0.0
+        higher = 0
+        for i in range(start, stop):
+            higher += rises[i] > least
+        if higher:
+            for i in range(start, stop):
+                filled = _insert(gains, places, filled, rises[i], i)
     for at in range(filled):
         i = places[at]
         value += gains[at]
-        slope += cut[i] * (high[i] if row[i] + gamma * cut[i] > 0 else low[i])
+        slope += cut[i] * (high[i] if row[i] + gamma * cut[i] > 0.0 else low[i])
     return value, slope, filled
+
+
+@jit
+def _insert(gains, places, filled, gain, place):  # type: ignore[no-untyped-def]  # compiled
+    """Keep a gain if it is among the largest, sorted; how many are kept."""
+    if not (gain > 0.0 and (filled < len(gains) or gain > gains[-1])):
+        return filled
+    at = min(filled, len(gains) - 1)
+    while at > 0 and gains[at - 1] < gain:
+        gains[at], places[at] = gains[at - 1], places[at - 1]
+        at -= 1
+    gains[at], places[at] = gain, place
+    return min(filled + 1, len(gains))
+
+
+@jit
+def size_of(row):  # type: ignore[no-untyped-def]  # compiled
+    """The sum of the sizes of a row's entries."""
+    return np.dot(np.abs(row), np.ones(len(row)))
 
 
 @jit
 def _start(row, cut, gamma, low, high, size):  # type: ignore[no-untyped-def]  # compiled
     """A first L2 multiplier: as if nothing were clipped but what cannot move at all."""
-    total = 0.0
+    moving = np.empty(len(row))
     for i in range(len(row)):
         b = row[i] + gamma * cut[i]
-        if (b > 0.0 and high[i] > 0.0) or (b < 0.0 and low[i] < 0.0):
-            total += b * b
-    return max(np.sqrt(total) / size, 1e-300) if size > 0.0 else 1e300
+        up, down = high[i], low[i]
+        moving[i] = b if max(b * up, b * down) > 0.0 else 0.0
+    return max(np.sqrt(np.dot(moving, moving)) / size, 1e-300) if size > 0.0 else 1e300
 
 
 @jit
 def supremum(code, low, high, size, chosen, row, move):  # type: ignore[no-untyped-def]  # compiled
     """An upper bound of ``row.d`` over a region, without slack; the ``move`` that (nearly) reaches it is written."""
     if code == BOX:
-        value, _ = _box(row, row, 0.0, low, high)
-        for i in range(len(row)):
-            move[i] = high[i] if row[i] > 0.0 else low[i]
-        return value
+        return _box(row, row, 0.0, low, high, move)[0]
     if code == BALL:
+        clipped = np.empty(len(row))
         lam = _start(row, row, 0.0, low, high, size)
-        value, _, following = _ball(row, row, 0.0, low, high, size, lam)
+        value, _, following = _ball(row, row, 0.0, low, high, size, lam, move, clipped)
         for _step in range(_LAGRANGE_STEPS):
             if following >= lam * (1.0 - 1e-7):
                 break
             lam = following
-            nearer, _, following = _ball(row, row, 0.0, low, high, size, lam)
+            nearer, _, following = _ball(row, row, 0.0, low, high, size, lam, move, clipped)
             value = min(value, nearer)
-        for i in range(len(row)):
-            move[i] = min(max(row[i] / lam, low[i]), high[i])
         return value
-    count = int(size)
-    gains, places = np.empty(max(count, 1)), np.empty(max(count, 1), dtype=np.int64)
-    value, _, filled = _pixels(row, row, 0.0, low, high, size, chosen, gains, places)
-    for i in range(len(row)):
-        move[i] = (high[i] if row[i] > 0.0 else low[i]) if chosen[i] else 0.0
+    held = np.flatnonzero(chosen)
+    gains, places = np.empty(int(size)), np.empty(int(size), dtype=np.int64)
+    value, _, filled = _pixels(row, row, 0.0, low, high, held, move, gains, places, 0)
+    move[:] = 0.0
+    for i in held:
+        move[i] = high[i] if row[i] > 0.0 else low[i]
     for at in range(filled):
         i = places[at]
         move[i] = high[i] if row[i] > 0.0 else low[i]
@@ -294,33 +283,31 @@ def cut_suprema(  # type: ignore[no-untyped-def]  # compiled
         (n,) float64 upper bounds, slack included.
     """
     count = int(size) if code == PIXELS else 0
-    gains, places = np.empty(max(count, 1)), np.empty(max(count, 1), dtype=np.int64)
+    gains, places, held = np.empty(count), np.empty(count, dtype=np.int64), np.flatnonzero(chosen)
+    move, clipped = np.empty(len(cut)), np.empty(len(cut))
     values = np.empty(len(rows))
-    cut_size = 0.0
-    for i in range(len(cut)):
-        cut_size += abs(cut[i])
+    cut_size = size_of(cut)
     for r in range(len(rows)):
         row = rows[r]
-        row_size = 0.0
-        for i in range(len(row)):
-            row_size += abs(row[i])
+        row_size = size_of(row)
         guess = 0.25 * row_size / max(cut_size, 1e-300)
         gamma, best, best_gamma = gammas[r], np.inf, 0.0
         lam = _start(row, cut, gamma, low, high, size) if code == BALL else 0.0
+        known = 0
         left = left_value = left_slope = right_value = right_slope = 0.0
         right = -1.0
         has_left = False
         for _ in range(evaluations):
             if code == BOX:
-                value, slope = _box(row, cut, gamma, low, high)
+                value, slope = _box(row, cut, gamma, low, high, move)
             elif code == BALL:
-                value, slope, following = _ball(row, cut, gamma, low, high, size, lam)
+                value, slope, following = _ball(row, cut, gamma, low, high, size, lam, move, clipped)
                 if abs(following - lam) > 0.02 * lam:
                     lam = following
-                    value, slope, following = _ball(row, cut, gamma, low, high, size, lam)
+                    value, slope, following = _ball(row, cut, gamma, low, high, size, lam, move, clipped)
                 lam = following
             else:
-                value, slope, _f = _pixels(row, cut, gamma, low, high, size, chosen, gains, places)
+                value, slope, known = _pixels(row, cut, gamma, low, high, held, move, gains, places, known)
             value += constants[r] + gamma * cut_constant
             slope += cut_constant
             value += SLACK * (1.0 + row_size + gamma * cut_size + abs(constants[r]) + abs(gamma * cut_constant))
