@@ -526,6 +526,8 @@ def test_planes_hold_at_sampled_points(norm: Norm, case: Instance) -> None:
             above = (members * plane.above).sum(axis=2) + plane.constant
             if plane.spread is not None:
                 above += (plane.spread.T @ np.abs(points - case.centre).T).T
+            if plane.tilt is not None:
+                above += (plane.tilt.T @ (points - case.centre).T).T
             assert (outputs <= above + 1e-9).all()
             assert (outputs >= (members * plane.below).sum(axis=2) - 1e-9).all()
             values = outputs

@@ -11,6 +11,7 @@ from scipy import sparse
 from bench.certify.layers import FloatArray, IntArray, PlainNetwork, Stage, dense
 from bench.certify.pooled import Cut, Functions, Game, Prepared, bound_rows, onto_units
 from bench.certify.primal import Incumbent
+from bench.certify.refine import Refinement, groups
 from bench.certify.support import CODES, Region
 from bench.certify.windows import InputLines, Planes, fit_planes
 from bench.norms import Norm
@@ -26,12 +27,18 @@ _RISE, _CUTS_BRIDGE, _HOPELESS = 2.2, 0.2, 0.6
 do not. Measured on the CNNs."""
 
 
+_RAISED = 0.35, 0.2
+"""How far above the middle, as a share of how far members can rise, planes are fitted for: a first stage's second planes,
+and a second stage's. The points at which upper bounds are largest lie there."""
+
+
 @dataclass(frozen=True, slots=True)
 class Work:
     """How much work goes where.
 
     Attributes:
         first_steps, second_steps: subgradient steps for the planes of the first and second stage.
+        refinements: rounds of refining the planes of the second stage, for Linf.
         rounds: rounds of the game for hidden units.
         margin_rounds: rounds of the game for the margins.
         cuts: most rounds of cuts for a target.
@@ -42,6 +49,7 @@ class Work:
 
     first_steps: int = 30
     second_steps: int = 16
+    refinements: int = 30
     rounds: int = 3
     margin_rounds: int = 12
     cuts: int = 12
@@ -50,7 +58,7 @@ class Work:
     typical: Mapping[Norm, float] = field(default_factory=lambda: {Norm.LINF: 1.0, Norm.L2: 0.055, Norm.L0: 0.05})
 
 
-QUICK = Work(first_steps=15, second_steps=8, rounds=2, margin_rounds=6, cuts=4, cut_rounds=2)
+QUICK = Work(first_steps=15, second_steps=8, refinements=6, rounds=2, margin_rounds=6, cuts=4, cut_rounds=2)
 """Nearly as good at half the cost."""
 
 
@@ -61,6 +69,8 @@ class PooledBounder:
         """Nothing is computed yet."""
         self.plain, self.stages, self.incumbent, self.work = plain, prepared, incumbent, work
         self.centre = incumbent.centre.numpy()
+        first, second = [*(stage.patches for stage in prepared), None, None][:2]
+        self.groups = groups(first, second) if first is not None and second is not None else ()
         self.clean = float(incumbent.excess(incumbent.centre[None])[0])
 
     def region(self, radius: float) -> Region:
@@ -211,9 +221,8 @@ class PooledBounder:
         low, high = region.low, region.high
         # The region's middle: but for Linf the image itself, since no point of the ball is near the middle of its box.
         values = region.centre + (0.5 * (low + high) if region.norm is Norm.LINF else 0.0)
-        typical = np.full(len(low), self.work.typical[region.norm] * region.radius)
-        steps = self.work.first_steps, self.work.second_steps
         lines = InputLines.image(region.centre)
+        reach = 0.5 * (high - low)
         planes: list[Planes] = []
         for index, prepared in enumerate(self.stages):
             patches, stage = prepared.patches, prepared.stage
@@ -223,19 +232,35 @@ class PooledBounder:
                 continue
             units = prepared.matrix @ values + stage.bias
             middles = np.where(stage.windows >= 0, units[stage.windows], -np.inf)
-            lead = np.eye(middles.shape[1])[middles.argmax(axis=1)]
-            below = lead * (middles.max(axis=1) > 0)[:, None] if stage.rectified else lead
-            above, constant, paid = fit_planes(
-                patches.inputs, patches.weight, patches.bias, patches.pixels, stage.rectified,
-                CODES[region.norm], low, high, float(region.radius), typical, middles, 0.5 * lead, steps[index],
-                *lines.arguments,
-            )  # fmt: skip
-            spread = None if region.norm is Norm.LINF else _columns(paid, patches.pixels, len(low))
-            planes.append(Planes(above, constant, spread, below))
+            plane, paid = self._fitted(index, region, middles, lines)
+            planes.append(plane)
             if index == 0:
+                raised = middles + _RAISED[0] * _rises(prepared, reach)
+                firsts = [plane, self._fitted(0, region, raised, lines)[0]] if self.work.refinements else []
                 lines = InputLines.after(patches, planes[0], paid, region.centre)
                 values = 0.5 * (lines.upper_values + lines.lower_values)
+                reach = 0.5 * (lines.upper_values - lines.lower_values)
+            elif region.norm is Norm.LINF and self.work.refinements:
+                raised = middles + _RAISED[1] * _rises(prepared, reach)
+                planes[1] = Refinement(self.stages, region, firsts).refine(
+                    self.groups, plane, raised, self.work.refinements
+                )
         return planes
+
+    def _fitted(self, index: int, region: Region, middles: FloatArray, lines: InputLines) -> tuple[Planes, FloatArray]:
+        """Planes of a stage with patches, and what they pay on each window's pixels."""
+        patches, stage, work = self.stages[index].patches, self.stages[index].stage, self.work
+        assert patches is not None
+        lead = np.eye(middles.shape[1])[middles.argmax(axis=1)]
+        below = lead * (middles.max(axis=1) > 0)[:, None] if stage.rectified else lead
+        typical = np.full(len(region.low), work.typical[region.norm] * region.radius)
+        above, constant, paid = fit_planes(
+            patches.inputs, patches.weight, patches.bias, patches.pixels, stage.rectified,
+            CODES[region.norm], region.low, region.high, float(region.radius), typical, middles, 0.5 * lead,
+            (work.first_steps, work.second_steps)[index], *lines.arguments,
+        )  # fmt: skip
+        spread = None if region.norm is Norm.LINF else _columns(paid, patches.pixels, len(region.low))
+        return Planes(above, constant, spread, below), paid
 
     def intervals(self, region: Region, planes: list[Planes]) -> tuple[FloatArray, FloatArray]:
         """Bounds of the units of the stage that follows some planes: (units,) low and high."""
@@ -250,6 +275,13 @@ class PooledBounder:
             )  # fmt: skip
             low[part], high[part] = -found[len(bias) :], found[: len(bias)]
         return low, high
+
+
+def _rises(prepared: Prepared, reach: FloatArray) -> FloatArray:
+    """How far the members of each window, (p, k), can rise when each input can by its ``reach``."""
+    matrix = prepared.matrix
+    sizes: FloatArray = (np.abs(matrix) if isinstance(matrix, np.ndarray) else abs(matrix)) @ reach
+    return sizes[prepared.stage.windows]
 
 
 def _columns(values: FloatArray, pixels: IntArray, count: int) -> sparse.csr_array:
