@@ -22,7 +22,7 @@ from scipy import sparse
 
 from bench.certify.layers import FloatArray, IntArray
 from bench.certify.pooled import Prepared
-from bench.certify.support import SLACK, Region
+from bench.certify.support import SLACK, Region, jit
 from bench.certify.windows import Patches, Planes
 
 _V_RATE, _TILT_RATE = 0.03, 0.015
@@ -171,6 +171,8 @@ class _Fit:
         self.below = np.repeat(first.below[group.inputs][None], rows, axis=0)
         self.above = np.repeat(first.above[group.inputs][None], rows, axis=0)
         self.offsets = np.repeat(first.constant[group.inputs][None], rows, axis=0)
+        self.choices = np.stack([plane.above[group.inputs] for plane in task.firsts])
+        self.choice_offsets = np.stack([plane.constant[group.inputs] for plane in task.firsts])
         self.means = np.zeros((rows, inputs, first.above.shape[1]))
         self.rounds = 0
         self.steps = _Steps(_V_RATE, rounds), _Steps(_TILT_RATE, rounds)
@@ -221,40 +223,60 @@ class _Fit:
     def _lines(self) -> FloatArray:
         """The lines' values at the worst points, (rows, inputs); then each line moves towards the best answer."""
         reached = np.zeros_like(self.rows)
-        pace = 1.0 / (self.rounds + 1)
         for block in self.group.blocks:
-            at = block.inputs
             units = (self.centre[block.places] + self.worst[:, block.places]) @ block.weight.T + block.bias
-            units = units.reshape(len(units), -1, block.absent.shape[1])
-            over = (units * self.above[:, at]).sum(axis=2) + self.offsets[:, at]
-            under = (units * self.below[:, at]).sum(axis=2)
-            reached[:, at] = np.where(self.rows[:, at] > 0.0, over, under)
-            means = self.means[:, at]
-            means += (units - means) / self.rounds
-            # One member only where several are largest: weights that sum to more than 1 would not bound from below.
-            largest = (means + block.absent).argmax(axis=2)[:, :, None]
-            hits = np.zeros_like(means)
-            rises = np.take_along_axis(means, largest, axis=2) > 0.0
-            np.put_along_axis(hits, largest, rises | (not self.task.rectified[0]), axis=2)
-            self.below[:, at] += pace * (hits - self.below[:, at])
-            if len(self.task.firsts) > 1:
-                above, constant = _lowest(self.task.firsts, self.group.inputs[at], means)
-                self.above[:, at] += pace * (above - self.above[:, at])
-                self.offsets[:, at] += pace * (constant - self.offsets[:, at])
+            _answer(
+                units, block.absent, self.task.rectified[0], block.inputs.start, self.rounds, self.rows, self.choices,
+                self.choice_offsets, self.above, self.offsets, self.below, self.means, reached,
+            )  # fmt: skip
         return reached
 
 
-def _lowest(planes: list[Planes], inputs: IntArray, units: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """The planes that are lowest at (r, s, k) values of some windows' members: (r, s, k) weights, (r, s) constants."""
-    above, constant = planes[0].above[inputs][None], planes[0].constant[inputs][None]
-    lowest = (units * above).sum(axis=2) + constant
-    for plane in planes[1:]:
-        weights, offsets = plane.above[inputs][None], plane.constant[inputs][None]
-        height = (units * weights).sum(axis=2) + offsets
-        lower = height < lowest
-        lowest = np.where(lower, height, lowest)
-        above, constant = np.where(lower[:, :, None], weights, above), np.where(lower, offsets, constant)
-    return above, constant
+@jit
+def _answer(  # type: ignore[no-untyped-def]  # compiled
+    units, absent, rectified, start, turn, rows, choices, choice_offsets, above, offsets, below, means, reached
+):
+    """One round of the game on the inputs of a block, from ``start`` on: everything from ``above`` on is changed.
+
+    Args:
+        units: (r, inputs * k) the members' values at the rows' worst points.
+        absent: (inputs, k), -inf for members that are not there, else 0.
+        rectified: whether 0 takes part in the inputs' maxima.
+        start: the first input.
+        turn: rounds so far, this one included.
+        rows: (r, s) coefficients on all inputs.
+        choices, choice_offsets: (c, s, k) and (c, s), the planes to choose from.
+        above, offsets, below, means: what :class:`_Fit` holds.
+        reached: (r, s) the values of the lines before they move, written.
+    """
+    pace, (count, members) = 1.0 / (turn + 1), absent.shape
+    for r in range(len(rows)):
+        for at in range(count):
+            s = start + at
+            over, under, top, largest = offsets[r, s], 0.0, -np.inf, 0
+            for k in range(members):
+                z = units[r, at * members + k]
+                over += above[r, s, k] * z
+                under += below[r, s, k] * z
+                means[r, s, k] += (z - means[r, s, k]) / turn
+                if means[r, s, k] + absent[at, k] > top:
+                    top, largest = means[r, s, k], k
+            reached[r, s] = over if rows[r, s] > 0.0 else under
+            # One member only where several are largest: weights that sum to more than 1 would not bound from below.
+            for k in range(members):
+                below[r, s, k] -= pace * below[r, s, k]
+            if top > 0.0 or (not rectified and top > -np.inf):
+                below[r, s, largest] += pace
+            lowest, chosen = np.inf, 0
+            for c in range(len(choices)):
+                height = choice_offsets[c, s]
+                for k in range(members):
+                    height += choices[c, s, k] * means[r, s, k]
+                if height < lowest:
+                    lowest, chosen = height, c
+            offsets[r, s] += pace * (choice_offsets[chosen, s] - offsets[r, s])
+            for k in range(members):
+                above[r, s, k] += pace * (choices[chosen, s, k] - above[r, s, k])
 
 
 class _Steps:
