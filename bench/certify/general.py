@@ -25,9 +25,9 @@ _FIRST_GUESS = {Norm.LINF: 0.27, Norm.L2: 0.14, Norm.L0: 0.0}
 _STEP = 1.06
 """The next ball's radius over the one certified, where the bounds do not tell."""
 
-_RISE, _HOPELESS = 2.2, 2.0
-"""How margin bounds rise with the radius; from how many times what cuts commonly bridge they are not tried. Measured on
-the CNNs."""
+_RISE, _HOPELESS = 2.2, 0.6
+"""How margin bounds rise with the radius; from how far above 0, in clean margins, cuts are not tried. Measured on the
+CNNs."""
 
 _RAISED = 0.35, 0.2
 """How far above the middle, as a share of how far members can rise, planes are fitted for: a first stage's second planes,
@@ -45,8 +45,8 @@ class Work:
         margin_rounds: rounds of the game for the margins.
         cuts: most rounds of cuts for a target.
         cut_rounds: rounds of the game in each of them.
-        bridge: from how far above 0, in clean margins, cuts commonly bring a margin bound down; it steers radii only.
         gain: a further cut needs the last to have lowered the margin by this share.
+        bridge: from how far above 0, in clean margins, cuts commonly bring a margin bound down; it steers radii only.
         typical: how far a pixel is taken to move where planes are fitted, as a share of the radius.
     """
 
@@ -57,12 +57,15 @@ class Work:
     margin_rounds: int = 12
     cuts: int = 12
     cut_rounds: int = 4
-    bridge: float = 0.28
     gain: float = 0.06
+    bridge: Mapping[Norm, float] = field(default_factory=lambda: {Norm.LINF: 0.28, Norm.L2: 0.5, Norm.L0: 0.0})
     typical: Mapping[Norm, float] = field(default_factory=lambda: {Norm.LINF: 1.0, Norm.L2: 0.055, Norm.L0: 0.05})
 
 
-QUICK = Work(first_steps=15, second_steps=8, refinements=6, rounds=2, margin_rounds=6, cuts=4, cut_rounds=2, bridge=0.2)
+QUICK = Work(
+    first_steps=15, second_steps=8, refinements=6, rounds=2, margin_rounds=6, cuts=4, cut_rounds=2,
+    bridge={Norm.LINF: 0.2, Norm.L2: 0.4, Norm.L0: 0.0},
+)  # fmt: skip
 """Nearly as good at half the cost."""
 
 
@@ -111,7 +114,10 @@ class PooledBounder:
             high = high if reached == radius else radius
             low = max(low, reached)
             # Bounds rise from the clean margin like a power of the radius; a little above 0 the cuts still bring them down.
-            aim = max(self.work.bridge * -clean if turn + 1 < balls or low > 0 else 0.5 * clean, clean + 1e-9)
+            aim = max(
+                self.work.bridge[self.incumbent.norm] * -clean if turn + 1 < balls or low > 0 else 0.5 * clean,
+                clean + 1e-9,
+            )
             radius *= min(max((aim - clean) / max(value - clean, 1e-9), 0.1), 10.0) ** (1 / _RISE)
             if not 1.01 * low < radius < 0.99 * high:
                 radius = 0.5 * (low + high) if high < outer else min(_STEP * low, outer)
@@ -137,7 +143,7 @@ class PooledBounder:
         values, functions, _, _ = self.margins(region, planes, bounds, targets)
         if bounds is None:
             return functions.reach(region), float(values.max())
-        if values.max() > _HOPELESS * self.work.bridge * max(-self.clean, 0.0):
+        if values.max() > _HOPELESS * max(-self.clean, 0.0):
             return 0.0, float(values.max())
         reached = radius
         for index in np.argsort(-values):
