@@ -547,7 +547,7 @@ def test_refined_planes_are_valid_and_lower(seed: int, rounds: int) -> None:
     region = bounder.region(0.2)
     first, second = bounder.planes(region)[:2]
     # Another plane for the rows to choose: all the weight on one member, and a constant that is large enough.
-    sizes = np.abs(plain.stages[0].weight) @ np.ones(plain.inputs) + np.abs(plain.stages[0].bias)
+    sizes = np.abs(layers.dense(plain.stages[0].weight)) @ np.ones(plain.inputs) + np.abs(plain.stages[0].bias)
     lead = np.eye(first.above.shape[1])[np.zeros(len(first.above), dtype=np.int64)]
     other = windows.Planes(lead, 2 * sizes[plain.stages[0].windows].max(axis=1), None, first.below)
 
