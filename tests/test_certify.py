@@ -22,7 +22,7 @@ from scipy import optimize
 from torch import Tensor, nn
 
 from bench import certify, data, networks, worker
-from bench.certify import cuts, general, layers, leaves, lines, pooled, propagation, support, verifier, windows
+from bench.certify import cuts, general, layers, leaves, lines, pooled, propagation, refine, support, verifier, windows
 from bench.certify.pixels import PixelSearch
 from bench.certify.primal import Incumbent
 from bench.certify.search import Bounder, Effort
@@ -568,9 +568,52 @@ def test_planes_hold_at_sampled_points(norm: Norm, case: Instance) -> None:
             above = (members * plane.above).sum(axis=2) + plane.constant
             if plane.spread is not None:
                 above += (plane.spread.T @ np.abs(points - case.centre).T).T
+            if plane.tilt is not None:
+                above += (plane.tilt.T @ (points - case.centre).T).T
             assert (outputs <= above + 1e-9).all()
             assert (outputs >= (members * plane.below).sum(axis=2) - 1e-9).all()
             values = outputs
+
+
+@pytest.mark.parametrize("rounds", [0, 1, 12])
+@pytest.mark.parametrize("seed", range(3))
+def test_refined_planes_are_valid_and_lower(seed: int, rounds: int) -> None:
+    """Above the maxima at corners of the box, where refined planes are closest, and not above where they started."""
+    case = convolutional(seed)
+    plain = layers.read(case.network, case.image)
+    prepared = pooled.prepare(plain)
+    bounder = general.PooledBounder(
+        plain, prepared, Incumbent(layers.in_double(case.network), case.image, case.label, Norm.LINF),
+        general.Work(refinements=0),
+    )  # fmt: skip
+    region = bounder.region(0.2)
+    first, second = bounder.planes(region)[:2]
+    # Another plane for the rows to choose: all the weight on one member, and a constant that is large enough.
+    sizes = np.abs(layers.dense(plain.stages[0].weight)) @ np.ones(plain.inputs) + np.abs(plain.stages[0].bias)
+    lead = np.eye(first.above.shape[1])[np.zeros(len(first.above), dtype=np.int64)]
+    other = windows.Planes(lead, 2 * sizes[plain.stages[0].windows].max(axis=1), None, first.below)
+
+    def seconds(points: FloatArray) -> FloatArray:
+        values = points
+        for stage in plain.stages[:2]:
+            units = (stage.weight @ values.T).T + stage.bias
+            values = stage.activate(units)
+        return units
+
+    middle = 0.5 * (region.low + region.high)
+    stage, members = plain.stages[1], plain.stages[1].windows
+    middles = seconds((case.centre + middle)[None])[0][members]
+    found = refine.Refinement(prepared, region, [first, other]).refine(bounder.groups, second, middles, rounds)
+    assert found.tilt is not None
+    height = (found.above * middles).sum(axis=1) + found.constant + found.tilt.T @ middle
+    start = (second.above * middles).sum(axis=1) + second.constant
+    assert (height <= start + 1e-6).all()
+    assert rounds < 12 or height.mean() < start.mean() - 1e-4
+    random = np.random.default_rng(seed)
+    moves = np.where(random.random((4000, plain.inputs)) < random.random((4000, 1)), region.low, region.high)
+    units = seconds(case.centre + moves)
+    above = (units[:, members] * found.above).sum(axis=2) + found.constant + (found.tilt.T @ moves.T).T
+    assert (stage.activate(units) <= above).all()
 
 
 @pytest.mark.parametrize("rectified", [True, False])

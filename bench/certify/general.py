@@ -11,6 +11,7 @@ from scipy import sparse
 from bench.certify.layers import FloatArray, IntArray, PlainNetwork, Stage, dense
 from bench.certify.pooled import Cut, Functions, Game, Prepared, bound_rows, onto_units
 from bench.certify.primal import Incumbent
+from bench.certify.refine import Refinement, groups
 from bench.certify.support import CODES, Region
 from bench.certify.windows import InputLines, Planes, fit_planes
 from bench.norms import Norm
@@ -21,9 +22,16 @@ _CHUNK = 128
 _FIRST_GUESS = {Norm.LINF: 0.27, Norm.L2: 0.14, Norm.L0: 0.0}
 """The first ball's radius, as a share of the distance of the nearest adversarial example known."""
 
-_RISE, _CUTS_BRIDGE, _HOPELESS = 2.2, 0.2, 0.6
-"""How margin bounds rise with the radius; from how far above 0, in clean margins, cuts bring them down, and from where they
-do not. Measured on the CNNs."""
+_STEP = 1.06
+"""The next ball's radius over the one certified, where the bounds do not tell."""
+
+_RISE, _HOPELESS = 2.2, 0.6
+"""How margin bounds rise with the radius; from how far above 0, in clean margins, cuts are not tried. Measured on the
+CNNs."""
+
+_RAISED = 0.35, 0.2
+"""How far above the middle, as a share of how far members can rise, planes are fitted for: a first stage's second planes,
+and a second stage's. The points at which upper bounds are largest lie there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,26 +40,33 @@ class Work:
 
     Attributes:
         first_steps, second_steps: subgradient steps for the planes of the first and second stage.
+        refinements: rounds of refining the planes of the second stage, for Linf.
         rounds: rounds of the game for hidden units.
         margin_rounds: rounds of the game for the margins.
         cuts: most rounds of cuts for a target.
         cut_rounds: rounds of the game in each of them.
         gain: a further cut needs the last to have lowered the margin by this share.
+        bridge: from how far above 0, in clean margins, cuts commonly bring a margin bound down; it steers radii only.
         typical: how far a pixel is taken to move where planes are fitted, as a share of the radius.
     """
 
     first_steps: int = 30
     second_steps: int = 16
+    refinements: int = 30
     rounds: int = 3
     margin_rounds: int = 12
     cuts: int = 12
     cut_rounds: int = 4
     gain: float = 0.06
+    bridge: Mapping[Norm, float] = field(default_factory=lambda: {Norm.LINF: 0.28, Norm.L2: 0.38, Norm.L0: 0.0})
     typical: Mapping[Norm, float] = field(default_factory=lambda: {Norm.LINF: 1.0, Norm.L2: 0.055, Norm.L0: 0.05})
 
 
-QUICK = Work(first_steps=15, second_steps=8, rounds=2, margin_rounds=6, cuts=4, cut_rounds=2)
-"""Nearly as good at half the cost."""
+QUICK = Work(
+    first_steps=15, second_steps=8, refinements=6, rounds=2, margin_rounds=6, cuts=4, cut_rounds=2,
+    bridge={Norm.LINF: 0.2, Norm.L2: 0.2, Norm.L0: 0.0},
+)  # fmt: skip
+"""Nearly as good at a third of the cost."""
 
 
 class PooledBounder:
@@ -61,6 +76,8 @@ class PooledBounder:
         """Nothing is computed yet."""
         self.plain, self.stages, self.incumbent, self.work = plain, prepared, incumbent, work
         self.centre = incumbent.centre.numpy()
+        first, second = [*(stage.patches for stage in prepared), None, None][:2]
+        self.groups = groups(first, second) if first is not None and second is not None else ()
         self.clean = float(incumbent.excess(incumbent.centre[None])[0])
 
     def region(self, radius: float) -> Region:
@@ -68,7 +85,13 @@ class PooledBounder:
         return Region.ball(self.incumbent.norm, self.centre, radius)
 
     def radius(
-        self, targets: list[int], outer: float, balls: int, going: Callable[[], bool], gap: float = 1e-3
+        self,
+        targets: list[int],
+        outer: float,
+        balls: int,
+        going: Callable[[], bool],
+        low: float = 0.0,
+        gap: float = 1e-3,
     ) -> float:
         """The largest radius certified after bounding a number of balls.
 
@@ -77,11 +100,12 @@ class PooledBounder:
             outer: an adversarial example is known there, or the whole box lies inside.
             balls: how many to bound.
             going: asked before each piece of work whether there is time for it.
+            low: a radius certified already.
             gap: relative width of the interval at which to stop.
         """
         clean = self.clean
-        low, high = 0.0, outer
-        radius = _FIRST_GUESS[self.incumbent.norm] * outer
+        high = outer
+        radius = min(_STEP * low, outer) if low > 0 else _FIRST_GUESS[self.incumbent.norm] * outer
         for turn in range(3 * balls):
             # Where nothing was certified yet a few more, smaller balls are bounded.
             if not going() or high - low < gap * outer or (turn >= balls and low > 0):
@@ -90,10 +114,13 @@ class PooledBounder:
             high = high if reached == radius else radius
             low = max(low, reached)
             # Bounds rise from the clean margin like a power of the radius; a little above 0 the cuts still bring them down.
-            aim = max(_CUTS_BRIDGE * -clean if turn + 1 < balls or low > 0 else 0.5 * clean, clean + 1e-9)
+            aim = max(
+                self.work.bridge[self.incumbent.norm] * -clean if turn + 1 < balls or low > 0 else 0.5 * clean,
+                clean + 1e-9,
+            )
             radius *= min(max((aim - clean) / max(value - clean, 1e-9), 0.1), 10.0) ** (1 / _RISE)
             if not 1.01 * low < radius < 0.99 * high:
-                radius = 0.5 * (low + high) if high < outer else min(1.1 * low, outer)
+                radius = 0.5 * (low + high) if high < outer else min(_STEP * low, outer)
         return low
 
     def certified(
@@ -211,9 +238,9 @@ class PooledBounder:
         low, high = region.low, region.high
         # The region's middle: but for Linf the image itself, since no point of the ball is near the middle of its box.
         values = region.centre + (0.5 * (low + high) if region.norm is Norm.LINF else 0.0)
-        typical = np.full(len(low), self.work.typical[region.norm] * region.radius)
-        steps = self.work.first_steps, self.work.second_steps
         lines = InputLines.image(region.centre)
+        reach = 0.5 * (high - low)
+        refined = region.norm is Norm.LINF and self.work.refinements > 0
         planes: list[Planes] = []
         for index, prepared in enumerate(self.stages):
             patches, stage = prepared.patches, prepared.stage
@@ -223,19 +250,37 @@ class PooledBounder:
                 continue
             units = prepared.matrix @ values + stage.bias
             middles = np.where(stage.windows >= 0, units[stage.windows], -np.inf)
-            lead = np.eye(middles.shape[1])[middles.argmax(axis=1)]
-            below = lead * (middles.max(axis=1) > 0)[:, None] if stage.rectified else lead
-            above, constant, paid = fit_planes(
-                patches.inputs, patches.weight, patches.bias, patches.pixels, stage.rectified,
-                CODES[region.norm], low, high, float(region.radius), typical, middles, 0.5 * lead, steps[index],
-                *lines.arguments,
-            )  # fmt: skip
-            spread = None if region.norm is Norm.LINF else _columns(paid, patches.pixels, len(low))
-            planes.append(Planes(above, constant, spread, below))
+            plane, paid = self._fitted(index, region, middles, lines)
+            planes.append(plane)
             if index == 0:
+                firsts = [plane]
+                if refined:
+                    raised = middles + _RAISED[0] * _rises(prepared, reach)
+                    firsts.append(self._fitted(0, region, raised, lines)[0])
                 lines = InputLines.after(patches, planes[0], paid, region.centre)
                 values = 0.5 * (lines.upper_values + lines.lower_values)
+                reach = 0.5 * (lines.upper_values - lines.lower_values)
+            elif refined:
+                raised = middles + _RAISED[1] * _rises(prepared, reach)
+                planes[1] = Refinement(self.stages, region, firsts).refine(
+                    self.groups, plane, raised, self.work.refinements
+                )
         return planes
+
+    def _fitted(self, index: int, region: Region, middles: FloatArray, lines: InputLines) -> tuple[Planes, FloatArray]:
+        """Planes of a stage with patches, and what they pay on each window's pixels."""
+        patches, stage, work = self.stages[index].patches, self.stages[index].stage, self.work
+        assert patches is not None
+        lead = np.eye(middles.shape[1])[middles.argmax(axis=1)]
+        below = lead * (middles.max(axis=1) > 0)[:, None] if stage.rectified else lead
+        typical = np.full(len(region.low), work.typical[region.norm] * region.radius)
+        above, constant, paid = fit_planes(
+            patches.inputs, patches.weight, patches.bias, patches.pixels, stage.rectified,
+            CODES[region.norm], region.low, region.high, float(region.radius), typical, middles, 0.5 * lead,
+            (work.first_steps, work.second_steps)[index], *lines.arguments,
+        )  # fmt: skip
+        spread = None if region.norm is Norm.LINF else _columns(paid, patches.pixels, len(region.low))
+        return Planes(above, constant, spread, below), paid
 
     def intervals(self, region: Region, planes: list[Planes]) -> tuple[FloatArray, FloatArray]:
         """Bounds of the units of the stage that follows some planes: (units,) low and high."""
@@ -250,6 +295,13 @@ class PooledBounder:
             )  # fmt: skip
             low[part], high[part] = -found[len(bias) :], found[: len(bias)]
         return low, high
+
+
+def _rises(prepared: Prepared, reach: FloatArray) -> FloatArray:
+    """How far the members of each window, (p, k), can rise when each input can by its ``reach``."""
+    matrix = prepared.matrix
+    sizes: FloatArray = (np.abs(matrix) if isinstance(matrix, np.ndarray) else abs(matrix)) @ reach
+    return sizes[prepared.stage.windows]
 
 
 def _columns(values: FloatArray, pixels: IntArray, count: int) -> sparse.csr_array:

@@ -261,6 +261,7 @@ def backwards(
     """
     coefficients: list[FloatArray] = []
     spread: FloatArray | None = None
+    tilt: FloatArray | None = None
     for prepared, plane, weights in zip(stages[::-1], planes[::-1], lambdas[::-1], strict=True):
         coefficients.append(rows)
         above = np.maximum(rows, 0.0)
@@ -269,10 +270,15 @@ def backwards(
         if plane.spread is not None:
             paid = plane.spread @ above
             spread = paid if spread is None else spread + paid
+        if plane.tilt is not None:
+            tilted = plane.tilt @ above
+            tilt = tilted if tilt is None else tilt + tilted
         units = onto_units(prepared.stage, plane, weights, above, below)
         constants = constants + prepared.stage.bias @ units
         rows = prepared.transposed @ units
     constants = constants + region.centre @ rows
+    if tilt is not None:
+        rows = rows + tilt
     return Functions(rows, spread, constants), coefficients[::-1]
 
 
@@ -303,6 +309,8 @@ def forwards(
         upper = np.repeat(plane.constant[:, None], moves.shape[1], axis=1)
         if plane.spread is not None:
             upper += plane.spread.T @ np.abs(moves)
+        if plane.tilt is not None:
+            upper += plane.tilt.T @ moves
         lower = np.zeros_like(upper)
         for member in range(windows.shape[1]):
             # A member that is not there (-1) has the weight 0, whatever stands at that place.

@@ -110,8 +110,11 @@ def _image(spec: VerifierSpec, plain: PlainNetwork, prepared: _Prepared, incumbe
     if spec.norm is Norm.L0:
         return lower
     outer = min(_outer(incumbent), incumbent.distance * (1 - spec.gap))
-    balls, work = (_ROOT_BALLS, QUICK) if spec.kind is Kind.LOWER else (_MOST_BALLS, Work())
-    return PooledBounder(plain, prepared.stages, incumbent, work).radius(targets, outer, balls, in_time)
+    quick = PooledBounder(plain, prepared.stages, incumbent, QUICK)
+    lower = quick.radius(targets, outer, _ROOT_BALLS, in_time)
+    if spec.kind is Kind.LOWER:
+        return lower
+    return PooledBounder(plain, prepared.stages, incumbent, Work()).radius(targets, outer, _MOST_BALLS, in_time, lower)
 
 
 def _outer(incumbent: Incumbent) -> float:

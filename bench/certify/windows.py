@@ -94,12 +94,14 @@ class Planes:
         constant: (p,) its constant c, slack included.
         spread: (pixels, p) CSR, what it pays for each pixel's move; None where it pays nothing.
         below: (p, k) weights of the line below: in the simplex with 0, or with sum 1 where not rectified.
+        tilt: (pixels, p) CSR, slopes of the plane above in the move away from the image; None where it has none.
     """
 
     above: FloatArray
     constant: FloatArray
     spread: sparse.csr_array | None
     below: FloatArray
+    tilt: sparse.csr_array | None = None
 
 
 @dataclass(frozen=True, slots=True)
