@@ -104,7 +104,7 @@ def _leader(norm: Norm, lines: pd.DataFrame, pairs: pd.DataFrame, *, whole: bool
     second = lines[lines["network"] != best["network"]].sort_values("median", ascending=False).iloc[0]
     other, behind = str(second["network"]), float(second["median"])
     if behind == median:
-        support += f"; so is {other}'s"
+        support += f", as {other}'s"
     else:
         support += f", {figure(median / behind)} times {other}'s" if behind > 0 else f"; {other} has {figure(behind)}"
     both = [name, other]
@@ -118,11 +118,11 @@ def _leader(norm: Norm, lines: pd.DataFrame, pairs: pd.DataFrame, *, whole: bool
         wins, losses, effect = losses, wins, -effect
     p = float(line["p_holm"])
     images = f"{int(line['images']):,} images"
-    support += f"; larger on {share(float(wins), 0)}, smaller on {share(float(losses), 0)} of {images}, p {p_value(p)}"
+    support += f"; larger on {share(float(wins), 0)}, smaller on {share(float(losses), 0)} of {images}, {p_value(p)}"
     if whole:
         support += f", first in {share(float(best['first']), 0)} of resamples"
     # The paired test decides; an order of medians that the pairs contradict is no order.
-    brief = f"median {figure(median)} against {other}'s {figure(behind)}, p {p_value(p)}"
+    brief = f"median {figure(median)} against {other}'s {figure(behind)}, {p_value(p)}"
     sure = p < 0.05 and effect > 0
     return Leader(norm, name, other, sure=sure, support=support, brief=brief, tied=median == behind)
 
@@ -160,7 +160,9 @@ def deploy(frames: Frames, manifest: Mapping[str, Any], found: Sequence[Finding]
     ahead = sure or ([] if any(one.tied for one in ranked) else ranked)
     names_ahead = list(dict.fromkeys(one.name for one in ahead))
     parts = [
-        f"{name} is the most robust in {listed([one.norm.label for one in sure if one.name == name])}, beyond chance"
+        # A single network stands in front already.
+        ("" if len(names_ahead) == 1 else f"{name} is the ")
+        + f"most robust in {listed([one.norm.label for one in sure if one.name == name])}, beyond chance"
         for name in dict.fromkeys(leader.name for leader in sure)
     ]
     unsure = [one for one in ranked if not one.sure]
@@ -200,8 +202,9 @@ def listed(names: Sequence[str]) -> str:
 
 
 def p_value(p: float) -> str:
-    """A p value as people read it."""
-    return "< 0.001" if p < 0.001 else f"= {p:.2g}"
+    """A p value as people read it, on one line."""
+    text = "p < 0.001" if p < 0.001 else f"p = {p:.2g}"
+    return text.replace(" ", "\N{NO-BREAK SPACE}")
 
 
 def best_attacks(frames: Frames) -> list[Answer]:
@@ -275,7 +278,9 @@ def library(frames: Frames) -> Answer:
         support = f"of {methods} that both have, none differs by more than 1% and beyond chance"
         return Answer("", "Library", "Either", support)
     answer = names[least[0]] if len(least) == 1 else "Either"
-    support = f"of {methods} that both have, larger (worse) distances beyond chance with {counts}"
+    support = (
+        f"of {methods} that both have, the distances found are larger, which is worse, beyond chance with {counts}"
+    )
     return Answer("", "Library", answer, support)
 
 
@@ -455,11 +460,12 @@ def _truth(evidence: Evidence) -> list[str]:
             continue
         own = best[best["norm"] == norm.value]
         exact, bounded = int(own["exact"].sum()), int((own["lower"] > 0).sum())
-        lines.append(f"{norm.label}: {exact} exact, {bounded} bounded from below, of {len(own)}")
+        lines.append(f"{norm.label}: {exact} proved exact, {bounded} bounded from below")
     unsupported = evidence.records["status"] == Status.UNSUPPORTED.value
     without = list(dict.fromkeys(evidence.records.loc[unsupported, "network"].astype(str)))
     rest = f" There is no verifier for {listed(without)}." if without else ""
-    return [f"{smallest}. Pairs of an image and a network: {'; '.join(lines)}.{rest}"]
+    pairs = int(best.groupby("norm", observed=True).size().max())
+    return [f"{smallest}. Of {pairs:,} pairs of a network and an image that it has right: {'; '.join(lines)}.{rest}"]
 
 
 def _scope(evidence: Evidence, manifest: Mapping[str, Any]) -> str:
