@@ -207,7 +207,7 @@ FMN_LINF = AttackSpec(
     library="foolbox",
     norm=Norm.LINF,
     target="foolbox.attacks:LInfFMNAttack",
-    params={"steps": 300, "max_stepsize": 10.0, "gamma": 0.05},
+    params={"steps": 300, "max_stepsize": 3.0, "gamma": 0.05},
     batch=50,
     reasons={"steps": "paper: 1000 at most; library: 100", "max_stepsize": LONG_STEPS},
 )
@@ -217,7 +217,7 @@ FMN_EVERY_CLASS_LINF = AttackSpec(
     library="foolbox",
     norm=Norm.LINF,
     target="adapters.foolbox_attacks:LInfFMNEveryClassAttack",
-    params={"steps": 200, "max_stepsize": 10.0, "gamma": 0.05},
+    params={"steps": 200, "max_stepsize": 3.0, "gamma": 0.05},
     origin=Origin.REPAIRED,
     batch=50,
     reasons={"steps": "paper: 1000 at most; library: 100; here for each class", "max_stepsize": LONG_STEPS},
