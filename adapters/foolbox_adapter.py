@@ -43,7 +43,8 @@ def classifier(network: nn.Module, bounds: tuple[float, float] = (0.0, 1.0)) -> 
     """A Foolbox model of any torch network, for use with that library as it stands.
 
     Args:
-        network: (n, ...) float32 images to (n, classes) logits; left as it is.
+        network: (n, ...) float32 images to (n, classes) logits. Where it is in eval mode and its parameters are frozen,
+            its convolutions are laid out as CPUs compute them fastest; else a copy is attacked, and it stays as it is.
         bounds: the lowest and highest value of an image.
 
     Returns:

@@ -14,7 +14,7 @@ from adapters.layout import lay_out
 
 
 class LeanModel(PyTorchModel):
-    """A ``foolbox.PyTorchModel`` that does no work in vain, and gives the same logits and gradients to the bit.
+    """A ``foolbox.PyTorchModel`` that does no work in vain; on the same layout the library's gives the same to the bit.
 
     Parameters are frozen, so that no gradient of theirs is computed, and convolutions are laid out as CPUs compute them
     fastest: see :func:`adapters.layout.lay_out`.

@@ -27,9 +27,9 @@ def lay_out(network: nn.Module) -> None:
 class GreyConv2d(nn.Conv2d):
     """A convolution of one channel, by torch's own kernel on CPUs where that is faster than oneDNN's.
 
-    oneDNN computes several channels at once. Where there is but one, the gradient with respect to the image takes it 2
-    to 8 times as long as torch's kernel, which multiplies matrices; from 4 channels on oneDNN is the faster one. Where no
-    gradient is asked, torch's is the faster one for a single image only.
+    oneDNN computes several channels at once. Where there is but one, the gradient with respect to the image takes it
+    several times as long as torch's kernel, which multiplies matrices (``tests/benchmarks/test_adapters.py`` measures
+    it); with more channels oneDNN is the faster one, and without a gradient it is so for all but single images.
     """
 
     def forward(self, images: Tensor) -> Tensor:

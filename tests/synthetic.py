@@ -301,18 +301,23 @@ def _change(image: NDArray[np.float32], norm: Norm, size: float, rng: np.random.
 def write(run: SyntheticRun, path: Path) -> Path:
     """Store a run as the bench does; returns its folder."""
     records = from_table(pa.Table.from_pandas(run.frame, preserve_index=False).cast(SCHEMA))
-    blocks: dict[tuple[str, str, int], list[Record]] = defaultdict(list)
-    for record in records:
-        blocks[record.network, record.attack, record.block].append(record)
     with store.writing(path) as writer:
         content = run.manifest | {"plan": "synthetic"}
         content["images_file_sha256"] = writer.images(range(len(run.clean)), run.clean)
         writer.manifest(content)
-        for (network, attack, number), own in blocks.items():
-            changed = run.changed.get((network, attack), {})
-            found = {record.image: changed[record.image] for record in own if record.status is Status.FOUND}
-            writer.block(store.block_key(network, attack, number), "synthetic", own, found)
+        _write_blocks(writer, records, run)
     return path
+
+
+def _write_blocks(writer: store.Writer, records: Sequence[Record], run: SyntheticRun, first: int = 0) -> None:
+    """Store records block by block; ``first`` is the image that has the run's first candidates."""
+    blocks: dict[tuple[str, str, int], list[Record]] = defaultdict(list)
+    for record in records:
+        blocks[record.network, record.attack, record.block].append(record)
+    for (network, attack, number), own in blocks.items():
+        changed = run.changed.get((network, attack), {})
+        found = {record.image: changed[record.image - first] for record in own if record.status is Status.FOUND}
+        writer.block(store.block_key(network, attack, number), "synthetic", own, found)
 
 
 PIECE = 500
@@ -341,15 +346,12 @@ def write_large(path: Path, samples: int) -> Path:
         for first in range(0, samples, PIECE):
             # One factor for all rows of an image, so that bounds stay below distances; pixels stay whole.
             factors = np.exp(rng.normal(0, 0.2, PIECE))
-            blocks: dict[tuple[str, str, int], list[Record]] = defaultdict(list)
-            for record in records:
-                if first + record.image < samples:
-                    moved = _moved(record, first, float(factors[record.image]))
-                    blocks[moved.network, moved.attack, moved.block].append(moved)
-            for (network, attack, number), own in blocks.items():
-                pictures_ = small.changed[network, attack]
-                found = {r.image: pictures_[r.image - first] for r in own if r.status is Status.FOUND}
-                writer.block(store.block_key(network, attack, number), "synthetic", own, found)
+            moved = [
+                _moved(record, first, float(factors[record.image]))
+                for record in records
+                if first + record.image < samples
+            ]
+            _write_blocks(writer, moved, small, first)
     return path
 
 

@@ -48,7 +48,7 @@ def test_shipped_networks_compute_the_same(name: str) -> None:
 
 def test_it_is_a_rule_and_done_once() -> None:
     network = nn.Sequential(
-        nn.Conv2d(1, 4, 3), nn.Conv2d(4, 3, 3), nn.Conv2d(3, 2, 1, groups=1), nn.ConvTranspose2d(2, 2, 3)
+        nn.Conv2d(1, 4, 3), nn.Conv2d(4, 1, 3), nn.Conv2d(1, 2, 3, dilation=2), nn.ConvTranspose2d(2, 2, 3)
     )
     lay_out(network)
     strides = [parameter.stride() for parameter in network.parameters()]

@@ -22,7 +22,7 @@ from bench import metrics, report, store, verdict
 from bench.errors import StoreError
 from bench.norms import Norm
 from bench.report import __main__ as command
-from bench.report import exports, gallery, sources, words
+from bench.report import cautions, exports, gallery, sources, words
 from bench.report.frames import Frames
 from bench.report.page import slug
 from bench.report.tables import figure, share
@@ -521,7 +521,7 @@ def test_a_network_whose_checks_fail_is_not_deployed_however_large_its_distances
     assert "CNN_d left out, because checks fail" in answer.support
     evidence = metrics.evidence(run.records(), run.manifest)
     found = verdict.findings(evidence, run.manifest)
-    lines = words.cautions(evidence, run.manifest, Frames(evidence), found)
+    lines = cautions.cautions(evidence, run.manifest, Frames(evidence), found)
     assert any(line.startswith("CNN_d is not shown to be robust: 1 of its checks fail") for line in lines)
 
 

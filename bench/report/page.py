@@ -17,7 +17,7 @@ from markupsafe import Markup
 from bench import metrics, verdict
 from bench.metrics import Evidence
 from bench.plots.style import DARK, network_styles
-from bench.report import words
+from bench.report import cautions, words
 from bench.report.frames import Frames
 from bench.report.gallery import Example
 from bench.report.index import Entry
@@ -59,11 +59,11 @@ def render(frames: Frames, source: Source, examples: Sequence[Example], found: l
         "answers": words.most_robust(frames, unranked),
         "attacks": words.best_attacks(frames),
         "library": words.library(frames),
-        "not_concluded": words.not_concluded(evidence),
+        "not_concluded": cautions.not_concluded(evidence),
         "avoid": words.to_avoid(frames),
         "verdicts": [(name, verdict.overall(found, name), _made(found, name)) for name in evidence.networks],
         "broken": [rule for rule in metrics.invariants(evidence, manifest) if rule.holds is False],
-        "cautions": words.cautions(evidence, manifest, frames, found),
+        "cautions": cautions.cautions(evidence, manifest, frames, found),
         "overview": overview(frames, unranked),
         "sections": sections(frames, manifest, examples, found),
         "cards": [card for card in manifest["rows"] if any(evidence.rows["attack"] == card["name"])],
