@@ -90,7 +90,7 @@ class Effort:
     node_rounds: int = 16
     gain: float = 0.05
     steps: int = 6
-    candidates: int = 8
+    candidates: int = 4
     trial_steps: int = 3
     growth: float = 1.1
 
