@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from bench import certify, data, networks, worker
 from bench.certify import cuts, general, layers, leaves, lines, pooled, propagation, refine, support, verifier, windows
-from bench.certify.pixels import PixelSearch
+from bench.certify.pixels import PixelSearch, losses
 from bench.certify.primal import Incumbent
 from bench.certify.search import Bounder, Effort
 from bench.norms import FloatArray, Norm
@@ -495,6 +495,22 @@ def test_parts_over_pixels_cover_the_whole(seed: int, left: int) -> None:
             ((move >= part.low) & (move <= part.high)).all() and np.count_nonzero(move[~part.chosen]) <= part.radius
             for part in parts
         )
+
+
+@pytest.mark.parametrize("count", [0, 1, 4, 8])
+def test_what_is_lost_without_a_pixel_is_a_difference_of_suprema(count: int) -> None:
+    random = np.random.default_rng(count)
+    centre, rows, weights = random.uniform(0, 1, 9), random.normal(size=(5, 9)), random.uniform(0, 1, 5)
+    region = support.Region.ball(Norm.L0, centre, float(count))
+    region.chosen[3] = True
+    whole, _ = region.suprema(rows, np.zeros(5))
+    found = losses(region, rows, weights)
+    for pixel in np.flatnonzero(~region.chosen):
+        less = replace(region, low=region.low.copy(), high=region.high.copy())
+        less.low[pixel] = less.high[pixel] = 0.0
+        without, _ = less.suprema(rows, np.zeros(5))
+        assert found[pixel] == pytest.approx(weights @ (whole - without), abs=1e-9)
+    assert found[3] == 0
 
 
 @pytest.mark.parametrize("seed", range(4))

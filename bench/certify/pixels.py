@@ -140,7 +140,7 @@ class PixelSearch:
         """
         network, unstable, useful = self.bounder.network, node.unstable(), self.bounder.useful(node)
         lines = [Lines.around(node.low[at], node.high[at]) for at in network.layers]
-        losses = _loss(region, found.row[None], np.ones(1))
+        lost = losses(region, found.row[None], np.ones(1))
         weights = np.abs(found.coefficients[network.layers[-1]]) if network.layers else np.zeros(0)
         for index in range(len(lines) - 1, -1, -1):
             at, weight = network.layers[index], network.weights[index]
@@ -148,24 +148,32 @@ class PixelSearch:
             ends = np.vstack([weight[free], -weight[free]])
             rows, _ = backwards(network, lines[:index], ends, np.zeros(len(ends)))
             low, high = node.low[at][free], node.high[at][free]
-            losses += _loss(region, rows, np.concatenate([-low, high]) * np.tile(weights[free] / (high - low), 2))
+            lost += losses(region, rows, np.concatenate([-low, high]) * np.tile(weights[free] / (high - low), 2))
             weights = (weights * lines[index].slope) @ np.abs(weight)
-        return losses
+        return lost
 
 
-def _loss(region: Region, rows: FloatArray, weights: FloatArray) -> FloatArray:
-    """(d,) how much a weighted sum of rows' suprema would fall without each pixel that is not chosen.
+def losses(region: Region, rows: FloatArray, weights: FloatArray) -> FloatArray:
+    """How much a weighted sum of rows' suprema over a region would fall without each pixel that is not chosen.
 
     A pixel among those of largest gain is replaced by the next one.
+
+    Args:
+        region: an L0 ball, some of its pixels chosen.
+        rows: (n, d) float64.
+        weights: (n,) float64.
+
+    Returns:
+        (d,) float64.
     """
-    losses: FloatArray = _lost(rows, weights, region.low, region.high, region.chosen, int(region.radius))
-    return losses
+    lost: FloatArray = _lost(rows, weights, region.low, region.high, region.chosen, int(region.radius))
+    return lost
 
 
 @jit
 def _lost(rows, weights, low, high, chosen, count):  # type: ignore[no-untyped-def]  # compiled
     """The same, compiled: for every row the gain that follows the ``count`` largest, and what the larger ones exceed it by."""
-    losses, gains, largest = np.zeros(len(low)), np.empty(len(low)), np.empty(count + 1)
+    lost, gains, largest = np.zeros(len(low)), np.empty(len(low)), np.empty(count + 1)
     for r in range(len(rows)):
         largest[:] = 0.0
         for i in range(len(gains)):
@@ -179,8 +187,8 @@ def _lost(rows, weights, low, high, chosen, count):  # type: ignore[no-untyped-d
                 largest[at] = gain
         for i in range(len(gains)):
             if gains[i] > largest[count]:
-                losses[i] += weights[r] * (gains[i] - largest[count])
-    return losses
+                lost[i] += weights[r] * (gains[i] - largest[count])
+    return lost
 
 
 def _picked(region: Region, pixels: IntArray) -> list[Region]:
