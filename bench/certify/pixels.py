@@ -21,22 +21,22 @@ from bench.certify.layers import FloatArray, IntArray
 from bench.certify.primal import Incumbent
 from bench.certify.propagation import Lines, MarginBound, backwards
 from bench.certify.search import Bounder, Node
-from bench.certify.support import Region, jit
+from bench.certify.support import Region, insert, jit
 
 _SPLIT = 2
 """A node is split on this many pixels for each that is still to be picked: a few parts more at once cost less than
 bounding, and splitting again, the part in which none of the first was picked."""
 
 
-def greedy(incumbent: Incumbent, targets: list[int], most: int, beam: int = 4, width: int = 12) -> None:
+def greedy(incumbent: Incumbent, targets: list[int], most: int, beam: int) -> None:
     """Look for adversarial examples with few pixels: a beam search that sets one more pixel to black or white each time.
 
     Args:
         incumbent: where to keep them; the norm is L0.
         targets: classes to move towards, each with a beam of its own.
         most: give up after this many pixels.
-        beam: images kept for each target after each pixel.
-        width: pixels tried on each of them, those with the largest gain to first order.
+        beam: images kept for each target after each pixel; three times as many pixels are tried on each of them,
+            those with the largest gain to first order.
     """
     centre = incumbent.centre
     for target in targets:
@@ -51,7 +51,7 @@ def greedy(incumbent: Incumbent, targets: list[int], most: int, beam: int = 4, w
             ends = (gradient > 0).double()
             gains = gradient * (ends - images)
             gains[images != centre] = -torch.inf
-            picked = gains.topk(min(width, gains.shape[1]), dim=1).indices
+            picked = gains.topk(min(3 * beam, gains.shape[1]), dim=1).indices
             tried = images.repeat_interleave(picked.shape[1], dim=0)
             rows = torch.arange(len(tried))
             tried[rows, picked.ravel()] = ends.gather(1, picked).ravel()
@@ -173,18 +173,13 @@ def losses(region: Region, rows: FloatArray, weights: FloatArray) -> FloatArray:
 @jit
 def _lost(rows, weights, low, high, chosen, count):  # type: ignore[no-untyped-def]  # compiled
     """The same, compiled: for every row the gain that follows the ``count`` largest, and what the larger ones exceed it by."""
-    lost, gains, largest = np.zeros(len(low)), np.empty(len(low)), np.empty(count + 1)
+    lost, gains = np.zeros(len(low)), np.empty(len(low))
+    largest, places = np.empty(count + 1), np.empty(count + 1, dtype=np.int64)
     for r in range(len(rows)):
-        largest[:] = 0.0
+        largest[:], filled = 0.0, 0
         for i in range(len(gains)):
-            gain = 0.0 if chosen[i] else max(rows[r, i] * low[i], rows[r, i] * high[i])
-            gains[i] = gain
-            if gain > largest[count]:
-                at = count
-                while at > 0 and largest[at - 1] < gain:
-                    largest[at] = largest[at - 1]
-                    at -= 1
-                largest[at] = gain
+            gains[i] = 0.0 if chosen[i] else max(rows[r, i] * low[i], rows[r, i] * high[i])
+            filled = insert(largest, places, filled, gains[i], i)
         for i in range(len(gains)):
             if gains[i] > largest[count]:
                 lost[i] += weights[r] * (gains[i] - largest[count])

@@ -176,7 +176,7 @@ def _pixels(row, cut, gamma, low, high, chosen, rises, gains, places, known):  #
         rises[i] = 0.0
     for at in range(known if count else 0):
         i = places[at]
-        filled = _insert(gains, places, filled, rises[i], i)
+        filled = insert(gains, places, filled, rises[i], i)
         rises[i] = 0.0
     for start in range(0, len(row) if count else 0, _BLOCK):
         stop = min(start + _BLOCK, len(row))
@@ -186,7 +186,7 @@ def _pixels(row, cut, gamma, low, high, chosen, rises, gains, places, known):  #
             higher += rises[i] > least
         if higher:
             for i in range(start, stop):
-                filled = _insert(gains, places, filled, rises[i], i)
+                filled = insert(gains, places, filled, rises[i], i)
     for at in range(filled):
         i = places[at]
         value += gains[at]
@@ -195,8 +195,8 @@ def _pixels(row, cut, gamma, low, high, chosen, rises, gains, places, known):  #
 
 
 @jit
-def _insert(gains, places, filled, gain, place):  # type: ignore[no-untyped-def]  # compiled
-    """Keep a gain if it is among the largest, sorted; how many are kept."""
+def insert(gains, places, filled, gain, place):  # type: ignore[no-untyped-def]  # compiled
+    """Keep a gain, and its place, if it is among the largest, sorted downwards; how many are kept."""
     if not (gain > 0.0 and (filled < len(gains) or gain > gains[-1])):
         return filled
     at = min(filled, len(gains) - 1)

@@ -29,9 +29,9 @@ _ATTACK_STEPS = 60
 _MOST_PIXELS = 40
 """In L0 no example with more changed pixels is looked for."""
 
-_WIDE = 5
-"""So many times wider is the beam of pixels where a search for the exact distance follows: it takes about a second of
-its time, and where it finds a pixel less the search need not prove that there is none."""
+_BEAM, _WIDE_BEAM = 4, 20
+"""How many images the search for an example of few pixels keeps; and how many where branching up to the exact distance
+follows: a pixel less found in that second is one that need not be excluded."""
 
 _DENSE = 4096
 """Networks of plain ReLUs with more units than this are bounded like pooled ones, without branching."""
@@ -99,8 +99,8 @@ def _image(spec: VerifierSpec, plain: PlainNetwork, prepared: _Prepared, incumbe
     targets = [target for target in range(len(plain.bias)) if target != incumbent.label]
     if spec.norm is Norm.L0:
         if prepared.sweep.run(incumbent, in_time):
-            wide = _WIDE if spec.kind is Kind.EXACT and prepared.dense is not None else 1
-            greedy(incumbent, targets, min(len(incumbent.centre), _MOST_PIXELS), beam=4 * wide, width=12 * wide)
+            beam = _WIDE_BEAM if spec.kind is Kind.EXACT and prepared.dense is not None else _BEAM
+            greedy(incumbent, targets, min(len(incumbent.centre), _MOST_PIXELS), beam)
             lower = 2.0
         else:
             return 1.0
