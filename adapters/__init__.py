@@ -17,14 +17,14 @@ __all__ = ["art_classifier", "foolbox_model"]
 
 
 def art_classifier(network: nn.Module, **options: Any) -> PyTorchClassifier:
-    """The network as an ART classifier: see :func:`adapters.art_adapter.classifier`."""
-    from adapters.art_adapter import classifier  # noqa: PLC0415 - imports ART, which takes seconds
+    """The network as an ART classifier: see :func:`adapters.art.attacker.classifier`."""
+    from adapters.art.attacker import classifier  # noqa: PLC0415 - imports ART, which takes seconds
 
     return classifier(network, **options)
 
 
 def foolbox_model(network: nn.Module, **options: Any) -> PyTorchModel:
-    """The network as a Foolbox model: see :func:`adapters.foolbox_adapter.classifier`."""
-    from adapters.foolbox_adapter import classifier  # noqa: PLC0415 - imports Foolbox, which takes seconds
+    """The network as a Foolbox model: see :func:`adapters.foolbox.attacker.classifier`."""
+    from adapters.foolbox.attacker import classifier  # noqa: PLC0415 - imports Foolbox, which takes seconds
 
     return classifier(network, **options)

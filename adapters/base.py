@@ -36,7 +36,7 @@ class Attacker(Protocol):
 
 def libraries() -> tuple[str, ...]:
     """The libraries that have an adapter: every file ``adapters/<library>_adapter.py``."""
-    return tuple(sorted(path.stem.removesuffix("_adapter") for path in Path(__file__).parent.glob("*_adapter.py")))
+    return tuple(sorted(path.parent.name for path in Path(__file__).parent.glob("*/attacker.py")))
 
 
 def load(library: str) -> Attacker:
@@ -47,5 +47,5 @@ def load(library: str) -> Attacker:
     """
     if library not in libraries():
         raise unknown("library", library, libraries())
-    attacker: Attacker = importlib.import_module(f"adapters.{library}_adapter").ATTACKER
+    attacker: Attacker = importlib.import_module(f"adapters.{library}.attacker").ATTACKER
     return attacker

@@ -24,10 +24,11 @@ from rich.table import Table
 
 import adapters.base
 import suites
-from bench import costs, data, executors, manifest, metrics, networks, plan, preflight, report, runner, store
+from bench import data, metrics, networks, preflight, report, store
+from bench.engine import costs, executors, manifest, plan, runner
+from bench.engine.plan import Plan
 from bench.errors import BenchError, NetworkError, UsageError
 from bench.networks import NETWORKS
-from bench.plan import Plan
 from bench.records import Status
 from bench.specs import AttackSpec, Kind
 from bench.store import Manifest
@@ -284,7 +285,7 @@ def _executor(options: argparse.Namespace, workers: int) -> Iterator[Executor]:
 
 def _cluster(scheduler: str | None, workers: int) -> Executor:
     try:
-        from bench import cluster  # noqa: PLC0415 - Dask is an extra
+        from bench.engine import cluster  # noqa: PLC0415 - Dask is an extra
     except ImportError:
         raise UsageError("--executor dask needs Dask: pip install '.[cluster]'") from None
     return cluster.connect(scheduler, max(workers, 1))

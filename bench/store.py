@@ -313,10 +313,10 @@ class Writer:
         if broken:
             raise StoreError(f"block {key} is not stored, its records contradict themselves: {'; '.join(broken[:3])}")
         pictures = _pictures(list(candidates), np.asarray(list(candidates.values()), dtype=np.float32))
-        content = _bytes(pictures, {"bench.plan": plan})
+        content = _bytes(pictures, {"bench.engine.plan": plan})
         pair = digest(content)[:32]
         _write(self.path / "candidates" / f"{key}.{pair}.parquet", content)
-        content = _bytes(to_table(records), {"bench.plan": plan, "bench.candidates": pair})
+        content = _bytes(to_table(records), {"bench.engine.plan": plan, "bench.candidates": pair})
         _write(self.path / "records" / f"{key}.{digest(content)[:32]}.parquet", content)
 
 
@@ -395,7 +395,7 @@ def _read_part(path: Path, key: str, schema: pa.Schema, plan: str) -> pa.Table:
             f"{path} is damaged: its content is not what its name says; delete it and run --resume to compute it again"
         )
     table = _parse(content, path, schema)
-    if (table.schema.metadata or {}).get(b"bench.plan") != plan.encode():
+    if (table.schema.metadata or {}).get(b"bench.engine.plan") != plan.encode():
         raise StoreError(f"{path} belongs to another run; move it elsewhere and run --resume to compute its block")
     return table
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from bench.specs import Suite
-from suites import _certify, _foolbox
+from suites.grid import certify as _certify
+from suites.grid import foolbox as _foolbox
 
 SUITE = Suite(
     name="exact",

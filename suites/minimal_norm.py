@@ -6,7 +6,9 @@ Certified lower bounds stand beside them; ``--exact SECONDS`` adds the search fo
 from __future__ import annotations
 
 from bench.specs import Suite
-from suites import _art, _certify, _foolbox
+from suites.grid import art as _art
+from suites.grid import certify as _certify
+from suites.grid import foolbox as _foolbox
 
 SUITE = Suite(
     name="minimal_norm",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from bench.specs import Suite
-from suites import _art, _foolbox
+from suites.grid import art as _art
+from suites.grid import foolbox as _foolbox
 
 SUITE = Suite(
     name="smoke",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from bench.specs import AttackSpec, Suite
-from suites import _foolbox
+from suites.grid import foolbox as _foolbox
 
 BATCH = 100
 """Images to a call: enough to use a core well, and few enough for its cache."""

@@ -15,15 +15,18 @@ from art.attacks.evasion import DeepFool as ArtDeepFool
 from art.estimators.classification import PyTorchClassifier
 from torch import Tensor, nn
 
-from adapters import art_adapter, base, decisions
-from adapters.art_adapter import ATTACKER, classifier
-from adapters.art_attacks import RepairedCarliniL2
-from adapters.art_classifier import Array
+from adapters import base
+from adapters import margins as decisions
+from adapters.art import attacker as art_adapter
+from adapters.art.attacker import ATTACKER, classifier
+from adapters.art.attacks import RepairedCarliniL2
+from adapters.art.classifier import Array
 from adapters.layout import GreyConv2d, lay_out
 from bench import data, networks
-from bench.queries import CountedNetwork
+from bench.engine.queries import CountedNetwork
 from bench.specs import AttackSpec, Origin
-from suites import _art, _foolbox
+from suites.grid import art as _art
+from suites.grid import foolbox as _foolbox
 
 SHAPE = (1, 6, 6)
 CLASSES = 4

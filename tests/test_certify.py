@@ -21,16 +21,24 @@ from hypothesis import strategies as st
 from scipy import optimize
 from torch import Tensor, nn
 
-from bench import certify, data, networks, worker
-from bench.certify import cuts, general, layers, leaves, lines, pooled, propagation, refine, support, verifier, windows
-from bench.certify.pixels import PixelSearch, losses
-from bench.certify.primal import Incumbent
-from bench.certify.search import Bounder, Effort
+from bench import certify, data, networks
+from bench.certify import layers, verifier
+from bench.certify import regions as support
+from bench.certify.dense import cuts, leaves, propagation
+from bench.certify.dense.search import Bounder, Effort
+from bench.certify.incumbent import Incumbent
+from bench.certify.l0 import sweep as lines
+from bench.certify.l0.pixels import PixelSearch, losses
+from bench.certify.pooled import bounder as general
+from bench.certify.pooled import refine, windows
+from bench.certify.pooled import rows as pooled
+from bench.engine import worker
+from bench.engine.plan import Block
 from bench.norms import FloatArray, Norm
-from bench.plan import Block
 from bench.records import Record, Status
 from bench.specs import Kind, VerifierSpec
-from suites import _certify, _foolbox
+from suites.grid import certify as _certify
+from suites.grid import foolbox as _foolbox
 
 NORMS = (Norm.L0, Norm.L2, Norm.LINF)
 GAP = 1e-4
@@ -226,7 +234,7 @@ def test_a_bad_incumbent_changes_nothing(norm: Norm, seed: int, monkeypatch: pyt
 
     for name in ("attack", "greedy"):
         monkeypatch.setattr(verifier, name, far)
-    monkeypatch.setattr("bench.certify.search.attack", lambda *_: None)
+    monkeypatch.setattr("bench.certify.dense.search.attack", lambda *_: None)
     again, _ = case.bound(norm)
     assert 1.08 * upper < starts[0] < np.inf
     assert again == pytest.approx(lower, rel=1.1 * GAP)

@@ -18,10 +18,10 @@ import pytest
 from test_runner import comparable, execute
 
 from bench import run
-from bench.executors import InlineExecutor
-from bench.plan import Plan
+from bench.engine.executors import InlineExecutor
+from bench.engine.plan import Plan
 
-cluster = pytest.importorskip("bench.cluster", reason="Dask is an extra")
+cluster = pytest.importorskip("bench.engine.cluster", reason="Dask is an extra")
 
 pytestmark = [
     pytest.mark.slow,

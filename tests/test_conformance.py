@@ -17,8 +17,8 @@ from torch import nn
 
 import suites
 from adapters import base
+from bench.engine.queries import CountedNetwork
 from bench.norms import Norm
-from bench.queries import CountedNetwork
 from bench.specs import Access, AttackSpec, Family, Hole, Origin, Suite
 
 CASE = CASES[1]
@@ -75,7 +75,7 @@ def test_a_row_is_complete(row: AttackSpec) -> None:
     assert row.batch > 0
     assert math.isfinite(row.bound)
     assert (row.bound == 1.25) == (not row.bound_reason), "another bound has a reason"
-    assert (row.origin is Origin.PORT) == row.target.startswith("adapters.ports:")
+    assert (row.origin is Origin.PORT) == row.target.startswith("adapters.paper.attacks:")
 
 
 @rows.every_attack()

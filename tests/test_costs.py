@@ -10,7 +10,8 @@ import fakes
 import pytest
 import synthetic
 
-from bench import costs, store
+from bench import store
+from bench.engine import costs
 from bench.errors import StoreError
 from bench.norms import Norm
 from bench.specs import Kind, VerifierSpec

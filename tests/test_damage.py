@@ -30,7 +30,9 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small real run of a user's network with weights of its own, and of one of the bench's."""
     folder = tmp_path_factory.mktemp("damage")
     (folder / "nets.py").write_text(FACTORY)
-    shutil.copy(Path(report.__file__).parents[1] / "weights" / "MLP.safetensors", folder / "mine.safetensors")
+    shutil.copy(
+        Path(report.__file__).parents[1] / "networks" / "weights" / "MLP.safetensors", folder / "mine.safetensors"
+    )
     arguments = ["--suite", "smoke", "--samples", "3", "--attacks", "foolbox-ddn-l2", "art-deepfool-l2"]
     arguments += ["--networks", "MLP", f"{folder / 'nets.py'}:mine", "--weights", str(folder / "mine.safetensors")]
     assert runs.main([*arguments, "--workers", "0", "--out", str(folder), "--name", "run"]) == 0
@@ -182,7 +184,7 @@ def test_verifying_a_run_says_what_was_judged(stored: Path, capsys: pytest.Captu
 
 def test_verifying_with_other_weights_is_refused(stored: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with kept(stored):
-        other = Path(report.__file__).parents[1] / "weights" / "CNN.safetensors"
+        other = Path(report.__file__).parents[1] / "networks" / "weights" / "CNN.safetensors"
         shutil.copy(other, stored.parent / "mine.safetensors")
         assert command.main(["--verify", str(stored)]) == 2
         assert "do not fit the network" in capsys.readouterr().err

@@ -8,7 +8,7 @@ import pytest
 import rows
 
 import suites
-from bench import describe
+from bench.guide import describe
 from bench.specs import AttackSpec, Suite
 
 PAGE = Path(__file__).parent.parent / "docs" / "attacks.md"
@@ -16,7 +16,7 @@ PAGE = Path(__file__).parent.parent / "docs" / "attacks.md"
 
 def test_the_committed_page_is_what_the_command_prints(capsys: pytest.CaptureFixture[str]) -> None:
     assert describe.main() == 0
-    assert PAGE.read_text() == capsys.readouterr().out, "python -m bench.describe > docs/attacks.md"
+    assert PAGE.read_text() == capsys.readouterr().out, "python -m bench.guide.describe > docs/attacks.md"
 
 
 @rows.every_attack()

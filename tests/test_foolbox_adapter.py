@@ -10,8 +10,8 @@ import torch
 from foolbox.models.pytorch import PyTorchModel
 from torch import nn
 
-from adapters import foolbox_adapter
-from adapters.foolbox_adapter import ATTACKER, classifier
+from adapters.foolbox import attacker as foolbox_adapter
+from adapters.foolbox.attacker import ATTACKER, classifier
 from adapters.layout import lay_out
 from bench.specs import AttackSpec
 

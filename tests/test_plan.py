@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench import costs
+from bench.engine import costs
+from bench.engine.plan import block_seed, choose, expected_seconds, holes, with_exact
 from bench.errors import UsageError
 from bench.norms import Norm
-from bench.plan import block_seed, choose, expected_seconds, holes, with_exact
 from bench.specs import Family, Hole, Kind, Suite, VerifierSpec
 
 ROWS = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from bench.queries import CountedNetwork
+from bench.engine.queries import CountedNetwork
 
 
 def test_forward_and_backward_passes_are_counted_per_image() -> None:

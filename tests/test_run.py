@@ -25,9 +25,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench import run, store
+from bench.engine.verify import verify
 from bench.norms import Norm
 from bench.records import Status
-from bench.verify import verify
 
 
 @pytest.fixture(scope="module")

@@ -11,12 +11,13 @@ import fakes
 import pandas as pd
 import pytest
 
-from bench import data, manifest, networks, runner, store, worker
-from bench.executors import InlineExecutor, LocalExecutor
+from bench import data, networks, store
+from bench.engine import manifest, runner, worker
+from bench.engine.executors import InlineExecutor, LocalExecutor
+from bench.engine.plan import Block, Plan
+from bench.engine.worker import Part
 from bench.judge import Judge
-from bench.plan import Block, Plan
 from bench.records import Status
-from bench.worker import Part
 
 
 def execute(
@@ -136,7 +137,7 @@ def test_a_cheap_block_of_each_network_goes_first_and_then_the_dearest(
 ) -> None:
     cheap, dear = fakes.row("clean", batch=12), fakes.row("noise", batch=6)
     seconds = {cheap.name: 0.1, dear.name: 5.0}
-    monkeypatch.setattr("bench.costs.load", lambda suite: {"MLP": seconds, "MLP_d": {**seconds, dear.name: 9.0}})
+    monkeypatch.setattr("bench.engine.costs.load", lambda suite: {"MLP": seconds, "MLP_d": {**seconds, dear.name: 9.0}})
     order: list[tuple[str, str]] = []
 
     def work(block: Block) -> Part:

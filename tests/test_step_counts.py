@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from bench import step_counts
+from bench.guide import step_counts
+from bench.guide.step_counts import Evidence
 from bench.specs import AttackSpec
-from bench.step_counts import Evidence
 
 PAGE = Path(__file__).parent.parent / "docs" / "step_counts.md"
 ROWS = step_counts.rows()

@@ -12,7 +12,7 @@ from scipy import sparse
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bench.queries import CountedNetwork
+from bench.engine.queries import CountedNetwork
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]

@@ -11,14 +11,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bench.certify.general import QUICK, PooledBounder, Work
+from bench.certify.dense.propagation import DenseNetwork
+from bench.certify.dense.search import Bounder, Effort, Search
+from bench.certify.incumbent import Incumbent, attack
+from bench.certify.l0.pixels import PixelSearch, greedy
+from bench.certify.l0.sweep import LineSweep
 from bench.certify.layers import PlainNetwork, Unsupported, in_double, read, unwrapped
-from bench.certify.lines import LineSweep
-from bench.certify.pixels import PixelSearch, greedy
-from bench.certify.pooled import Prepared, prepare
-from bench.certify.primal import Incumbent, attack
-from bench.certify.propagation import DenseNetwork
-from bench.certify.search import Bounder, Effort, Search
+from bench.certify.pooled.bounder import QUICK, PooledBounder, Work
+from bench.certify.pooled.rows import Prepared, prepare
 from bench.networks import fingerprint
 from bench.norms import FloatArray, Norm
 from bench.specs import Kind, VerifierSpec

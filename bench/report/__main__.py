@@ -51,7 +51,7 @@ def _verified(runs: list[Path]) -> int:
     """Judge the examples of every run again; returns 1 if any is not what its record says."""
     # Reports need no torch; only this does, so it is not imported with them.
     try:
-        verify = importlib.import_module("bench.verify").verify
+        verify = importlib.import_module("bench.engine.verify").verify
     except ImportError as error:
         raise UsageError(f"--verify needs the networks, and so torch: {error}") from None
     failed = 0

@@ -91,7 +91,7 @@ def render_index(entries: Sequence[Entry], comparisons: Sequence[tuple[str, str]
 
 def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("bench", "templates"),
+        loader=jinja2.PackageLoader("bench.report", "templates"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,

@@ -23,7 +23,9 @@ from art.estimators.classification import PyTorchClassifier
 from foolbox.models.pytorch import PyTorchModel
 from torch import Tensor, nn
 
-from adapters import art_adapter, base, foolbox_adapter
+from adapters import base
+from adapters.art import attacker as art_adapter
+from adapters.foolbox import attacker as foolbox_adapter
 from bench import data, networks
 from bench.norms import Norm, without_small_changes
 from bench.specs import AttackSpec, Origin
@@ -82,7 +84,7 @@ def as_stock(row: AttackSpec) -> AttackSpec:
     if row.library == "art" and row.origin is Origin.NATIVE:
         return replace(row, params=params)
     module, _, name = row.target.partition(":")
-    if module == "adapters.foolbox_attacks" and hasattr(foolbox.attacks, name):
+    if module == "adapters.foolbox.attacks" and hasattr(foolbox.attacks, name):
         return replace(row, target=f"foolbox.attacks:{name}")
     return row
 

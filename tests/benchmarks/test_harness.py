@@ -18,10 +18,10 @@ from test_runner import comparable, execute
 import adapters.base
 import suites
 from bench import data, networks, report, store
-from bench.executors import InlineExecutor, LocalExecutor
+from bench.engine.executors import InlineExecutor, LocalExecutor
+from bench.engine.plan import Plan, choose
 from bench.judge import Judge
 from bench.networks import NetworkSpec
-from bench.plan import Plan, choose
 from bench.specs import AttackSpec
 
 pytestmark = pytest.mark.benchmark(group="harness")

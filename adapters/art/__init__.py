@@ -1,0 +1,1 @@
+"""Adversarial Robustness Toolbox (ART)."""

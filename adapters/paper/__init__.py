@@ -1,0 +1,1 @@
+"""Attacks written here from their papers."""

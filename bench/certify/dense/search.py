@@ -1,0 +1,365 @@
+"""What searches: branch and bound over the signs of ReLUs, for Linf and L2.
+
+Every node is a set of fixed signs for one target class, with the radius up to which no adversarial example of its own
+can lie. The node with the smallest radius is taken first, so the smallest radius of all open nodes is a certified
+lower bound at any moment. A node is bounded at one rung of a ladder of radii; if it closes there it waits for the
+next rung, else it is split on the unit that filtered smart branching picks (arXiv 2104.06718).
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+
+from bench.certify.dense import leaves
+from bench.certify.dense.cuts import first_bounds, tighten
+from bench.certify.dense.propagation import DenseNetwork, MarginBound, SignArray, margin_bound
+from bench.certify.incumbent import Incumbent, attack
+from bench.certify.layers import FloatArray, IntArray
+from bench.certify.regions import BoolArray, Region
+from bench.norms import Norm
+
+_LOWEST_RUNG = 0.05
+"""The ladder's first rung, as a share of its top, where nothing is certified yet."""
+
+_FEW = 16
+"""With no more unstable units than this a node is near a leaf."""
+
+_FURTHER = np.array([1e-7, 1e-6, 1e-5, 3e-5, 1e-4])
+"""How far beyond a leaf's nearest point an adversarial example is looked for, as a share of the distance."""
+
+
+@dataclass(slots=True)
+class Node:
+    """A part of a region: where the fixed units have their signs.
+
+    Attributes:
+        target: the class that an adversarial example is to have.
+        reached: radius below which the part holds no adversarial example for the target.
+        radius: radius for which the bounds hold; they hold for every smaller one.
+        low, high: (N,) bounds of the hidden units, in the part and where the cuts allow.
+        gamma: (2, N) the multipliers of the last cut.
+        alpha, beta: (N,) the multipliers of the last margin bound.
+        sign: (N,) int8, +1 or -1 where it is fixed, else 0.
+    """
+
+    target: int
+    reached: float
+    radius: float
+    low: FloatArray
+    high: FloatArray
+    gamma: FloatArray
+    alpha: FloatArray
+    beta: FloatArray
+    sign: SignArray
+
+    def unstable(self) -> BoolArray:
+        """(N,) bool: the units that can still have either sign."""
+        return (self.low < 0) & (self.high > 0)
+
+    def crossed(self) -> bool:
+        """Whether the bounds contradict one another: nothing adversarial is left in the part."""
+        return bool((self.low > self.high).any())
+
+    def copy(self) -> Node:
+        """The same node with arrays of its own."""
+        arrays = ("low", "high", "gamma", "alpha", "beta", "sign")
+        return replace(self, **{name: getattr(self, name).copy() for name in arrays})
+
+
+@dataclass(slots=True)
+class Effort:
+    """How much work goes where.
+
+    Attributes:
+        root_rounds: most rounds of cuts at a target's root.
+        node_rounds: most rounds of cuts at any other node.
+        gain: a further round needs the last to have lowered the margin bound by this share.
+        steps: Adam steps of each margin bound.
+        trial_steps: Adam steps for each child that branching compares.
+        candidates: units that filtered smart branching compares.
+        growth: ratio of one rung of the ladder to the one before.
+    """
+
+    root_rounds: int = 24
+    node_rounds: int = 16
+    gain: float = 0.05
+    steps: int = 6
+    candidates: int = 4
+    trial_steps: int = 3
+    growth: float = 1.1
+
+
+class Bounder:
+    """Bounds the parts of balls around one image."""
+
+    def __init__(self, network: DenseNetwork, incumbent: Incumbent, effort: Effort) -> None:
+        """Nothing is computed yet.
+
+        Args:
+            network: a dense ReLU network.
+            incumbent: the image, its label and the norm; better examples found on the way go there.
+            effort: how much work goes where.
+        """
+        self.network, self.incumbent, self.effort = network, incumbent, effort
+        self.centre = incumbent.centre.numpy()
+
+    def region(self, radius: float) -> Region:
+        """The ball of a radius."""
+        return Region.ball(self.incumbent.norm, self.centre, radius)
+
+    def root(self, target: int, radius: float, bounds: tuple[FloatArray, FloatArray]) -> Node:
+        """A node without any fixed sign, its bounds given."""
+        low, high = bounds[0].copy(), bounds[1].copy()
+        alpha = (high > -low).astype(np.float64)
+        zeros = np.zeros_like(low)
+        sign = np.zeros(len(low), dtype=np.int8)
+        return Node(target, 0.0, radius, low, high, np.zeros((2, len(low))), alpha, zeros, sign)
+
+    def blank(self, target: int, reached: float) -> Node:
+        """A node without any fixed sign, its bounds still to be computed."""
+        unknown = np.full_like(self.network.bias, np.inf)
+        return replace(self.root(target, np.inf, (-unknown, unknown)), reached=reached)
+
+    def margin(self, region: Region, node: Node, steps: int) -> MarginBound:
+        """The margin's bound at a node."""
+        margin = self.network.plain.margin(self.incumbent.label, node.target)
+        return margin_bound(self.network, region, margin, node.low, node.high, node.sign, node.alpha, node.beta, steps)
+
+    def settle(self, region: Region, node: Node, rounds: int) -> MarginBound | None:
+        """Tighten a node by rounds of cuts until it closes or little is gained; its bounds change in place.
+
+        Returns:
+            The last margin bound, or None where the node is closed.
+        """
+        found = self.margin(region, node, self.effort.steps)
+        useful = self.useful(node)
+        for _ in range(rounds):
+            node.alpha, node.beta = found.alpha, found.beta
+            value, cut = found.value, (found.row, found.constant)
+            if value < 0 or tighten(self.network, region, cut, node.low, node.high, node.gamma, useful):
+                return None
+            found = self.margin(region, node, self.effort.steps)
+            if found.value > (1 - self.effort.gain) * value:
+                break
+        node.alpha, node.beta = found.alpha, found.beta
+        return None if found.value < 0 else found
+
+    def useful(self, node: Node) -> BoolArray:
+        """(N,) the units whose bounds the margin's bound depends on.
+
+        A unit of the last layer with a negative coefficient is bounded by ``alpha z``, whatever its own bounds are.
+        When few units are left, all are looked at, so that a leaf is recognised.
+        """
+        useful = np.ones_like(node.unstable())
+        if np.count_nonzero(node.unstable()) > _FEW:
+            last = self.network.layers[-1]
+            useful[last] = self.network.plain.margin(self.incumbent.label, node.target)[0] > 0
+        return useful
+
+    def root_radius(
+        self, targets: list[int], outer: float, going: Callable[[], bool] = lambda: True, halvings: int = 6
+    ) -> float:
+        """The largest radius, of those tried by bisection, at which the roots of all targets close.
+
+        Args:
+            targets: classes an adversarial example may have.
+            outer: where to look: an adversarial example is known there, or the whole box lies inside.
+            going: asked before each radius whether there is time for it.
+            halvings: how often to halve the interval, once without cuts and once with them.
+        """
+        low = 0.0
+        for rounds in (0, self.effort.root_rounds):
+            high = outer
+            for _ in range(halvings):
+                middle = (low + high) / 2
+                if not going():
+                    break
+                low, high = (middle, high) if self._closes(middle, targets, rounds) else (low, middle)
+        return low
+
+    def _closes(self, radius: float, targets: list[int], rounds: int) -> bool:
+        region = self.region(radius)
+        bounds = first_bounds(self.network, region)
+        nodes = [self.root(target, radius, bounds) for target in targets]
+        values = np.array([self.margin(region, node, self.effort.steps if rounds else 0).value for node in nodes])
+        if not rounds:
+            return bool((values < 0).all())
+        # The hardest target first: when it stays open the others need not be looked at.
+        order = [int(index) for index in np.argsort(-values) if values[index] >= 0]
+        return all(self.settle(region, nodes[index], rounds) is None for index in order)
+
+
+@dataclass(slots=True)
+class Search:
+    """Branch and bound for one image.
+
+    Attributes:
+        bounder: what bounds its nodes.
+        targets: classes an adversarial example may have.
+        gap: relative gap at which to stop.
+        start: a radius that is certified already.
+        nodes: how many nodes were bounded.
+    """
+
+    bounder: Bounder
+    targets: list[int]
+    gap: float
+    start: float
+    outer: float
+    nodes: int = 0
+    heap: list[tuple[float, int, Node]] = field(default_factory=list)
+    numbers: itertools.count[int] = field(default_factory=itertools.count)
+    roots: dict[tuple[int, float], Node | None] = field(default_factory=dict)
+    rungs: list[float] = field(default_factory=list)
+    hopeful: list[tuple[int, FloatArray]] = field(default_factory=list)
+    hopes: int = 12
+    stuck: float = np.inf
+
+    def __post_init__(self) -> None:
+        """The ladder, and one root for each target."""
+        rung = max(self.start * self.bounder.effort.growth, _LOWEST_RUNG * self.top)
+        while rung < self.top * 0.97:
+            self.rungs.append(rung)
+            rung *= self.bounder.effort.growth
+        for target in self.targets:
+            self.push(self.bounder.blank(target, self.start))
+
+    @property
+    def top(self) -> float:
+        """The radius to certify: just below the nearest adversarial example."""
+        return min(self.outer, self.bounder.incumbent.distance * (1 - self.gap))
+
+    @property
+    def lower(self) -> float:
+        """The radius certified so far."""
+        return min(self.top, self.stuck, self.heap[0][0] if self.heap else np.inf)
+
+    def push(self, node: Node) -> None:
+        """Keep a node, unless it is finished."""
+        if node.reached < self.top:
+            heapq.heappush(self.heap, (node.reached, next(self.numbers), node))
+
+    def step(self) -> bool:
+        """Bound, and split where needed, the node that holds the lower bound down; False when nothing is left to do."""
+        if not self.heap or self.lower >= self.top:
+            return False
+        node = heapq.heappop(self.heap)[2]
+        radius = next((rung for rung in self.rungs if node.reached < rung < self.top), self.top)
+        region = self.bounder.region(radius)
+        self.nodes += 1
+        found = self._bound(node, radius, region)
+        if found is None:
+            node.reached = radius
+            self.push(node)
+            return True
+        node.reached = max(node.reached, region.reach(found.row, found.constant))
+        self._hope(node.target, found.point)
+        for child in self._split(node, region, found):
+            self.push(child)
+        return True
+
+    def _bound(self, node: Node, radius: float, region: Region) -> MarginBound | None:
+        """Bounds of a node for a radius; None where it closes."""
+        effort = self.bounder.effort
+        if node.radius != radius:
+            root = self._root(node.target, radius)
+            if root is None:
+                return None
+            self._climb(node, root, radius)
+            if node.crossed():
+                return None
+        return self.bounder.settle(region, node, effort.node_rounds)
+
+    def _root(self, target: int, radius: float) -> Node | None:
+        """A target's root for a radius, settled; None where it closes."""
+        key = target, radius
+        if key not in self.roots:
+            region = self.bounder.region(radius)
+            root = self.bounder.root(target, radius, first_bounds(self.bounder.network, region))
+            closed = self.bounder.settle(region, root, self.bounder.effort.root_rounds) is None
+            self.roots[key] = None if closed else root
+        return self.roots[key]
+
+    def _climb(self, node: Node, root: Node, radius: float) -> None:
+        """Give a node the bounds of a root of another radius, and its own signs."""
+        if node.radius == np.inf:
+            node.alpha, node.beta = root.alpha.copy(), root.beta.copy()
+        node.gamma, node.radius = root.gamma.copy(), radius
+        node.low = np.where(node.sign > 0, np.maximum(root.low, 0.0), root.low)
+        node.high = np.where(node.sign < 0, np.minimum(root.high, 0.0), root.high)
+
+    def _split(self, node: Node, region: Region, found: MarginBound) -> list[Node]:
+        """Two nodes that between them hold every adversarial example of one; or the node itself, when it is a leaf."""
+        units = self._candidates(node, found)
+        if not len(units):
+            return self._leaf(node, region)
+        best, pair = (np.inf, np.inf), []
+        for unit in units:
+            children = [self._child(node, region, int(unit), sign) for sign in (1, -1)]
+            values = [value for _, value in children]
+            if (max(values), sum(values)) < best:
+                best, pair = (max(values), sum(values)), [child for child, _ in children]
+        return pair
+
+    def _candidates(self, node: Node, found: MarginBound) -> IntArray:
+        """The units whose lines are furthest from the ReLU at the point that the bound puts forward."""
+        network, relus, low, high = self.bounder.network, found.point, node.low, node.high
+        free = node.unstable()
+        chord = np.where(free, high / np.where(free, high - low, 1.0), 1.0)
+        score = np.empty_like(low)
+        for weight, at in zip(network.weights, network.layers, strict=True):
+            units = weight @ relus + network.bias[at]
+            coefficient = found.coefficients[at]
+            line = np.where(coefficient > 0, chord[at] * (units - low[at]), found.alpha[at] * units)
+            relus = np.where(free[at], line, np.where(low[at] >= 0, units, 0.0))
+            score[at] = np.abs(coefficient * (relus - np.maximum(units, 0.0)))
+        order = np.argsort(np.where(free, -score, 1.0), kind="stable")
+        return order[: min(self.bounder.effort.candidates, int(free.sum()))]
+
+    def _child(self, node: Node, region: Region, unit: int, sign: int) -> tuple[Node, float]:
+        """A node with one more sign fixed, and a quick bound of its margin, 0 where it closes."""
+        child = node.copy()
+        child.sign[unit] = sign
+        side = child.low if sign > 0 else child.high
+        side[unit] = 0.0
+        found = self.bounder.margin(region, child, self.bounder.effort.trial_steps)
+        child.alpha, child.beta = found.alpha, found.beta
+        if found.value < 0:
+            child.reached = region.radius
+        return child, max(found.value, 0.0)
+
+    def _leaf(self, node: Node, region: Region) -> list[Node]:
+        """A node in which every sign is known."""
+        incumbent, network = self.bounder.incumbent, self.bounder.network.plain
+        signs = np.where(node.low >= 0, 1, -1).astype(np.int8)
+        active = [signs[at] for at in self.bounder.network.layers]
+        functions = leaves.constraints(network, network.margin(incumbent.label, node.target), active)
+        reached, point = leaves.bound(region, *functions)
+        if point is not None:
+            # The margin is 0 there: a little further, along its slope, it is not.
+            slope = functions[0][-1]
+            slope = np.sign(slope) if incumbent.norm is Norm.LINF else slope / max(float(np.linalg.norm(slope)), 1e-12)
+            incumbent.propose(point + np.outer(_FURTHER * incumbent.distance, slope))
+        improved = reached > node.reached * (1 + 1e-9)
+        node.reached = max(node.reached, reached)
+        if not improved and node.reached < self.top:
+            # Nothing more can be done here; what the leaf holds the lower bound to is not forgotten.
+            self.stuck = min(self.stuck, node.reached)
+            return []
+        return [node]
+
+    def _hope(self, target: int, point: FloatArray) -> None:
+        """Now and then, attack from the points that the bounds put forward."""
+        self.hopeful.append((target, point))
+        if len(self.hopeful) >= self.hopes:
+            targets, points = zip(*self.hopeful[-24:], strict=True)
+            before = self.bounder.incumbent.distance
+            attack(self.bounder.incumbent, list(targets), torch.from_numpy(np.stack(points)), 25)
+            self.hopeful.clear()
+            self.hopes = 24 if self.bounder.incumbent.distance < before else self.hopes * 2

@@ -1,0 +1,1 @@
+"""Bounds in L0: one pixel decided exactly, then branching on pixels."""

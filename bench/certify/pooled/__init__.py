@@ -1,0 +1,1 @@
+"""Bounds of networks with max-pooling (Linf and L2)."""

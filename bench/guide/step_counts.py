@@ -1,0 +1,165 @@
+"""``python -m bench.guide.step_counts > docs/step_counts.md``: whether more steps would find less, row by row.
+
+It lies here and not among the suites because it judges what it runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from statistics import median
+
+import torch
+
+import suites
+from bench import networks
+from bench.engine import plan, worker
+from bench.engine.plan import Plan
+from bench.networks import NetworkSpec
+from bench.records import Status
+from bench.specs import AttackSpec
+
+SUITE = "minimal_norm"
+NETWORKS = ("MLP", "CNN")
+FACTORS = (0.25, 0.5, 1.0, 2.0)
+ENOUGH = 0.01
+"""A median that twice the steps lower by less, as a share of it, is where a row may stop."""
+
+IMAGES, DEAR_IMAGES = 20, 3
+"""How many images a row gets: fewer if its cost is out of proportion, which is what its cap says."""
+
+PARAMETERS = ("steps", "max_iter")
+"""What attacks call their number of steps."""
+
+HEAD = """\
+# Step counts
+
+Made by `python -m bench.guide.step_counts > docs/step_counts.md`: each row of `minimal_norm` with a quarter, half, all and
+twice of its steps, on the first test images of the networks MLP and CNN; misclassified images are left out. The
+figures are medians of the row's own distance, ∞ where most images found nothing. A row may stop where twice the steps
+lower no median by 1 %; where they do, the last column says why it stops.
+
+| attack | steps | images | MLP: ¼ | ½ | 1 | 2 | CNN: ¼ | ½ | 1 | 2 | twice the steps |
+|---|---|---|---|---|---|---|---|---|---|---|---|
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What a row found with other step counts.
+
+    Attributes:
+        row: the row.
+        images: how many were attacked in each network, misclassified ones not counted.
+        medians: for each of ``NETWORKS`` and each of ``FACTORS``.
+    """
+
+    row: AttackSpec
+    images: int
+    medians: tuple[tuple[float, ...], ...]
+
+    @property
+    def gain(self) -> float:
+        """The largest share of a median that twice the steps save in any of the networks; below 0 if they save none."""
+        return max(_saved(pinned, doubled) for *_, pinned, doubled in self.medians)
+
+
+def parameter(row: AttackSpec) -> str | None:
+    """The name of the parameter that counts a row's steps; None where an attack ends by itself."""
+    return next((name for name in PARAMETERS if name in row.params), None)
+
+
+def rows() -> tuple[AttackSpec, ...]:
+    """The rows of the suite that count steps."""
+    attacks = (row for row in suites.load(SUITE).rows if isinstance(row, AttackSpec))
+    return tuple(row for row in attacks if parameter(row) is not None)
+
+
+def scaled(row: AttackSpec, factor: float) -> AttackSpec:
+    """A row with more or fewer steps, at least one."""
+    name = parameter(row)
+    if name is None:
+        raise ValueError(f"{row.name} counts no steps")
+    return replace(row, params={**row.params, name: max(1, round(float(str(row.params[name])) * factor))})
+
+
+def measure(row: AttackSpec, images: int) -> Evidence:
+    """Run a row with every factor on every network.
+
+    Args:
+        row: which row.
+        images: how many of the first test images.
+
+    Raises:
+        BenchError: a network or the data cannot be loaded.
+    """
+    found = [
+        [_distances(scaled(row, factor), network, images) for factor in FACTORS] for network in networks.specs(NETWORKS)
+    ]
+    attacked = min(len(distances) for of_network in found for distances in of_network)
+    medians = tuple(tuple(median(distances) for distances in of_network) for of_network in found)
+    return Evidence(row, attacked, medians)
+
+
+def line(evidence: Evidence) -> str:
+    """A row of the table."""
+    row, name = evidence.row, parameter(evidence.row)
+    medians = [_figure(value) for of_network in evidence.medians for value in of_network]
+    enough = evidence.gain < ENOUGH
+    verdict = "enough" if enough else f"{evidence.gain:.1%} less; {row.reasons.get(name or '', '')}"
+    steps = row.params[name or ""]
+    return f"| {' | '.join([row.label, str(steps), str(evidence.images), *medians, verdict])} |"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.guide.step_counts", description="Would more steps find less?"
+    )
+    parser.add_argument("--attacks", nargs="+", metavar="ATTACK", help="names, or patterns such as 'foolbox-*'")
+    parser.add_argument(
+        "--images", type=int, metavar="N", help=f"for every row ({IMAGES}; {DEAR_IMAGES} for capped rows)"
+    )
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(1)
+    chosen = plan.choose(suites.load(SUITE), attacks=options.attacks)
+    print(HEAD, end="")
+    for row in rows():
+        if row in chosen:
+            images = options.images or (IMAGES if row.cap is None else min(row.cap, DEAR_IMAGES))
+            print(line(measure(row, images)), flush=True)
+    return 0
+
+
+def _distances(row: AttackSpec, network: NetworkSpec, images: int) -> list[float]:
+    """The distances of the attacked images, infinite where nothing was found."""
+    job = Plan(
+        suite=suites.load(SUITE),
+        rows=(replace(row, cap=None),),
+        holes=(),
+        networks=(network,),
+        samples=images,
+        split="test",
+        seed=0,
+        device="cpu",
+        time_limit=math.inf,
+    )
+    records = [record for block in job.blocks() for record in worker.run(block).records]
+    return [record.distance for record in records if record.status is not Status.MISCLASSIFIED]
+
+
+def _saved(pinned: float, doubled: float) -> float:
+    if math.isinf(pinned):
+        return 0.0 if math.isinf(doubled) else 1.0
+    return 1 - doubled / pinned
+
+
+def _figure(value: float) -> str:
+    return "∞" if math.isinf(value) else f"{value:.4g}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

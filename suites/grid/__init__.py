@@ -1,0 +1,1 @@
+"""The rows of the suites, by library, and the methods that they run."""

@@ -1,0 +1,358 @@
+"""ART's rows, with their hyperparameters and the reasons for them."""
+
+from __future__ import annotations
+
+from bench.norms import Norm
+from bench.specs import AttackSpec, Family, Hole, Origin
+from suites.grid import methods
+
+DEEPFOOL_L2 = AttackSpec(
+    method=methods.DEEPFOOL,
+    library="art",
+    norm=Norm.L2,
+    target="art.attacks.evasion:DeepFool",
+    params={"max_iter": 20, "epsilon": 0.02, "nb_grads": 10, "batch_size": 50},
+    batch=50,
+    reasons={
+        "max_iter": "paper: until the class changes; library: 100; without an overshoot in between most images take all "
+        "of them, and the median is the same from 10 on",
+        "epsilon": "paper: 0.02; library: 1e-6, which leaves candidates on the boundary, where rounding would decide",
+        "nb_grads": "library and paper: 10, which are all classes of MNIST",
+        "batch_size": "library: 1; all images of a block at once",
+    },
+)
+
+DEEPFOOL_LINF = AttackSpec(
+    method=methods.DEEPFOOL,
+    library="art",
+    norm=Norm.LINF,
+    target="adapters.paper.attacks:DeepFool",
+    params={"norm": "linf", "steps": 50, "overshoot": 0.02},
+    origin=Origin.PORT,
+    batch=50,
+    reasons={
+        "steps": "paper: until the class changes; its code: 50",
+        "overshoot": "paper: 0.02",
+    },
+)
+
+SPARSEFOOL = AttackSpec(
+    method=methods.SPARSEFOOL,
+    library="art",
+    norm=Norm.L0,
+    target="adapters.paper.attacks:SparseFool",
+    params={"steps": 50, "control": 1.0, "overshoot": 0.02, "inner_steps": 50, "inner_overshoot": 0.02},
+    origin=Origin.PORT,
+    batch=50,
+    reasons={
+        "steps": "paper: until the class changes; its code: 20",
+        "control": "paper: 1 to 3, where 3 needs fewer steps and changes more pixels; 1 finds the fewest pixels here",
+        "overshoot": "the paper's code: 0.02",
+        "inner_overshoot": "the paper's code: 0.02",
+    },
+    bound=1.5,
+    bound_reason=methods.WHOLE_PIXELS,
+)
+
+CW_L2 = AttackSpec(
+    method=methods.CW,
+    library="art",
+    norm=Norm.L2,
+    target="art.attacks.evasion:CarliniL2Method",
+    params={
+        "confidence": 0.0,
+        "targeted": False,
+        "learning_rate": 0.01,
+        "binary_search_steps": 10,
+        "max_iter": 120,
+        "initial_const": 10.0,
+        "max_halving": 5,
+        "max_doubling": 5,
+        "batch_size": 25,
+    },
+    batch=25,
+    reasons={
+        "max_iter": "library: 10; more steps lower the median no further, and with 30 it is a twelfth larger on the MLP",
+        "initial_const": "paper: from 0.001, library: 0.01; here the search for the constant works downwards only",
+        "batch_size": "library: 1; all images of a block at once",
+    },
+    defects="Black and white pixels hardly move: in the variable that keeps the image in the box their derivative is "
+    "2e-6, and the line search along the gradient scales all pixels alike. The search for the constant never rises "
+    "again after a success.",
+    bound=10.0,
+    bound_reason="pixels at the ends of the box hardly move, see its defects",
+)
+
+CW_LINF = AttackSpec(
+    method=methods.CW,
+    library="art",
+    norm=Norm.LINF,
+    target="art.attacks.evasion:CarliniLInfMethod",
+    params={
+        "confidence": 0.0,
+        "targeted": False,
+        "learning_rate": 0.1,
+        "max_iter": 100,
+        "decrease_factor": 0.9,
+        "initial_const": 10.0,
+        "largest_const": 11.0,
+        "const_factor": 2.0,
+        "batch_size": 1,
+    },
+    batch=5,
+    cap=20,
+    reasons={
+        "learning_rate": "library: 0.01, with which one image in six finds nothing",
+        "max_iter": "library: 10, with which no image finds anything",
+        "initial_const": "library: 1e-5; the constant does not enter the gradient, so that one is as good as twenty",
+        "largest_const": "library: 20; as initial_const",
+        "cap": "one image at a time",
+    },
+    defects="The constant that weighs the class against the distance never enters the gradient, and the class has a "
+    "gradient even when it has changed: pixels whose derivative is above 1 leave the image for ever.",
+    bound=20.0,
+    bound_reason="pixels with a large derivative leave the image for ever, see its defects",
+)
+
+CW_L0 = AttackSpec(
+    method=methods.CW,
+    library="art",
+    norm=Norm.L0,
+    target="art.attacks.evasion:CarliniL0Method",
+    params={
+        "confidence": 0.0,
+        "targeted": False,
+        "learning_rate": 0.01,
+        "binary_search_steps": 1,
+        "max_iter": 3,
+        "initial_const": 10.0,
+        "warm_start": False,
+        "max_halving": 5,
+        "max_doubling": 5,
+        "batch_size": 1,
+    },
+    batch=1,
+    cap=3,
+    reasons={
+        "warm_start": "library: True, which begins each pass where the last one ended and keeps its changes",
+        "binary_search_steps": "library: 10; the budget ends here",
+        "max_iter": "library: 10; the budget ends here",
+        "initial_const": "library: 0.01, which one search step cannot raise",
+        "cap": "one search for every pixel that is given up, hundreds for each image",
+    },
+    defects="It gives up one pixel at a time, the unchanged ones too, so that few steps are left for each search; black "
+    "and white pixels hardly move, as in its L2 attack.",
+    bound=20.0,
+    bound_reason="pixels at the ends of the box hardly move, see its defects",
+)
+
+REPAIRED_CW_L2 = AttackSpec(
+    method=methods.CW_REPAIRED,
+    library="art",
+    norm=Norm.L2,
+    target="adapters.art.attacks:RepairedCarliniL2",
+    params={
+        "confidence": 0.0,
+        "learning_rate": 0.05,
+        "binary_search_steps": 6,
+        "max_iter": 300,
+        "initial_const": 1.0,
+        "smoother": 0.9999,
+        "batch_size": 25,
+    },
+    origin=Origin.REPAIRED,
+    batch=25,
+    reasons={
+        "learning_rate": "paper: 0.01, with 10000 steps; a larger one arrives sooner",
+        "binary_search_steps": "paper: 20, library: 10; from a constant that is near those that succeed",
+        "max_iter": "paper: 10000",
+        "smoother": "library: 0.999999; black and white pixels begin nearer to where they can move",
+    },
+)
+
+REPAIRED_CW_L0 = AttackSpec(
+    method=methods.CW_REPAIRED,
+    library="art",
+    norm=Norm.L0,
+    target="adapters.art.attacks:RepairedCarliniL0",
+    params={
+        "confidence": 0.0,
+        "learning_rate": 0.05,
+        "binary_search_steps": 3,
+        "max_iter": 100,
+        "initial_const": 1.0,
+        "smoother": 0.9999,
+        "batch_size": 25,
+        "passes": 40,
+        "share": 0.2,
+    },
+    origin=Origin.REPAIRED,
+    batch=25,
+    cap=15,
+    reasons={
+        "binary_search_steps": "paper: 20; any image of the class will do, it need not be the nearest",
+        "max_iter": "paper: 1000",
+        "share": "paper: all that contribute less than a threshold, at least one",
+        "passes": "paper: until the search fails; by 40 all have",
+        "cap": "forty searches for each image",
+    },
+    bound=1.5,
+    bound_reason=methods.WHOLE_PIXELS,
+)
+
+REPAIRED_CW_LINF = AttackSpec(
+    method=methods.CW_REPAIRED,
+    library="art",
+    norm=Norm.LINF,
+    target="adapters.art.attacks:RepairedCarliniLInf",
+    params={
+        "confidence": 0.0,
+        "learning_rate": 0.05,
+        "max_iter": 200,
+        "decrease_factor": 0.95,
+        "initial_const": 1.0,
+        "largest_const": 5.0,
+        "const_factor": 2.0,
+        "batch_size": 25,
+        "smoother": 0.9999,
+    },
+    origin=Origin.REPAIRED,
+    batch=25,
+    reasons={
+        "learning_rate": "paper and library: 0.01; a larger one arrives sooner",
+        "max_iter": "library: 10; a search ends at its first success, and the budget of those that fail ends here",
+        "decrease_factor": "paper and library: 0.9; the limit falls in smaller steps, with a median 4 % lower on the CNN",
+        "initial_const": "library: 1e-5; nearer to the constants that succeed",
+        "largest_const": "library: 20; from 5 on nothing more is found",
+        "const_factor": "paper and library: 2",
+        "batch_size": "library: 1; many images together",
+        "smoother": "library: 0.999999; black and white pixels begin nearer to where they can move",
+    },
+)
+
+BOUNDARY = AttackSpec(
+    method=methods.BOUNDARY,
+    library="art",
+    norm=Norm.L2,
+    target="art.attacks.evasion:BoundaryAttack",
+    params={
+        "targeted": False,
+        "delta": 0.01,
+        "epsilon": 0.01,
+        "step_adapt": 0.667,
+        "max_iter": 1000,
+        "num_trial": 25,
+        "sample_size": 20,
+        "min_epsilon": 0.0,
+        "batch_size": 64,
+    },
+    batch=5,
+    cap=20,
+    reasons={
+        "targeted": "library: True",
+        "max_iter": "library: 5000, each with 20 points; the budget ends here, and the distance still falls",
+        "cap": "tens of thousands of queries for each image",
+    },
+)
+
+HOPSKIPJUMP = tuple(
+    AttackSpec(
+        method=methods.HOPSKIPJUMP,
+        library="art",
+        norm=norm,
+        target="art.attacks.evasion:HopSkipJump",
+        params={
+            "targeted": False,
+            "norm": order,
+            "max_iter": 200,
+            "max_eval": 10000,
+            "init_eval": 20,
+            "batch_size": 1000,
+        },
+        batch=5,
+        cap=15,
+        reasons={
+            "max_iter": methods.HSJ_STEPS,
+            "max_eval": "paper and both libraries: 10000",
+            "init_eval": methods.HSJ_QUERIES,
+            "batch_size": "library: 64; the points around one image go through the network together",
+            "cap": "tens of thousands of queries for each image",
+        },
+        defects="It returns the point after its last step away from the boundary, a fourteenth of the distance with 200 steps, and "
+        "does not bisect back.",
+        bound=1.5,
+        bound_reason="the last step is never undone, see its defects, and it keeps to the class of its start, be it the nearest or not",
+    )
+    for norm, order in ((Norm.L2, 2), (Norm.LINF, "inf"))
+)
+
+BRENDEL_BETHGE = tuple(
+    AttackSpec(
+        method=methods.BRENDEL_BETHGE,
+        library="art",
+        norm=norm,
+        target="art.attacks.evasion:BrendelBethgeAttack",
+        params={
+            "norm": order,
+            "targeted": False,
+            "overshoot": 1.1,
+            "steps": methods.BB_STEPS[norm],
+            "lr": methods.BB_RATES[norm],
+            "lr_decay": 0.5,
+            "lr_num_decay": 20,
+            "momentum": 0.8,
+            "binary_search_steps": 10,
+        },
+        batch=5,
+        cap=25,
+        reasons={
+            "steps": methods.BB_STEP,
+            "lr": methods.BB_RATE,
+            "cap": "one small optimisation problem for each step",
+        },
+    )
+    for norm, order in ((Norm.L0, 0), (Norm.L2, 2), (Norm.LINF, "inf"))
+)
+
+JSMA = AttackSpec(
+    method=methods.JSMA,
+    library="art",
+    norm=Norm.L0,
+    target="art.attacks.evasion:SaliencyMapMethod",
+    params={"theta": 1.0, "gamma": 1.0, "batch_size": 50},
+    batch=50,
+    reasons={
+        "theta": "paper: 1; library: 0.1, which changes the same pixels in ten steps",
+        "gamma": "paper: 0.145 of the pixels at most; library: 1; a failure would say less than a large distance",
+        "batch_size": "library: 1; all images of a block at once",
+    },
+    defects="It is run once for every other class. It scores a pixel by the derivative of the target's logit alone, "
+    "and moves pixels in pairs and only upwards.",
+    bound=2.0,
+    bound_reason="it moves pixels in pairs, and the tests' networks need two to four: a pair too many is up to double",
+)
+
+ROWS = (
+    DEEPFOOL_L2,
+    DEEPFOOL_LINF,
+    SPARSEFOOL,
+    CW_L2,
+    CW_LINF,
+    CW_L0,
+    REPAIRED_CW_L2,
+    REPAIRED_CW_L0,
+    REPAIRED_CW_LINF,
+    BOUNDARY,
+    *HOPSKIPJUMP,
+    *BRENDEL_BETHGE,
+    JSMA,
+)
+
+HOLES = (
+    Hole(
+        family=Family.BOUNDARY,
+        norm=Norm.L0,
+        library="art",
+        reason="ART has no decision-based attack that minimises L0; its Boundary and HopSkipJump know L2 and Linf only",
+    ),
+)

@@ -1,0 +1,131 @@
+"""Networks and attackers whose behaviour is known, for the tests of everything that deals with them."""
+
+from __future__ import annotations
+
+import math
+import os
+import resource
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from unittest.mock import patch
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from bench.engine import worker
+from bench.engine.plan import Block, Plan
+from bench.engine.worker import Part
+from bench.networks import NetworkSpec
+from bench.norms import Norm
+from bench.specs import Access, AttackSpec, Family, Method, Suite
+
+
+class LinearNetwork(nn.Module):
+    """Two classes on (n, *shape) images: class 1 when the sum over all values exceeds a threshold."""
+
+    def __init__(self, threshold: float = 1.0) -> None:
+        super().__init__()
+        self.threshold = nn.Parameter(torch.tensor(threshold), requires_grad=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        excess = images.flatten(1).sum(1) - self.threshold
+        return torch.stack([-excess, excess], dim=1)
+
+
+class FakeAttacker:
+    """Does what its row's ``target`` says, to images whose mean decides what happens to them."""
+
+    def attack(self, spec: AttackSpec, network: nn.Module, images: Tensor, labels: Tensor, seed: int) -> object:
+        behaviour: Callable[..., object] = getattr(self, spec.target.removeprefix("fakes:"))
+        return behaviour(network, images, labels, seed)
+
+    def clean(self, network: nn.Module, images: Tensor, labels: Tensor, seed: int) -> object:
+        return images
+
+    def nan(self, network: nn.Module, images: Tensor, labels: Tensor, seed: int) -> object:
+        return images * math.nan
+
+    def outside(self, network: nn.Module, images: Tensor, labels: Tensor, seed: int) -> object:
+        return images + 2
+
+    def shapeless(self, network: nn.Module, images: Tensor, labels: Tensor, seed: int) -> object:
+        return images[:, :, :5]
+
+    def vandal(self, network: nn.Module, images: Tensor, labels: Tensor, seed: int) -> object:
+        images.fill_(0.5)
+        labels.fill_(0)
+        network.train()
+        return images
+
+    def raises(self, network: nn.Module, images: Tensor, labels: Tensor, seed: int) -> object:
+        raise ValueError("no start found")
+
+    def raises_for_three(self, network: nn.Module, images: Tensor, labels: Tensor, seed: int) -> object:
+        if (labels == 3).any():
+            raise ValueError("I do not like threes")
+        return self.noise(network, images, labels, seed)
+
+    def noise(self, network: nn.Module, images: Tensor, labels: Tensor, seed: int) -> object:
+        """The best of some seeded random images: adversarial, and different with every seed."""
+        noise = torch.rand((20, *images.shape[1:]), generator=torch.Generator().manual_seed(seed))
+        classes = network(noise).argmax(1)
+        return torch.stack([noise[int((classes != label).nonzero()[0])] for label in labels])
+
+    def slow_noise(self, network: nn.Module, images: Tensor, labels: Tensor, seed: int) -> object:
+        time.sleep(0.05)
+        return self.noise(network, images, labels, seed)
+
+    def dies(self, network: nn.Module, images: Tensor, labels: Tensor, seed: int) -> object:
+        os.kill(os.getpid(), signal.SIGKILL)
+        return images
+
+    def dies_for_three(self, network: nn.Module, images: Tensor, labels: Tensor, seed: int) -> object:
+        if (labels == 3).any():
+            self.dies(network, images, labels, seed)
+        return self.noise(network, images, labels, seed)
+
+    def hangs(self, network: nn.Module, images: Tensor, labels: Tensor, seed: int) -> object:
+        time.sleep(3600)
+        return images
+
+    def eats_memory(self, network: nn.Module, images: Tensor, labels: Tensor, seed: int) -> object:
+        resource.setrlimit(resource.RLIMIT_AS, (2**30, resource.getrlimit(resource.RLIMIT_AS)[1]))
+        try:
+            return np.ones(2**34)
+        finally:
+            resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+
+
+METHOD = Method(
+    slug="fake", title="Fake", family=Family.REFERENCE, access=Access.GRADIENT, paper="none", idea="", formula=""
+)
+
+
+def row(behaviour: str, batch: int = 4, norm: Norm = Norm.L2, cap: int | None = None) -> AttackSpec:
+    """A row whose attacker behaves as the method of :class:`FakeAttacker` does."""
+    method = replace(METHOD, slug=behaviour.replace("_", "-"))
+    return AttackSpec(method=method, library="fake", norm=norm, target=f"fakes:{behaviour}", batch=batch, cap=cap)
+
+
+def plan(*rows: AttackSpec, samples: int = 12, networks: tuple[str, ...] = ("MLP",), time_limit: float = 60.0) -> Plan:
+    """A plan of fake rows over the first test images."""
+    return Plan(
+        suite=Suite(name="fake", description="", rows=rows, samples=samples),
+        rows=rows,
+        holes=(),
+        networks=tuple(NetworkSpec(name) for name in networks),
+        samples=samples,
+        split="test",
+        seed=0,
+        device="cpu",
+        time_limit=time_limit,
+    )
+
+
+def work(block: Block) -> Part:
+    """Compute a block with the fake attacker, in any process."""
+    with patch("adapters.base.load", lambda library: FakeAttacker()):
+        return worker.run(block)
