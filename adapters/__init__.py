@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from torch import nn
-
 if TYPE_CHECKING:
     from art.estimators.classification import PyTorchClassifier
     from foolbox.models.pytorch import PyTorchModel
+    from torch import nn
 
 __all__ = ["art_classifier", "foolbox_model"]
 

@@ -10,13 +10,30 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 FloatArray = NDArray[np.float64]
+Measure = Callable[[FloatArray], FloatArray]
 
 L0_TOLERANCE = 1e-4
-"""A value that changes by no more than this counts as unchanged in L0 (if the judge's witness agrees).
+"""A value that changes by no more than this many widths of the box counts as unchanged in L0 (if the judge's witness agrees).
 
-It lies far above the rounding of attacks that work in tanh space (about 1e-6) and far below one grey
-level (1/255 = 4e-3).
+It lies far above the rounding of attacks that work in tanh space (about 1e-6) and far below one level of an 8-bit image
+(1/255 = 4e-3).
 """
+
+
+def _l0(rows: FloatArray) -> FloatArray:
+    return np.count_nonzero(rows, axis=1).astype(np.float64)
+
+
+def _l1(rows: FloatArray) -> FloatArray:
+    return np.abs(rows).sum(axis=1)
+
+
+def _l2(rows: FloatArray) -> FloatArray:
+    return np.sqrt(np.square(rows).sum(axis=1))
+
+
+def _linf(rows: FloatArray) -> FloatArray:
+    return np.abs(rows).max(axis=1, initial=0.0)
 
 
 class Norm(StrEnum):
@@ -24,27 +41,29 @@ class Norm(StrEnum):
 
     Attributes:
         label: how tables and plots print it.
-        unit: what a distance of 1 is.
-        tolerance: a per-value change up to this size counts as none.
+        unit: what it sums up, of a change; distances are in the data's own units.
+        counts: whether distances are whole numbers, without a unit.
     """
 
     label: str
     unit: str
-    tolerance: float
+    counts: bool
+    _measure: Measure
 
-    def __new__(cls, value: str, label: str = "", unit: str = "", tolerance: float = 0.0) -> Self:
+    def __new__(cls, value: str, label: str = "", unit: str = "", measure: Measure = _l2, counts: bool = False) -> Self:
         """A member with its attributes; ``Norm("l2")`` looks one up."""
         member = str.__new__(cls, value)
         member._value_ = value
         member.label = label
         member.unit = unit
-        member.tolerance = tolerance
+        member.counts = counts
+        member._measure = measure
         return member
 
-    L0 = ("l0", "L0", "pixels changed", L0_TOLERANCE)
-    L1 = ("l1", "L1", "sum of grey-level changes, black to white = 1")
-    L2 = ("l2", "L2", "Euclidean grey-level change, black to white = 1")
-    LINF = ("linf", "Linf", "largest grey-level change, black to white = 1")
+    L0 = ("l0", "L0", "number of changed values", _l0, True)
+    L1 = ("l1", "L1", "sum of all changes", _l1)
+    L2 = ("l2", "L2", "Euclidean length of the change", _l2)
+    LINF = ("linf", "Linf", "largest change of a value", _linf)
 
     def of(self, differences: ArrayLike) -> FloatArray:
         """The norm of each row's difference.
@@ -54,48 +73,12 @@ class Norm(StrEnum):
 
         Returns:
             (n,) float64. L0 counts every value that is not exactly 0; for images of several channels each
-            channel counts by itself, as in ART and Foolbox. NaN gives NaN in L1, L2 and Linf.
+            channel counts by itself, as in ART and Foolbox. NaN gives NaN in the other norms.
         """
         rows = np.asarray(differences, dtype=np.float64)
-        return _MEASURES[self](rows.reshape(len(rows), -1))
+        return self._measure(rows.reshape(len(rows), -1))
 
 
-_MEASURES: dict[Norm, Callable[[FloatArray], FloatArray]] = {
-    Norm.L0: lambda rows: np.count_nonzero(rows, axis=1).astype(np.float64),
-    Norm.L1: lambda rows: np.abs(rows).sum(axis=1),
-    Norm.L2: lambda rows: np.sqrt(np.square(rows).sum(axis=1)),
-    Norm.LINF: lambda rows: np.abs(rows).max(axis=1, initial=0.0),
-}
-
-
-def distances(images: ArrayLike, candidates: ArrayLike) -> dict[Norm, FloatArray]:
-    """Every norm of ``candidates - images``, computed in float64.
-
-    Args:
-        images: (n, ...) clean images.
-        candidates: (n, ...) array of the same shape.
-
-    Returns:
-        For each ``Norm`` an (n,) float64 array.
-
-    Raises:
-        ValueError: the shapes differ.
-    """
-    clean, changed = np.asarray(images, dtype=np.float64), np.asarray(candidates, dtype=np.float64)
-    if clean.shape != changed.shape:
-        raise ValueError(f"images {clean.shape} and candidates {changed.shape} differ in shape")
-    return {norm: norm.of(changed - clean) for norm in Norm}
-
-
-def without_small_changes(images: ArrayLike, candidates: ArrayLike) -> NDArray[np.float64]:
-    """The candidates with every change of at most ``L0_TOLERANCE`` put back: the witness of an L0 distance.
-
-    Args:
-        images: (n, ...) clean images.
-        candidates: (n, ...) array of the same shape.
-
-    Returns:
-        (n, ...) float64.
-    """
-    clean, changed = np.asarray(images, dtype=np.float64), np.asarray(candidates, dtype=np.float64)
-    return np.where(np.abs(changed - clean) <= L0_TOLERANCE, clean, changed)
+def distances(differences: ArrayLike) -> dict[Norm, FloatArray]:
+    """Every norm of (n, ...) differences, computed in float64: for each ``Norm`` an (n,) array."""
+    return {norm: norm.of(differences) for norm in Norm}

@@ -1,4 +1,4 @@
-"""What is run, as pure data: attacks, verifiers, holes, suites. Frozen, hashable, and JSON both ways of reading."""
+"""What is run, as pure data: attacks, verifiers, holes, suites. Frozen, hashable, and written as JSON."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from enum import StrEnum
 from typing import Any, ClassVar
 
+from bench import libraries
 from bench.norms import Norm
 
 Value = bool | int | float | str | None
@@ -33,15 +34,39 @@ class Access(StrEnum):
 class Origin(StrEnum):
     """Whose code an attack row is.
 
-    ``native``: the library's own. ``port``: the paper's step, written on that library's classifier.
-    ``stand-in``: another method of the same family. ``repaired``: the library's own with a defect mended,
-    always beside the native row.
+    ``native``: the library's own. ``port``: a paper's algorithm, written here. ``stand-in``: another method of the same
+    family. ``repaired``: the library's own with a defect mended, always beside the native row.
     """
 
     NATIVE = "native"
     PORT = "port"
     STAND_IN = "stand-in"
     REPAIRED = "repaired"
+
+
+class Start(StrEnum):
+    """Where an attack begins.
+
+    ``image``: at the clean image. ``nearest``: at an adversarial image, the nearest of another class that is at hand.
+    ``noise``: at an adversarial image made of salt-and-pepper noise.
+    """
+
+    IMAGE = "image"
+    NEAREST = "nearest"
+    NOISE = "noise"
+
+
+class Coupling(StrEnum):
+    """What the images of one call have to do with each other.
+
+    ``none``: nothing, a call of any size gives each image the same candidate up to rounding. ``noise``: they draw from one
+    stream of random numbers, so that the images of a block are always one call. ``batch``: the attack averages over
+    them, so that each image is a call of its own.
+    """
+
+    NONE = "none"
+    NOISE = "noise"
+    BATCH = "batch"
 
 
 class Kind(StrEnum):
@@ -76,22 +101,40 @@ class Method:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Variant:
+    """How a row departs from the plain run of its method.
+
+    Attributes:
+        slug: short lower-case name, part of the row's name.
+        title: what people add to the method's name.
+        idea: what is different, in one or two sentences.
+    """
+
+    slug: str
+    title: str
+    idea: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AttackSpec:
     """One row of a suite: a method, in one norm, run by one library with pinned hyperparameters.
 
     Attributes:
         method: what is run.
-        library: which adapter runs it: ``adapters/<library>_adapter.py``.
+        library: which library runs it; see :mod:`bench.libraries`.
         norm: the distance it minimises.
         target: the class to call, ``module:Class``; a string, so that suites import no library.
         params: the class's arguments.
         origin: whose code it is.
-        batch: images to a block, which is also the most images one call of the attack sees.
+        variant: how it departs from the method; None where it does not.
+        block: images to a block, the unit of work, of randomness and of resuming; part of a record's identity.
+        batch: the most images that one call of the attack takes; None for a whole block. It changes no record.
+        start: where the attack begins.
+        coupling: what the images of one call have to do with each other.
+        steps: which of ``params`` counts the steps; empty where none does.
         reasons: for a parameter, the paper's (or the library's) value and why this one.
         defects: what is known to be wrong with this implementation, in plain words; empty for nothing.
-        bound: on networks whose answer is known, the most this row may find, over the optimum.
-        bound_reason: why ``bound`` is not the usual 1.25.
-        cap: attack only the first so many images of a plan, because the cost is out of proportion; None for all.
+        cap: attack only the first so many images of a plan, because the row is expensive; None for all.
     """
 
     kind: ClassVar[Kind] = Kind.UPPER
@@ -102,25 +145,31 @@ class AttackSpec:
     target: str
     params: Mapping[str, Value] = field(default_factory=dict, hash=False)
     origin: Origin = Origin.NATIVE
-    batch: int = 10
+    variant: Variant | None = None
+    block: int = 10
+    batch: int | None = None
+    start: Start = Start.IMAGE
+    coupling: Coupling = Coupling.NONE
+    steps: str = ""
     reasons: Mapping[str, str] = field(default_factory=dict, hash=False)
     defects: str = ""
-    bound: float = 1.25
-    bound_reason: str = ""
     cap: int | None = None
 
     @property
     def name(self) -> str:
-        """The row's name, unique in a suite: ``foolbox-ddn-l2``."""
-        return f"{self.library}-{self.method.slug}-{self.norm.value}"
+        """The row's name, unique in a suite: ``foolbox-ddn-l2``, ``foolbox-fmn-every-class-linf``."""
+        parts = (self.library, self.method.slug, self.variant.slug if self.variant else "", self.norm.value)
+        return "-".join(filter(None, parts))
+
+    @property
+    def title(self) -> str:
+        """The method and its variant: ``FMN, every class``."""
+        return self.method.title + (f", {self.variant.title}" if self.variant else "")
 
     @property
     def label(self) -> str:
         """How tables and plots print the row: ``DDN L2 (Foolbox)``."""
-        return f"{self.method.title} {self.norm.label} ({LIBRARY_LABELS.get(self.library, self.library)})"
-
-
-LIBRARY_LABELS = {"art": "ART", "foolbox": "Foolbox", "certify": "certified"}
+        return f"{self.title} {self.norm.label} ({libraries.label(self.library)})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,11 +184,9 @@ class VerifierSpec:
         seconds: time limit per image; what is proved by then is the record.
         gap: the relative gap at which an exact search stops.
         paper, idea, formula: as in :class:`Method`.
-        batch: images to a block.
+        block: images to a block.
         cap: bound only the first so many images of a plan; None for all.
     """
-
-    library: ClassVar[str] = "certify"
 
     slug: str
     title: str
@@ -150,8 +197,9 @@ class VerifierSpec:
     paper: str = ""
     idea: str = ""
     formula: str = ""
-    batch: int = 1
+    block: int = 1
     cap: int | None = None
+    library: str = "certify"
 
     @property
     def name(self) -> str:
@@ -161,7 +209,7 @@ class VerifierSpec:
     @property
     def label(self) -> str:
         """How tables and plots print the row: ``exact L2 (certified)``."""
-        return f"{self.title} {self.norm.label} ({LIBRARY_LABELS[self.library]})"
+        return f"{self.title} {self.norm.label} ({libraries.label(self.library)})"
 
 
 Row = AttackSpec | VerifierSpec
@@ -186,8 +234,9 @@ class Suite:
         description: what it is for, in a sentence.
         rows: attacks and verifiers, each name once.
         holes: cells of the grid that are empty, with the reason.
-        samples: how many images, unless ``--samples`` says otherwise.
-        networks: which networks, unless ``--networks`` says otherwise.
+        samples: how many images, unless the user says otherwise.
+        data: which dataset, unless the user says otherwise.
+        networks: which networks, unless the user says otherwise; empty where the user has to say.
     """
 
     name: str
@@ -195,6 +244,7 @@ class Suite:
     rows: tuple[Row, ...]
     holes: tuple[Hole, ...] = ()
     samples: int
+    data: str = "mnist"
     networks: tuple[str, ...] = ("MLP", "MLP_d", "CNN", "CNN_d")
 
 

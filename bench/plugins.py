@@ -1,0 +1,141 @@
+"""From a name to an object: what is built in, what packages bring (entry points), ``module:object``, ``file.py:object``."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+import re
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from bench.errors import UsageError, unknown
+
+ENTRY_POINTS = "minimal_norm_bench"
+"""Entry point groups are ``minimal_norm_bench.suites``, ``.libraries``, ``.datasets`` and ``.networks``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of object that users may bring.
+
+    Attributes:
+        name: what messages call it, such as ``suite``.
+        group: the last part of the entry point group, such as ``suites``.
+        builtin: names of what the bench brings, and where it lies, as ``module:object``.
+        attribute: the object's name in a file that is given without one; empty where one has to be given.
+    """
+
+    name: str
+    group: str
+    builtin: Callable[[], Mapping[str, str]]
+    attribute: str = ""
+
+    def names(self) -> tuple[str, ...]:
+        """The names that need no path: what is built in first, then what installed packages bring."""
+        return tuple(dict.fromkeys([*self.builtin(), *sorted(entry.name for entry in self._entries())]))
+
+    def find(self, text: str) -> Found:
+        """The object of a name, ``module:object`` or ``file.py:object``.
+
+        Args:
+            text: what a user typed.
+
+        Raises:
+            UsageError: there is no such object, or its module cannot be imported.
+        """
+        place = self.builtin().get(text)
+        if place is not None:
+            module, _, name = place.partition(":")
+            return Found(text, getattr(importlib.import_module(module), name), text)
+        for entry in self._entries():
+            if entry.name == text:
+                value, file = _imported(entry.module, entry.attr, f"{self.name} {text!r}")
+                return Found(text, value, text, file)
+        source, colon, name = text.rpartition(":")
+        if not colon or "/" in name or "\\" in name or name.endswith(".py"):
+            source, name = text, ""
+        name = name or self.attribute
+        if source.endswith(".py") and name:
+            path = Path(source).expanduser().resolve()
+            value, file = _from_file(path, name, f"{self.name} {text!r}")
+            return Found(_short(name, self.attribute, path.stem), value, f"{path}:{name}", file)
+        if colon and re.fullmatch(r"[^\W\d][\w.]*", source) and name:
+            value, file = _imported(source, name, f"{self.name} {text!r}")
+            return Found(_short(name, self.attribute, source), value, f"{source}:{name}", file)
+        raise unknown(self.name, text, [*self.names(), "path/to/file.py:object", "module:object"])
+
+    def _entries(self) -> list[Any]:
+        return list(entry_points(group=f"{ENTRY_POINTS}.{self.group}"))
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """An object and where it is from.
+
+    Attributes:
+        name: what it is called where it has no name of its own.
+        value: the object.
+        source: what :meth:`Kind.find` finds it by from any folder: a name, ``module:object``, or an absolute path.
+        file: the file of a user's module; None for what is built in.
+    """
+
+    name: str
+    value: Any
+    source: str
+    file: Path | None = None
+
+    @property
+    def sha256(self) -> str | None:
+        """SHA-256 of the user's file; None for what is built in."""
+        return None if self.file is None else hashlib.sha256(self.file.read_bytes()).hexdigest()
+
+
+def _short(name: str, usual: str, source: str) -> str:
+    """What an object is called: its own name; where that is the usual one, its module's."""
+    return source.rpartition(".")[2] if name == usual else name
+
+
+def _imported(module: str, name: str, what: str) -> tuple[Any, Path | None]:
+    try:
+        loaded = importlib.import_module(module)
+    except (Exception, SystemExit) as error:
+        raise UsageError(f"{what}: module {module} cannot be imported: {_reason(error)}") from error
+    file = getattr(loaded, "__file__", None)
+    return _attribute(loaded, name, what), None if file is None else Path(file)
+
+
+def _from_file(path: Path, name: str, what: str) -> tuple[Any, Path]:
+    if not path.is_file():
+        raise UsageError(f"{what}: there is no file {path}")
+    known = f"bench_file_{hashlib.sha256(str(path).encode()).hexdigest()[:16]}"
+    specification = importlib.util.spec_from_file_location(known, path)
+    if specification is None or specification.loader is None:
+        raise UsageError(f"{what}: {path} is not a Python file")
+    module = importlib.util.module_from_spec(specification)
+    # Dataclasses, copies and pickles look their module up by its name.
+    sys.modules[known] = module
+    # As for ``python file.py``: its folder comes first.
+    sys.path.insert(0, str(path.parent))
+    try:
+        specification.loader.exec_module(module)
+    except (Exception, SystemExit) as error:
+        raise UsageError(f"{what}: {path} cannot be imported: {_reason(error)}") from error
+    finally:
+        sys.path.remove(str(path.parent))
+    return _attribute(module, name, what), path
+
+
+def _attribute(module: ModuleType, name: str, what: str) -> Any:
+    if not hasattr(module, name):
+        raise UsageError(f"{what}: {getattr(module, '__file__', module.__name__)} has no {name!r}")
+    return getattr(module, name)
+
+
+def _reason(error: BaseException) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())
