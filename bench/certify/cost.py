@@ -19,7 +19,7 @@ _RATE = 1e9
 """Products summed in a second, by one core of an ordinary machine."""
 
 _ATTACK_PASSES, _RADII, _MARGIN_STEPS, _CUT_EVALUATIONS = 60 * 3, 12, 14, 8 * 16
-_POOLED_ROUNDS, _ROWS_AT_ONCE = 13, 256
+_POOLED_ROUNDS, _PLANE_STEPS, _ROWS_AT_ONCE = 13, 60, 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +61,18 @@ def forecast(plain: PlainNetwork, norm: Norm) -> Cost:
         return Cost(products / _RATE, memory)
     if norm is Norm.L0:
         return Cost(products / _RATE, memory)
-    carried = 0.0
-    for stage, weights in zip(plain.stages, entries, strict=True):
-        columns = min(2 * len(stage.bias), _ROWS_AT_ONCE) if carried else 0
-        products += 2.0 * _POOLED_ROUNDS * 2 * len(stage.bias) * carried
+    carried, reach = 0.0, 1.0
+    for index, (stage, weights) in enumerate(zip(plain.stages, entries, strict=True)):
+        columns = 0
+        if index < 2 and not isinstance(stage.weight, np.ndarray):
+            # Planes are fitted on the windows' patches; each member's inputs see patches in turn.
+            seen = weights / max(len(stage.bias), 1)
+            products += _PLANE_STEPS * stage.windows.size * seen * reach
+            memory += 8.0 * 2 * stage.windows.size * seen
+            reach = seen
+        else:
+            columns = min(2 * len(stage.bias), _ROWS_AT_ONCE)
+            products += 2.0 * _POOLED_ROUNDS * 2 * len(stage.bias) * carried
         memory = max(memory, 8.0 * max(columns, targets) * (5 * stage.windows.size + 4 * len(stage.bias) + 4 * inputs))
         carried += weights
     products += 2.0 * _POOLED_ROUNDS * targets * every

@@ -12,7 +12,7 @@ from bench.certify.incumbent import Incumbent
 from bench.certify.layers import FloatArray, IntArray, PlainNetwork, Stage, dense
 from bench.certify.pooled.propagation import Cut, Functions, LowerWeights, PooledStage, bound_rows, onto_units
 from bench.certify.pooled.refine import Refinement, window_groups
-from bench.certify.pooled.windows import InputLines, Planes, fit_planes
+from bench.certify.pooled.windows import Ball, Fit, InputLines, Planes, fit_planes
 from bench.certify.regions import CODES, Region
 from bench.norms import Norm
 
@@ -256,11 +256,10 @@ class PooledBounder:
         lead = np.eye(middles.shape[1])[middles.argmax(axis=1)]
         below = lead * (middles.max(axis=1) > 0)[:, None] if stage.rectified else lead
         typical = np.full(len(region.low), effort.typical[region.norm] * region.radius)
-        above, constant, paid = fit_planes(
-            patches.inputs, patches.weight, patches.bias, patches.pixels, stage.rectified,
-            CODES[region.norm], region.low, region.high, float(region.radius), typical, middles, 0.5 * lead,
-            (effort.first_steps, effort.second_steps)[index], *lines.arguments,
-        )  # fmt: skip
+        ball = Ball(CODES[region.norm], region.low, region.high, float(region.radius))
+        steps = (effort.first_steps, effort.second_steps)[index]
+        fit = Fit(stage.rectified, typical, middles, 0.5 * lead, steps)
+        above, constant, paid = fit_planes(patches, lines, ball, fit)
         spread = None if region.norm is Norm.LINF else _columns(paid, patches.pixels, len(region.low))
         return Planes(above, constant, spread, below), paid
 
