@@ -42,9 +42,10 @@ def bound(
     row: VerifierSpec, network: nn.Module, images: Tensor, labels: Tensor, domain: Domain | None = None
 ) -> Bounds:
     """Bounds in the unit box; the domain is [0, 1] unless another is given."""
-    with torch.no_grad():
-        classes = in_double(network)(images[:1].double()).shape[1]
-    return VERIFIER.bound(row, problem(network, images, labels, domain or unit_domain(images.shape[1:], classes)))
+    if domain is None:
+        with torch.no_grad():
+            domain = unit_domain(images.shape[1:], in_double(network)(images[:1].double()).shape[1])
+    return VERIFIER.bound(row, problem(network, images, labels, domain))
 
 
 @dataclass(frozen=True)
