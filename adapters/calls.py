@@ -45,7 +45,10 @@ def candidates(spec: AttackSpec, problem: Problem, call: Call) -> Tensor:
         call: runs the attack; what it returns is converted to a tensor.
 
     Returns:
-        (n, *shape), the clean image where the attack was not called.
+        (n, *shape) float32, the clean image where the attack was not called.
+
+    Raises:
+        ValueError: ``call`` returned something of another shape.
     """
     begin = starts.points(spec.start, problem)
     result = problem.images.clone()
@@ -54,8 +57,10 @@ def candidates(spec: AttackSpec, problem: Problem, call: Call) -> Tensor:
         rows = rows[starts.found(begin)]
     for part in rows.split(1 if spec.coupling is Coupling.BATCH else max(len(rows), 1)):
         if len(part):
-            proposed = call(problem.select(part), None if begin is None else begin[part])
-            result[part] = torch.as_tensor(proposed).to(result)
+            proposed = torch.as_tensor(call(problem.select(part), None if begin is None else begin[part]))
+            if proposed.shape != result[part].shape:
+                raise ValueError(f"the attack returned shape {tuple(proposed.shape)}, not {tuple(result[part].shape)}")
+            result[part] = proposed.to(result)
     return result
 
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from adapters import calls, margins
 from adapters.art.classifier import classifier
 from adapters.seeding import derived, seeded
+from adapters.view import frozen
 from bench.domain import UNIT_BOX
 from bench.problem import Problem
 from bench.specs import AttackSpec, Coupling
@@ -40,9 +41,9 @@ class ArtAttacker:
             with seeded(derived(problem.seed, x.tobytes() if alone else b"")):
                 return attack.generate(x, y=y, **start)
 
-        with _quiet():
+        with frozen(problem.network), _quiet():
             candidates = calls.candidates(spec, problem, call)
-        return margins.past_rounding(problem.network, problem.images, candidates, problem.labels)
+            return margins.past_rounding(problem.network, problem.images, candidates, problem.labels)
 
 
 ATTACKER = ArtAttacker()

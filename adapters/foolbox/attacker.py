@@ -13,6 +13,7 @@ from adapters.foolbox.attacks import Misclassification
 from adapters.foolbox.model import LeanModel
 from adapters.margins import past_rounding
 from adapters.seeding import seeded
+from adapters.view import frozen
 from bench.domain import UNIT_BOX
 from bench.problem import Problem
 from bench.specs import AttackSpec
@@ -36,7 +37,8 @@ class FoolboxAttacker:
             found = torch.where(calls.spread(black, images), images, found)
             return past_rounding(model, images, found, labels)
 
-        return calls.candidates(spec, problem, call)
+        with frozen(problem.network):
+            return calls.candidates(spec, problem, call)
 
 
 def _attack(spec: AttackSpec) -> Any:

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from adapters import calls
 from adapters.seeding import seeded
-from adapters.view import View
+from adapters.view import View, frozen
 from bench.problem import Problem
 from bench.specs import AttackSpec
 
@@ -22,7 +22,7 @@ class PaperAttacker:
             found: Tensor = attack.run(View(part.network), part.images, part.labels)
             return found
 
-        with seeded(problem.seed):
+        with frozen(problem.network), seeded(problem.seed):
             return calls.candidates(spec, problem, call)
 
 
