@@ -203,7 +203,9 @@ class NeverWrong(nn.Module):
 def test_a_failed_attack_returns_an_image_of_the_true_class(row: AttackSpec) -> None:
     network = NeverWrong()
     images = CASE.images[2:]
-    problem = rows.unit(network, images, torch.zeros(len(images), dtype=torch.int64), starts=images.flip(0).unsqueeze(1))
+    problem = rows.unit(
+        network, images, torch.zeros(len(images), dtype=torch.int64), starts=images.flip(0).unsqueeze(1)
+    )
     candidates = rows.attack(rows.shortened(row), problem)
     assert candidates.shape == images.shape
     assert candidates.isfinite().all()

@@ -103,7 +103,9 @@ def test_the_closed_forms_agree_with_a_solver(norm: Norm) -> None:
 
 @pytest.mark.parametrize("case", [*CASES, *BOXES], ids=str)
 def test_the_cases_have_the_box_active_and_not(case: Case) -> None:
-    for index, (image, label) in enumerate(zip(case.images.flatten(1).double().numpy(), case.labels.tolist(), strict=True)):
+    for index, (image, label) in enumerate(
+        zip(case.images.flatten(1).double().numpy(), case.labels.tolist(), strict=True)
+    ):
         normals = case.weights - case.weights[label]
         gaps = -(normals @ image + case.bias - case.bias[label])
         others = np.arange(len(normals)) != label

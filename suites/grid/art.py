@@ -190,7 +190,7 @@ REPAIRED_CW_LINF = AttackSpec(
     block=25,
     reasons={
         "learning_rate": "paper and library: 0.01; a larger one arrives sooner",
-        "max_iter": "library: 10; a search ends at its first success, and the budget of those that fail ends here",
+        "max_iter": "library: 10; a search ends at its first success, and one that fails after as many steps as the cost allows",
         "decrease_factor": "paper and library: 0.9; the limit falls in smaller steps, with a median 4 % lower on the CNN",
         "initial_const": "library: 1e-5; nearer to the constants that succeed",
         "largest_const": "library: 20; from 5 on nothing more is found",

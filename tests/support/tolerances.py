@@ -17,8 +17,14 @@ TOLERANCES: dict[str, tuple[float, str]] = {
     "art-jsma-l0": (3.0, "it moves values upwards only, and in pairs: these networks need two to four"),
     "foolbox-hopskipjump-l2": _KEEPS_ITS_CLASS,
     "foolbox-hopskipjump-linf": _KEEPS_ITS_CLASS,
-    "foolbox-pointwise-l0": (3.0, "it ends where no single value can be put back, and random order decides where that is"),
-    "foolbox-ddn-l2": (1.5, "cross-entropy's gradient leads towards all classes at once, and not always to the nearest"),
+    "foolbox-pointwise-l0": (
+        3.0,
+        "it ends where no single value can be put back, and random order decides where that is",
+    ),
+    "foolbox-ddn-l2": (
+        1.5,
+        "cross-entropy's gradient leads towards all classes at once, and not always to the nearest",
+    ),
     "foolbox-fmn-l0": _WHOLE,
     "foolbox-fmn-l2": (3.0, "its defect"),
     "paper-sparsefool-l0": _WHOLE,
