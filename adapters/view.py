@@ -77,7 +77,7 @@ def frozen(network: nn.Module) -> Iterator[None]:
     with untouched(network):
         network.eval()
         for parameter in trainable:
-            parameter.requires_grad_(requires_grad=False)
+            parameter.requires_grad_(False)
         try:
             yield
         finally:

@@ -284,11 +284,11 @@ def test_it_is_a_live_view_that_changes_nothing() -> None:
     assert [layer.training for layer in network] == [True, False, True, True, True, True]
     assert network.training
     assert all(type(layer).__module__.startswith("torch.") for layer in network.modules())
-    assert network[0].weight.is_contiguous()
-    assert all(parameter.requires_grad and (parameter.grad == 1).all() for parameter in network.parameters())
+    assert next(network.parameters()).is_contiguous()
+    assert all(p.requires_grad and p.grad is not None and bool((p.grad == 1).all()) for p in network.parameters())
     assert all(torch.equal(network.state_dict()[name], value) for name, value in state.items())
     with torch.no_grad():
-        network[5].bias.add_(1.0)
+        list(network.parameters())[-1].add_(1.0)
     assert np.allclose(lean.predict(x), before + 1, atol=1e-5), "what changes the network is seen"
 
 
@@ -324,7 +324,7 @@ class Bytes(nn.Module):
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int64, bool])
 def test_images_of_integers_have_gradients_of_floats(network: nn.Module, dtype: type) -> None:
-    x = (np.random.default_rng(0).random((2, *SHAPE)) * 255).astype(dtype)
+    x: Array = (np.random.default_rng(0).random((2, *SHAPE)) * 255).astype(dtype)
     y = np.eye(CLASSES, dtype=np.float32)[:2]
     lean = art_classifier(Bytes(network), shape=SHAPE, box=(0, 255))
     floats = x.astype(np.float32)

@@ -142,4 +142,4 @@ def test_an_attack_leaves_no_gradients_behind(network: nn.Module) -> None:
         parameter.grad = torch.ones_like(parameter)
     LinfPGD(steps=2)(foolbox_model(network, box=BOX), images, labels, epsilons=0.1)
     assert network.training
-    assert all(parameter.requires_grad and (parameter.grad == 1).all() for parameter in network.parameters())
+    assert all(p.requires_grad and p.grad is not None and bool((p.grad == 1).all()) for p in network.parameters())

@@ -98,7 +98,8 @@ def hooked() -> nn.Conv2d:
 
 
 def parametrised() -> nn.Conv2d:
-    return nn.utils.parametrizations.weight_norm(nn.Conv2d(1, 2, 3))
+    layer: nn.Conv2d = nn.utils.parametrizations.weight_norm(nn.Conv2d(1, 2, 3))
+    return layer
 
 
 @pytest.mark.parametrize("make", [lambda: Doubled(1, 2, 3), hooked, parametrised], ids=["class", "hook", "weight norm"])
@@ -113,5 +114,5 @@ def test_what_its_owner_changed_stays_as_it_is(make: Callable[[], nn.Conv2d]) ->
 
 def test_a_network_that_cannot_be_copied_is_taken_as_it_is() -> None:
     network = small()
-    network.lock = threading.Lock()
+    vars(network)["lock"] = threading.Lock()
     assert laid_out(network) is network

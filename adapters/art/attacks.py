@@ -65,7 +65,7 @@ class BrendelBethgeAttack(evasion.BrendelBethgeAttack):  # type: ignore[misc]  #
     The library makes itself a classifier of its own kind, with a loss of its own.
     """
 
-    @functools.wraps(evasion.BrendelBethgeAttack.__init__)
+    @functools.wraps(evasion.BrendelBethgeAttack.__init__)  # type: ignore[misc]  # for its signature
     def __init__(self, estimator: Any, *args: Any, **kwargs: Any) -> None:
         with _solvers_from_disk():
             super().__init__(estimator, *args, **kwargs)

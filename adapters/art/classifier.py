@@ -230,7 +230,7 @@ class LeanClassifier(PyTorchClassifier):  # type: ignore[misc]  # ART has no typ
         return vars(self).copy()
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state)
+        self.__dict__.update(state)
 
     def _is_lean(self, training_mode: bool) -> bool:
         """Whether the lean way applies."""

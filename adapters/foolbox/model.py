@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from eagerpy.astensor import astensor
 from eagerpy.tensor.pytorch import PyTorchTensor
 from foolbox.models.base import ModelWithPreprocessing
 from foolbox.models.pytorch import PyTorchModel
@@ -46,7 +47,7 @@ class LeanModel(PyTorchModel):
             self,
             View(network),
             bounds=bounds,
-            dummy=PyTorchTensor(torch.zeros(0, device=self.device)),
+            dummy=astensor(torch.zeros(0, device=self.device)),
             preprocessing=preprocessing,
         )
 
@@ -57,4 +58,5 @@ class LeanModel(PyTorchModel):
             return super().__call__(inputs)
         if isinstance(inputs, Tensor):
             return self._model(inputs)
-        return PyTorchTensor(self._model(inputs.raw))
+        logits: Tensor = self._model(inputs.raw)
+        return PyTorchTensor(logits)
