@@ -19,7 +19,7 @@ from bench.metrics import agreement, exact, resample, tables
 from bench.metrics.curves import round_grid
 from bench.metrics.distribution import quantiles
 from bench.norms import Norm
-from bench.specs import Suite
+from bench.specs import Kind, Suite
 
 INF = np.inf
 DISTANCES = hnp.arrays(
@@ -350,7 +350,8 @@ def test_summary_counts_every_record_once_and_censors() -> None:
 
 def test_summary_of_a_healthy_run(healthy: metrics.Evidence) -> None:
     table = metrics.METRICS["summary"](healthy)
-    assert len(table) == 4 * 18
+    attacks = [row for row in synthetic.SUITE.rows if row.kind is Kind.UPPER]
+    assert len(table) == 4 * len(attacks)
     assert (table["ratio"].dropna() >= 1).all()
     assert table["optimality"].dropna().between(0, 1).all()
     reference = table[table["title"] == "DDN"]
