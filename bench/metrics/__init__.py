@@ -48,6 +48,9 @@ METRICS: dict[str, Callable[[Evidence], pd.DataFrame]] = {
 }
 """Every metric of a run by its name; each documents its columns. One more is one more entry, wherever it is from."""
 
+BUILT_IN = frozenset(METRICS)
+"""The metrics of the bench itself; the report shows what was added in a section of its own."""
+
 
 def summary(records: pd.DataFrame, manifest: Manifest) -> pd.DataFrame:
     """The table of a run, one line per (network, attack): see :func:`bench.metrics.tables.summary`."""
@@ -55,6 +58,7 @@ def summary(records: pd.DataFrame, manifest: Manifest) -> pd.DataFrame:
 
 
 __all__ = [
+    "BUILT_IN",
     "METRICS",
     "SIGNIFICANT",
     "Evidence",

@@ -260,7 +260,8 @@ def gradients(probe: Probe) -> Iterator[Finding]:
             CheckName.GRADIENTS,
             Level.FAIL,
             None,
-            f"no gradient reaches the image ({reason}); only decision-based attacks mean something",
+            f"no gradient reaches the image ({reason}): gradient-based attacks cannot work, and the distances that "
+            "decision-based ones find may be much too large",
         )
         return
     if not bool(gradient.isfinite().all()):
