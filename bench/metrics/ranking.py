@@ -31,7 +31,7 @@ class Leader:
         p: of the paired test (Wilcoxon's signed ranks), after Holm; NaN where the two have no image in common.
         significant: p is below 0.05, and the distances that it compares are larger for the leader.
         certified: the leader's median certified lower bound; NaN where it has none.
-        proved: whether the order is certain: the certified median is at least the largest median of the others, which
+        proved: whether the order is certain: the certified median is above the largest median of the others, which
             bounds theirs from above. None where the leader has no certified bounds or there is no other.
     """
 
@@ -108,7 +108,7 @@ def _leader(norm: Norm, lines: pd.DataFrame, pairs: pd.DataFrame) -> Leader:
     if len(ordered) == 1:
         return leader
     second = ordered.iloc[1]
-    proved = None if np.isnan(leader.certified) else bool(leader.certified >= second["median"])
+    proved = None if np.isnan(leader.certified) else bool(leader.certified > second["median"])
     return _beside(leader, str(second["network"]), float(second["median"]), pairs, proved=proved)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -15,9 +15,6 @@ from matplotlib.ticker import MaxNLocator
 from bench.plots import bands, comparisons, distributions, legends
 from bench.plots.style import INK, MUTED, drawing
 from bench.plots.svg import inline
-
-UPRIGHT = 3
-"""Names below a panel with more characters than this stand upright."""
 
 MARK = 0.085
 """The height in inches of one network's mark in a figure of attacks below each other."""
@@ -243,15 +240,24 @@ def figure(
         if plot.width <= 2:
             axes.yaxis.label.set_fontsize(8)
         if place % across:
-            axes.set_ylabel("")
             axes.tick_params(labelleft=not plot.shared)
         if place + across < len(panels):
             axes.tick_params(labelbottom=not plot.shared)
-        if plot.shared or place + across < len(panels):
-            axes.set_xlabel("")
+    _drop_repeated_labels(grid[: len(panels)], across, shared=plot.shared)
     if plot.shared:
         _name_shared_axis(result, grid[0], frame)
     return result
+
+
+def _drop_repeated_labels(grid: Sequence[Axes], across: int, *, shared: bool) -> None:
+    """Leave out the label of an axis that the panel below, or the one to the left, has as well."""
+    below = [axes.get_xlabel() for axes in grid][across:]
+    left = [axes.get_ylabel() for axes in grid]
+    for place, axes in enumerate(grid):
+        if shared or (place < len(below) and below[place] == axes.get_xlabel()):
+            axes.set_xlabel("")
+        if place % across and left[place - 1] == left[place]:
+            axes.set_ylabel("")
 
 
 def _end_at(axes: Axes, limit: float, plot: Plot, part: pd.DataFrame) -> None:
@@ -282,7 +288,7 @@ def _grid(plot: Plot, frame: pd.DataFrame, panels: int, across: int) -> tuple[Fi
         height = MARK * frame["attack"].nunique() * bands.height(frame["network"].nunique())
     names, below = (_longest(frame, column) for column in (plot.names, plot.below))
     left, right = (0.16 if plot.stacked else max(0.72, 0.3 + 0.075 * names)), 0.16
-    upright = 0.075 * below if below > UPRIGHT else 0.0
+    upright = 0.075 * below if below > comparisons.UPRIGHT else 0.0
     bottom = 0.5 + upright
     gap, between = (0.3, 0.36 if plot.width > 2 else 0.5) if plot.shared else (left - 0.06, 0.8 + upright)
     handles = plot.legend(frame) if plot.legend else []

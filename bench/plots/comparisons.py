@@ -26,6 +26,9 @@ NAME_SIZE = 7.5
 CLASSES = 20
 """At most so many classes have a cell; of more, those with the most images."""
 
+UPRIGHT = 3
+"""Names below a panel with more characters than this stand upright."""
+
 CELL_SIZE = 8.0
 """Of the numbers in cells, in printer's points."""
 
@@ -281,7 +284,7 @@ def class_heat(frame: pd.DataFrame, axes: Axes) -> Axes:
     labels = _classes(frame, "label")
     table = frame.pivot_table(index="network", columns="label", values="median", observed=True, aggfunc="first")
     table = table.reindex(columns=list(labels)).replace(np.inf, np.nan)
-    _heat(table.rename(columns=labels), axes, ".2g")
+    _heat(table.rename(columns=labels), axes, 2)
     axes.set_xlabel("true class")
     axes.set_ylabel("")
     return axes
@@ -300,7 +303,7 @@ def change_heat(frame: pd.DataFrame, axes: Axes) -> Axes:
         down = across = dict(sorted((down | across).items()))
     table = frame.pivot_table(index="label", columns="adversarial_class", values="share", aggfunc="sum")
     table = table.reindex(index=list(down), columns=list(across)).fillna(0.0)
-    _heat(100 * table.rename(index=down, columns=across), axes, ".0f", low=0.0, high=100.0)
+    _heat((100 * table).round().rename(index=down, columns=across), axes, 3, low=0.0, high=100.0)
     axes.set_xlabel("taken for")
     axes.set_ylabel("true class")
     return axes
@@ -319,16 +322,15 @@ def _classes(frame: pd.DataFrame, column: str) -> dict[int, str]:
     return {int(number): str(names[number]) for number in sorted(names)}
 
 
-def _heat(table: pd.DataFrame, axes: Axes, form: str, low: float | None = None, high: float | None = None) -> None:
-    small = table.size <= 400
+def _heat(table: pd.DataFrame, axes: Axes, digits: int, low: float | None = None, high: float | None = None) -> None:
     known = bool(table.notna().to_numpy().any())
     hidden = table.isna() | (table == 0) if low == 0 else table.isna()
     with sns.axes_style(rc={"axes.grid": False}):
         sns.heatmap(
             table,
             ax=axes,
-            annot=small,
-            fmt=form,
+            annot=table.map(lambda value: _cell(value, digits)) if table.size <= CLASSES**2 else False,
+            fmt="",
             cmap="Blues",
             mask=hidden,
             vmin=low if known else 0.0,
@@ -343,8 +345,15 @@ def _heat(table: pd.DataFrame, axes: Axes, form: str, low: float | None = None, 
     axes.grid(visible=False)
     axes.tick_params(rotation=0, length=0)
     # Numbers have room beside one another, names do not.
-    if max((len(str(name)) for name in table.columns), default=0) > 3:
+    if max((len(str(name)) for name in table.columns), default=0) > UPRIGHT:
         axes.tick_params(axis="x", rotation=90)
+
+
+def _cell(value: float, digits: int) -> str:
+    """A number with so many significant digits where it is below 100, as a whole number above; empty for none."""
+    if not np.isfinite(value):
+        return ""
+    return f"{value:.0f}" if value >= 10 ** (digits - 1) else f"{value:.{digits}g}"
 
 
 def _thinned(
