@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -155,8 +156,8 @@ def attack_scores(evidence: Evidence, table: pd.DataFrame | None = None) -> pd.D
     table = summary(evidence) if table is None else table
     columns = ["attack", "norm", "label", "native", "ratio", "found_rate", "seconds", "images", "complete"]
     if not len(table):
-        types = dict.fromkeys(columns[:3], object) | {"native": bool, "complete": bool, "images": int}
-        return pd.DataFrame(columns=columns).astype(dict.fromkeys(columns[4:7], float) | types)
+        types: dict[str, Any] = dict.fromkeys(columns[:3], object) | dict.fromkeys(columns[4:7], float)
+        return pd.DataFrame(columns=columns).astype(types | {"native": bool, "complete": bool, "images": int})
     table = table.assign(network=table["network"].astype(str))
     whole = table[~table["network"].isin(list(attacked_less(evidence)))]
     # Where runs of other attacks stand side by side, those networks judge that had them all.

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from bench.findings import CheckName, Finding, Level
+from bench.findings import CheckName, Finding, Level, grade
 from bench.judge import Judge
 from bench.metrics import wilson
 from bench.preflight.probe import Probe, forward, margin
@@ -208,7 +208,7 @@ def accuracy(probe: Probe) -> Iterator[Finding]:
         low, high = (float(end.min() if i == 0 else end.max()) for i, end in enumerate(probe.domain.ends))
         yield Finding(
             CheckName.CLEAN_ACCURACY,
-            Level.WARN,
+            grade(clean == 0, warns=True),
             clean,
             f"it is right on {clean:.1%} of the images, but on {others[best]:.1%} of them given {best}: it seems to "
             f"expect another input range. Put that scaling into the network; images here are in [{low:g}, {high:g}]",

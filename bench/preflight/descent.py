@@ -59,8 +59,8 @@ def checks(probe: Probe) -> Iterator[Finding]:
     single = descend(network, images, labels, 1).distances
     check = CheckName.ITERATIVE_BEATS_SINGLE_STEP
     yield from _beaten(check, single, descent, "a single step along the first gradient")
-    if probe.others:
-        transferred = _transferred(probe, problem)
+    transferred = _transferred(probe, problem)
+    if transferred is not None:
         yield from _beaten(CheckName.TRANSFER, transferred, descent, "an example made for another network of the run")
 
 
@@ -145,7 +145,7 @@ def _more_steps(short: Descent, long: Descent) -> Finding:
     middle = float(ratio.sort().values[(len(ratio) - 1) // 2])
     level = grade(middle > 1 + FAR, middle > 1 + BETTER)
     message = (
-        f"{STEPS} steps of a plain descent find {middle:.3g} times the distance of {2 * STEPS} steps (median ratio)"
+        f"{STEPS} steps of a plain descent find {middle:.2f} times the distance of {2 * STEPS} steps (median ratio)"
     )
     return Finding(CheckName.MORE_STEPS, level, middle, message)
 
@@ -165,10 +165,13 @@ def _beaten(check: CheckName, other: Tensor, descent: Descent, what: str) -> Ite
     yield Finding(check, level, beaten / n, message)
 
 
-def _transferred(probe: Probe, problem: Problem) -> Tensor:
-    """The smallest distance at which a change made on another network of the run makes this one wrong, (n,)."""
+def _transferred(probe: Probe, problem: Problem) -> Tensor | None:
+    """The smallest distance at which a change made on another network of the run makes this one wrong, (n,).
+
+    None where there is no other network: none was given, they compute the same, or they fail.
+    """
     images, labels = problem.images, problem.labels
-    best = torch.full((len(images),), torch.inf, device=images.device)
+    best, tried = torch.full((len(images),), torch.inf, device=images.device), False
     own = forward(problem.network, images)
     for network in probe.others.values():
         other = in_unit_box(network, probe.domain)
@@ -180,5 +183,5 @@ def _transferred(probe: Probe, problem: Problem) -> Tensor:
             continue
         # An example that just fools its own network seldom fools another: the change is followed further.
         further = (images + 5 * changes).clamp(0, 1) - images
-        best = torch.minimum(best, _crossing(problem.network, images, labels, further))
-    return best
+        best, tried = torch.minimum(best, _crossing(problem.network, images, labels, further)), True
+    return best if tried else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -59,7 +60,8 @@ class Frames:
         return self._dressed[name]
 
     def _dress(self, frame: pd.DataFrame) -> pd.DataFrame:
-        evidence, added = self.evidence, {}
+        evidence = self.evidence
+        added: dict[str, Any] = {}
         if "network" in frame:
             order = pd.CategoricalDtype(list(evidence.networks), ordered=True)
             added["network"] = frame["network"].astype(order)
