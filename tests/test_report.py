@@ -297,6 +297,9 @@ def test_untrusted_text_cannot_inject() -> None:
     for key in ("name", "split"):
         content[key] = EVIL
     content["suite"] = {"name": EVIL, "description": EVIL}
+    content["data"] |= {"name": EVIL, "title": EVIL, "source": EVIL, "sha256": EVIL, "split": EVIL}
+    content["domain"] |= {"class_names": [f"{place}{EVIL}" for place in range(10)], "unit": EVIL}
+    content["libraries"] = [library | {"label": EVIL} for library in content["libraries"]]
     content["warnings"] = [{"network": EVIL, "message": EVIL}]
     content["machine"] = {EVIL: EVIL}
     content["command"] = [EVIL]
@@ -309,7 +312,7 @@ def test_untrusted_text_cannot_inject() -> None:
     }
     content["rows"][0]["method"] |= {"title": EVIL, "idea": EVIL, "formula": EVIL, "paper": EVIL}
     content["holes"] = [{"family": EVIL, "norm": "l2", "library": EVIL, "reason": EVIL}]
-    content["networks"][0] |= {"factory": EVIL, "preflight": {EVIL: {"status": EVIL, "message": EVIL}}}
+    content["networks"][0] |= {"source": EVIL, "preflight": {EVIL: {"status": EVIL, "message": EVIL}}}
     run = synthetic.SyntheticRun(base.path, content, frame, base.clean, base.changed)
     html = rendered(run)
     page = Page(html)

@@ -142,21 +142,25 @@ def _truth(evidence: Evidence) -> list[str]:
     verifiers = evidence.rows[evidence.rows["kind"] != Kind.UPPER.value]
     if not len(verifiers):
         return [f"{smallest}, and this run has no certified bounds to say by how much."]
-    exact, bounded, without_bounds = [], [], []
+    pairs = int(best.groupby("norm", observed=True).size().max())
+    exact, bounded = {}, {}
     for norm in evidence.norms:
-        if norm.value not in set(verifiers["norm"]):
-            without_bounds.append(norm.label)
-            continue
-        own = best[best["norm"] == norm.value]
-        exact.append(f"{int(own['exact'].sum())} in {norm.label}")
-        bounded.append(f"{int((own['lower'] > 0).sum())} in {norm.label}")
+        if norm.value in set(verifiers["norm"]):
+            own = best[best["norm"] == norm.value]
+            exact[norm.label], bounded[norm.label] = int(own["exact"].sum()), int((own["lower"] > 0).sum())
+    lower = "all" if set(bounded.values()) == {pairs} else _counts(bounded)
+    without_bounds = [norm.label for norm in evidence.norms if norm.label not in bounded]
     unsupported = evidence.records["status"] == Status.UNSUPPORTED.value
     without = list(dict.fromkeys(evidence.records.loc[unsupported, "network"].astype(str)))
     rest = f" No bounds in {listed(without_bounds)}." if without_bounds else ""
     rest += f" There is no verifier for {listed(without)}." if without else ""
-    pairs = int(best.groupby("norm", observed=True).size().max())
-    known = f"{listed(bounded)} have a certified lower bound; the exact distance is known for {listed(exact)}"
-    return [f"{smallest}. Of the {pairs:,} correctly classified (network, image) pairs {known}.{rest}"]
+    known = f"{lower} have a certified lower bound; the exact distance is known for {_counts(exact)}"
+    return [f"{smallest}. Of the {pairs:,} correctly classified (network, image) pairs, {known}.{rest}"]
+
+
+def _counts(numbers: Mapping[str, int]) -> str:
+    """Numbers by norm in a sentence: ``55 in L0, 15 in L2 and 10 in Linf``."""
+    return listed([f"{number:,} in {label}" for label, number in numbers.items()])
 
 
 def _scope(evidence: Evidence, manifest: Mapping[str, Any]) -> list[str]:
@@ -167,6 +171,6 @@ def _scope(evidence: Evidence, manifest: Mapping[str, Any]) -> list[str]:
     lines = [f"Nothing follows for other data: these are {data.chosen(manifest)}{sample}. {overlap}."]
     absent = [label for label in range(evidence.domain.classes) if label not in set(images["label"])]
     if len(images) and 0 < len(absent) < evidence.domain.classes // 2:
-        names = listed([evidence.domain.class_name(label) for label in absent])
+        names = listed([evidence.domain.class_name(label) for label in absent], "or")
         lines.append(f"No image is of class {names}.")
     return lines

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from bench.findings import Level
-from bench.metrics import BUILT_IN, METRICS, SIGNIFICANT, Evidence, invariants, violations
+from bench.metrics import BUILT_IN, METRICS, SIGNIFICANT, Evidence, invariants, library_choice, violations
 from bench.metrics.frames import FAILURES
 from bench.norms import Norm
 from bench.plots import PLOTS
@@ -372,12 +372,13 @@ def _agreement(frames: Frames) -> list[Table]:
     content = frames["agreement"]
     if not len(content):
         return []
+    settled = library_choice(frames.evidence, frames.plain("agreement")).settled
 
     def advice(line: Mapping[str, Any]) -> Cell:
         worse = str(line["worse"])
         if not worse:
             if line["p_holm"] >= SIGNIFICANT:
-                return Cell("no significant difference")
+                return Cell("no significant difference" if settled else "too few images to tell")
             return Cell("less than 1% apart" if abs(line["ratio"] - 1) <= 0.01 else "no clear order")
         return Cell(f"{frames.labels.get(worse, worse)} finds larger distances: avoid it here", tone="warn")
 

@@ -179,12 +179,13 @@ def best_attacks(frames: Frames) -> list[Answer]:
         alone = f"the only one run on every image in {norm.label}, so that nothing compares with it"
         rank = f"best of {one.among} in {norm.label}" if one.among > 1 else alone
         support = f"{_quality(one)}{_exactness(frames, one.attack)}; {rank}"
+        fast = one.faster
+        times = f"{figure(one.seconds / fast.seconds, 2)} times faster" if fast and fast.seconds > 0 else "much faster"
         if one.own is not None:
             support += f". Of the libraries' own code, unchanged, the best is {one.own.label}: {_near(one.own)}"
-        if one.faster is not None:
-            fast = one.faster
-            times = one.seconds / fast.seconds if fast.seconds > 0 else float("inf")
-            support += f". Nearly as good, {figure(times, 2)} times faster: {fast.label}, {_near(fast)}"
+            support += f", {times}" if one.own == fast else ""
+        if fast is not None and fast != one.own:
+            support += f". Nearly as good, {times}: {fast.label}, {_near(fast)}"
         answers.append(Answer(norm.value, norm.label, one.label, support, tags={"attack": one.attack}))
     return answers
 
