@@ -210,7 +210,9 @@ def _from_factory(spec: NetworkSpec, source: str) -> nn.Module:
     except BenchError as error:
         raise NetworkError(str(error)) from error
     if not callable(factory):
-        raise NetworkError(f"{source} is a {type(factory).__name__}; it must be a function that returns a torch.nn.Module")
+        raise NetworkError(
+            f"{source} is a {type(factory).__name__}; it must be a function that returns a torch.nn.Module"
+        )
     try:
         module = factory()
     except (Exception, SystemExit) as error:
