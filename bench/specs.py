@@ -10,6 +10,9 @@ from typing import Any, ClassVar
 from bench import libraries
 from bench.norms import Norm
 
+GAP = 1e-4
+"""The relative gap between certified lower bound and best adversarial example at which a distance counts as exact."""
+
 Value = bool | int | float | str | None
 """A hyperparameter: what JSON can hold."""
 
@@ -193,7 +196,7 @@ class VerifierSpec:
     norm: Norm
     kind: Kind
     seconds: float
-    gap: float = 1e-4
+    gap: float = GAP
     paper: str = ""
     idea: str = ""
     formula: str = ""

@@ -9,26 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from bench.findings import BETTER, FAR, CheckName, Level, grade, worst
 from bench.metrics import Evidence, wilson
 from bench.metrics.agreement import relative
 from bench.metrics.tables import median_ratio
 from bench.norms import Norm
 from bench.records import Status
-
-
-class Outcome(StrEnum):
-    """How a check ended; the order is from bad to good."""
-
-    FAIL = "fail"
-    WARN = "warn"
-    PASS = "pass"  # noqa: S105 - an outcome, no password
-    NONE = "not assessed"
+from bench.specs import Access
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,40 +38,36 @@ class Check:
     name: str
     title: str
     why: str
-    source: str
-    judge: Callable[[Evidence, str], tuple[Outcome, str]] | None = None
+    source: str = ""
+    judge: Callable[[Evidence, str], tuple[Level, str]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
-    """The result of one check on one network, with the numbers it rests on."""
+class CheckResult:
+    """The result of one check on one network, before and after the attacks together, with the numbers it rests on."""
 
     network: str
     check: Check
-    outcome: Outcome
+    level: Level
     message: str
 
 
-BETTER = 0.05
-"""A distance counts as smaller when it is so by more than 5 %: less is noise of step sizes."""
-
-
-def gradient_beats_decision(evidence: Evidence, network: str) -> tuple[Outcome, str]:
+def gradient_beats_decision(evidence: Evidence, network: str) -> tuple[Level, str]:
     """Attacks that see gradients find smaller distances than attacks that see only decisions.
 
     In each norm, over images that both kinds were run on: the median of (best gradient distance / best decision
-    distance), and the share of images on which the decision-based ones are better by more than 5 %. It fails where
-    the ratio is above 1.1 or the lower end of the share's 95 % interval above one half; it warns above 1.02 or a
+    distance), and the fraction of images on which the decision-based ones are better by more than 5 %. It fails where
+    the ratio is above 1.1 or the lower end of the fraction's 95 % interval above one half; it warns above 1.02 or a
     quarter.
     """
     access = evidence.rows.set_index("attack")["access"]
-    parts, outcome = [], Outcome.NONE
+    parts, level = [], Level.NONE
     records = _attacked(evidence, network)
     for norm in evidence.norms:
         inside = records[records["norm"] == norm.value]
         kinds = inside["attack"].astype(str).map(access)
-        gradient = inside[kinds == "gradient"].groupby("image")["distance"].min()
-        decision = inside[kinds == "decision"].groupby("image")["distance"].min()
+        gradient = inside[kinds == Access.GRADIENT.value].groupby("image")["distance"].min()
+        decision = inside[kinds == Access.DECISION.value].groupby("image")["distance"].min()
         both = pd.concat([gradient, decision], axis=1, join="inner").to_numpy()
         # Where neither found anything there is nothing to compare.
         both = both[np.isfinite(both).any(axis=1)]
@@ -89,74 +77,89 @@ def gradient_beats_decision(evidence: Evidence, network: str) -> tuple[Outcome, 
         middle = median_ratio(ratios)
         worse = int((ratios > 1 + BETTER).sum())
         low = float(wilson(worse, len(ratios))[0])
-        now = _grade(middle > 1.1 or low > 0.5, middle > 1.02 or low > 0.25)
-        outcome = _worst(outcome, now)
+        now = grade(middle > 1.1 or low > 0.5, middle > 1.02 or low > 0.25)
+        level = worst((level, now))
         parts.append(
             f"{norm.label}: median ratio {middle:.3g}, decision-based attacks better on {worse} of {len(ratios)} images"
         )
-    return outcome, "; ".join(parts) or "no image with a gradient-based and a decision-based attack in one norm"
+    return level, "; ".join(parts) or "no image with a gradient-based and a decision-based attack in one norm"
 
 
-def always_found(evidence: Evidence, network: str) -> tuple[Outcome, str]:
-    """Without a limit on the distance some attack succeeds on every image.
+def always_found(evidence: Evidence, network: str) -> tuple[Level, str]:
+    """Without a limit on the distance some attack of the run succeeds on every image.
 
     Fails when no attack of the run found anything on an image that was attacked without failures, warns when single
     gradient-based attacks found nothing on more than a tenth of the images.
     """
     records = _attacked(evidence, network)
     if not len(records):
-        return Outcome.NONE, "no image was attacked"
-    smallest = records.groupby("image")["linf"].min()
-    missing = int(np.isinf(smallest).sum())
+        return Level.NONE, "no image was attacked"
+    found = (records["status"] == Status.FOUND.value).groupby(records["image"]).any()
+    missing = int((~found).sum())
     if missing:
-        return Outcome.FAIL, f"nothing was found on {missing} of {len(smallest)} images by any attack"
-    gradient = evidence.rows.loc[(evidence.rows["access"] == "gradient"), "attack"]
+        return Level.FAIL, f"nothing was found on {missing} of {len(found)} images by any attack"
+    gradient = evidence.rows.loc[(evidence.rows["access"] == Access.GRADIENT.value), "attack"]
     own = records[records["attack"].isin(gradient)]
     rates = (own["status"] == Status.FOUND.value).groupby(own["attack"].astype(str), sort=False).mean()
     weak = rates[rates < 0.9]
-    message = f"an adversarial example is known for all {len(smallest)} attacked images"
+    message = f"an adversarial example is known for all {len(found)} attacked images"
     if len(weak):
         labels = evidence.rows.set_index("attack")["label"]
         named = ", ".join(f"{labels[str(name)]} {rate:.0%}" for name, rate in weak.items())
-        return Outcome.WARN, f"{message}, but single gradient-based attacks often find none: {named}"
-    return Outcome.PASS, message
+        return Level.WARN, f"{message}, but single gradient-based attacks often find none: {named}"
+    return Level.PASS, message
 
 
-def more_steps(evidence: Evidence, network: str) -> tuple[Outcome, str]:
+def more_steps(evidence: Evidence, network: str) -> tuple[Level, str]:
     """Best-of distances are where more search would not lower them.
 
-    Where exact distances are known, the best attack is compared with them; the median excess must stay below 5 %
-    (warning) and 25 % (failure). Before the attacks, a plain descent was tried with twice as many steps.
+    Where exact distances are known, the best of the attacks that minimise the norm is compared with them; the median
+    excess must stay below 5 % (warning) and 25 % (failure). Where no attack of the run minimises the norm nothing is
+    said: the smallest Linf of an L2 attack is no minimal Linf. Before the attacks, a plain descent was tried with twice
+    as many steps.
     """
     best = evidence.best[(evidence.best["network"] == network) & ~evidence.best["misclassified"]]
     attacks = _attacked(evidence, network)
-    parts, outcome = [], Outcome.NONE
+    parts, level = [], Level.NONE
     for norm in evidence.norms:
         known = best[(best["norm"] == norm.value) & best["exact"]].set_index("image")["distance"]
-        found = attacks.groupby("image")[norm.value].min()
+        found = attacks[attacks["norm"] == norm.value].groupby("image")["distance"].min()
         both = pd.concat([known, found], axis=1, join="inner").to_numpy()
         if not len(both):
             continue
         middle = median_ratio(both[:, 1] / both[:, 0])
-        outcome = _worst(outcome, _grade(middle > 1.25, middle > 1.05))
+        level = worst((level, grade(middle > 1 + FAR, middle > 1 + BETTER)))
         parts.append(f"{norm.label}: {middle:.4g} times the exact distance, median of {len(both)} images")
-    return outcome, "; ".join(parts) or "no exact distance is known"
+    return level, "; ".join(parts) or "no exact distance is known in the norm of an attack"
 
 
-def single_step(evidence: Evidence, network: str) -> tuple[Outcome, str]:
+def clean_accuracy(evidence: Evidence, network: str) -> tuple[Level, str]:
+    """The network is right on some image of the run. Before the attacks, its accuracy was looked at more closely."""
+    records = evidence.best[evidence.best["network"] == network].drop_duplicates("image")
+    if not len(records):
+        return Level.NONE, "no image was looked at"
+    right = int((~records["misclassified"].astype(bool)).sum())
+    if not right:
+        return Level.FAIL, f"it misclassifies all {len(records)} images of the run: there is nothing to attack"
+    return Level.PASS, f"it is right on {right} of {len(records)} images of the run"
+
+
+def single_step(evidence: Evidence, network: str) -> tuple[Level, str]:
     """Iterative attacks beat single-step ones of the same norm, where the plan has a row with one step.
 
-    It fails where the lower end of the 95 % interval of the share of images on which the single step is better by more
+    It fails where the lower end of the 95 % interval of the fraction of images on which the single step is better by more
     than 5 % is above one half, and warns above a tenth.
     """
     rows = evidence.rows
     single = rows.loc[rows["steps"] == 1, ["attack", "norm"]]
     records = _attacked(evidence, network)
-    parts, outcome = [], Outcome.NONE
+    parts, level = [], Level.NONE
     for attack, norm in single.itertuples(index=False):
         inside = records[records["norm"] == norm]
         one = inside[inside["attack"] == attack].set_index("image")["distance"]
-        many = rows.loc[(rows["norm"] == norm) & (rows["access"] == "gradient") & (rows["steps"] != 1), "attack"]
+        many = rows.loc[
+            (rows["norm"] == norm) & (rows["access"] == Access.GRADIENT.value) & (rows["steps"] != 1), "attack"
+        ]
         rest = inside[inside["attack"].isin(many)].groupby("image")["distance"].min()
         both = pd.concat([rest, one], axis=1, join="inner").to_numpy()
         both = both[np.isfinite(both).any(axis=1)]
@@ -165,74 +168,80 @@ def single_step(evidence: Evidence, network: str) -> tuple[Outcome, str]:
         ratios = relative(both[:, 0], both[:, 1])
         worse = int((ratios > 1 + BETTER).sum())
         low = float(wilson(worse, len(ratios))[0])
-        outcome = _worst(outcome, _grade(low > 0.5, low > 0.1))
+        level = worst((level, grade(low > 0.5, low > 0.1)))
         parts.append(f"{Norm(norm).label}: the single step is better on {worse} of {len(ratios)} images")
-    return outcome, "; ".join(parts) or "no single-step attack in the plan"
+    return level, "; ".join(parts) or "no single-step attack in the plan"
 
 
 CHECKS: tuple[Check, ...] = (
     Check(
-        "gradient_beats_decision",
+        CheckName.GRADIENT_BEATS_DECISION,
         "Attacks that see gradients beat attacks that see only decisions",
-        "Gradients are the better guide. Where guessing does better, the gradients are masked, and every gradient-based "
-        "distance of this network is too large.",
+        "Gradients are the better guide. Where attacks without them do better, the gradients are masked, and every "
+        "gradient-based distance of this network is too large.",
         "arXiv:1902.06705",
         gradient_beats_decision,
     ),
     Check(
-        "always_found",
-        "Without a limit, every image has an adversarial example",
-        "Any image can be changed into another. Where no attack manages that, the attacks are broken or blocked.",
+        CheckName.ALWAYS_FOUND,
+        "Without a limit on the distance, some attack succeeds on every image",
+        "Enough change turns an image into another one. Where no attack manages that, the attacks are broken or blocked.",
         "arXiv:1902.06705",
         always_found,
     ),
     Check(
-        "more_steps",
+        CheckName.MORE_STEPS,
         "The best distances cannot be lowered much further",
-        "Distances that still fall with more search are not minimal. Certified exact distances settle it where they are known; "
-        "elsewhere it is tried with more steps.",
+        "Distances that still fall with more search are not minimal. Exact distances show it where they are known; "
+        "elsewhere a descent is tried with more steps.",
         "arXiv:1902.06705",
         more_steps,
     ),
     Check(
-        "iterative_beats_single_step",
+        CheckName.ITERATIVE_BEATS_SINGLE_STEP,
         "Many steps beat a single one",
-        "A single step that wins means that the loss surface is broken up, so that following it leads astray.",
+        "If a single step does better, the loss surface is too rough for the gradient to be followed.",
         "arXiv:1902.06705",
         single_step,
     ),
     Check(
-        "gradients",
+        CheckName.CLEAN_ACCURACY,
+        "It is right on clean images",
+        "A misclassified image counts at distance 0; low accuracy often means another input range.",
+        "",
+        clean_accuracy,
+    ),
+    Check(
+        CheckName.GRADIENTS,
         "Gradients do not vanish",
-        "Where the gradient of the loss is zero, gradient-based attacks stand still and report nothing.",
+        "Where the gradient of the loss is zero, gradient-based attacks do not move and report nothing.",
         "arXiv:2106.09947",
     ),
     Check(
-        "repeats",
+        CheckName.REPEATS,
         "Two forward passes give the same logits",
         "Randomness in the network makes a candidate adversarial in one pass and not in the next; distances then mean little.",
         "arXiv:2002.08347",
     ),
     Check(
-        "batches",
+        CheckName.BATCHES,
         "An image's logits do not depend on its batch",
         "An attack on several images at once would otherwise attack another network than the one that is judged.",
-        "",
     ),
     Check(
-        "logits",
+        CheckName.LOGITS,
         "The outputs are logits",
         "Probabilities saturate: their gradients vanish where the network is sure, and gradient-based attacks look weak.",
         "arXiv:1902.06705",
     ),
     Check(
-        "loss_falls",
+        CheckName.LOSS_FALLS,
         "The loss gets better along an attack",
         "An attack whose objective does not improve is not optimising: its result says nothing about the network.",
         "arXiv:2106.09947",
     ),
     Check(
-        "transfer",
+        CheckName.TRANSFER,
         "Examples from another network do not beat attacks on this one",
         "An example made without looking at this network should be worse than one made with it. Where it is not, the attacks "
         "on this network fail.",
@@ -244,32 +253,24 @@ CHECKS: tuple[Check, ...] = (
 SOUND: dict[str, Check] = {
     check.name: check
     for check in (
-        Check("runs", "It maps images to logits", "Anything else cannot be attacked as a classifier.", ""),
-        Check("finite logits", "Every logit is a finite number", "NaN and infinity cannot be compared.", ""),
+        Check(CheckName.RUNS, "It maps images to logits", "Anything else cannot be attacked as a classifier."),
+        Check(CheckName.FINITE_LOGITS, "Every logit is a finite number", "NaN and infinity cannot be compared."),
         Check(
-            "depends on the image",
-            "Its answer depends on the image",
-            "A network that says the same of every image has nothing to attack.",
-            "",
+            CheckName.DEPENDS_ON_THE_IMAGE,
+            "Its logits depend on the image",
+            "A network that gives every image the same class cannot be attacked.",
         ),
         Check(
-            "float64",
+            CheckName.FLOAT64,
             "It decides alike in float32 and float64",
             "Attacks work in float32, candidates are judged in float64.",
-            "",
-        ),
-        Check(
-            "clean accuracy",
-            "It is right on clean images",
-            "A misclassified image counts at distance 0; low accuracy often means another input range.",
-            "",
         ),
     )
 }
 """What else is checked before the attacks: shown where it was made."""
 
 
-def findings(evidence: Evidence, manifest: Mapping[str, Any]) -> list[Finding]:
+def findings(evidence: Evidence, manifest: Mapping[str, Any]) -> list[CheckResult]:
     """Every check on every network.
 
     Args:
@@ -279,59 +280,50 @@ def findings(evidence: Evidence, manifest: Mapping[str, Any]) -> list[Finding]:
             of the two counts; checks unknown here are shown as well.
 
     Returns:
-        Findings by network, then check.
+        Results by network, then check.
     """
     made = []
     for network in manifest["networks"]:
         name = str(network["name"])
-        preflight: Mapping[str, Any] = network.get("preflight") or {}
+        before: Mapping[str, Any] = network.get("preflight") or {}
         for check in CHECKS:
-            outcome, message = check.judge(evidence, name) if check.judge else (Outcome.NONE, "")
-            if check.name in preflight:
-                other, said = _reported(preflight[check.name])
-                message = "; ".join(
-                    part for part in ([message] if outcome is not Outcome.NONE else []) + [said] if part
-                )
-                outcome = _worst(outcome, other)
-            made.append(Finding(name, check, outcome, message or "not part of this run"))
+            results = [check.judge(evidence, name)] if check.judge else []
+            if check.name in before:
+                results = [result for result in results if result[0] is not Level.NONE]
+                results.append(_reported(before[check.name]))
+            level = worst(level for level, _ in results)
+            message = "; ".join(message for _, message in results if message)
+            made.append(CheckResult(name, check, level, message or "not part of this run"))
         known = {check.name for check in CHECKS}
-        for key, result in preflight.items():
+        for key, result in before.items():
             if key not in known:
-                check = SOUND.get(str(key)) or Check(str(key), str(key), "", "")
-                made.append(Finding(name, check, *_reported(result)))
+                check = SOUND.get(str(key)) or Check(str(key), str(key), "")
+                made.append(CheckResult(name, check, *_reported(result)))
     return made
 
 
-def overall(found: Sequence[Finding], network: str) -> Outcome:
-    """The worst outcome of a network's checks; ``not assessed`` when none could be made."""
-    result = Outcome.NONE
-    for finding in found:
-        if finding.network == network:
-            result = _worst(result, finding.outcome)
-    return result
+def overall(found: Sequence[CheckResult], network: str) -> Level:
+    """The worst level of a network's checks; ``not assessed`` when none could be made."""
+    return worst(result.level for result in found if result.network == network)
 
 
-def _reported(result: Any) -> tuple[Outcome, str]:
+def failing(found: Sequence[CheckResult], networks: Sequence[str]) -> list[str]:
+    """The networks whose verdict is a failure: their distances are probably too large, and do not compare."""
+    return [name for name in networks if overall(found, name) in (Level.FAIL, Level.STOP)]
+
+
+def _reported(result: Any) -> tuple[Level, str]:
     """A stored result; what cannot be understood is a warning, never a pass."""
     if not isinstance(result, Mapping):
-        return Outcome.WARN, f"stored result not understood: {result!r}"
+        return Level.WARN, f"stored result not understood: {result!r}"
     try:
-        outcome = Outcome(str(result.get("status")))
+        level = Level(str(result.get("status")))
     except ValueError:
-        outcome = Outcome.WARN
-    return outcome, str(result.get("message") or result.get("value") or outcome)
+        level = Level.WARN
+    return level, str(result.get("message") or result.get("value") or level)
 
 
 def _attacked(evidence: Evidence, network: str) -> pd.DataFrame:
     records = evidence.attacks
     chosen = (records["network"] == network) & (records["status"] != Status.MISCLASSIFIED.value)
     return records[chosen]
-
-
-def _grade(fails: bool, warns: bool) -> Outcome:
-    return Outcome.FAIL if fails else Outcome.WARN if warns else Outcome.PASS
-
-
-def _worst(one: Outcome, other: Outcome) -> Outcome:
-    order = [Outcome.FAIL, Outcome.WARN, Outcome.PASS, Outcome.NONE]
-    return min(one, other, key=order.index)

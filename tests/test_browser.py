@@ -106,9 +106,12 @@ def evil() -> synthetic.SyntheticRun:
     content = made.manifest
     content |= {"name": EVIL, "split": EVIL, "suite": {"name": EVIL, "description": EVIL}, "machine": {EVIL: EVIL}}
     content |= {"packages": {EVIL: EVIL}, "command": [EVIL], "git": {"revision": EVIL, "dirty": True}}
+    content["data"] |= {"name": EVIL, "title": EVIL, "source": EVIL, "sha256": EVIL, "split": EVIL}
+    content["domain"] |= {"class_names": [f"{place}{EVIL}" for place in range(10)], "unit": EVIL}
+    content["libraries"] = [library | {"label": EVIL} for library in content["libraries"]]
     content["warnings"] = [{"network": EVIL, "message": EVIL}]
     content["holes"] = [{"family": EVIL, "norm": "l2", "library": EVIL, "reason": EVIL}]
-    content["networks"][0] |= {"factory": EVIL, "preflight": {EVIL: {"status": "warn", "message": EVIL}}}
+    content["networks"][0] |= {"source": EVIL, "preflight": {EVIL: {"status": "warn", "message": EVIL}}}
     for row in content["rows"]:
         row["label"] += EVIL
     content["rows"][0] |= {"defects": EVIL, "params": {EVIL: EVIL}, "target": EVIL, "reasons": {EVIL: EVIL}}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from bench.metrics import agreement, exact, resample, tables
 from bench.metrics.curves import round_grid
 from bench.metrics.distribution import quantiles
 from bench.norms import Norm
-from bench.specs import Suite
+from bench.specs import Kind, Suite
 
 INF = np.inf
 DISTANCES = hnp.arrays(
@@ -145,6 +146,13 @@ def test_optimality_agrees_with_numerical_integration_on_healthy_data() -> None:
     assert metrics.optimality(distances, best) == pytest.approx(expected, abs=0.002)
 
 
+def test_optimality_has_no_noise_at_its_ends() -> None:
+    best = np.random.default_rng(0).lognormal(size=33)
+    assert metrics.optimality(np.full(33, INF), best) == 0
+    assert str(metrics.optimality(np.full(33, INF), best)) == "0.0"
+    assert metrics.optimality(best, best) == 1
+
+
 def test_optimality_says_where_it_is_not_defined() -> None:
     assert np.isnan(metrics.optimality([], []))
     assert np.isnan(metrics.optimality([1, INF], [1, INF]))
@@ -241,6 +249,32 @@ def test_resampled_medians_keep_images_together() -> None:
     np.testing.assert_allclose(medians[:, 1], 2 * medians[:, 0])
 
 
+def test_signed_ranks_of_few_tied_pairs_are_those_of_all_signs() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        a, b = rng.integers(0, 4, 7).astype(float), rng.integers(0, 4, 7).astype(float)
+        kept = (a - b)[a != b]
+        if not len(kept):
+            continue
+        ranks = stats.rankdata(np.abs(kept))
+        signs = np.array(list(itertools.product([0, 1], repeat=len(kept))))
+        sums = signs @ ranks
+        smaller = min(ranks[kept > 0].sum(), ranks[kept < 0].sum())
+        expected = min(1.0, 2 * (sums <= smaller + 1e-9).mean())
+        assert resample.signed_ranks(a, b)[1] == pytest.approx(expected)
+
+
+def test_the_smallest_p_is_that_of_a_clear_order() -> None:
+    for pairs in (1, 4, 6, 20):
+        a = np.arange(pairs) + 1.0
+        assert resample.signed_ranks(a, np.zeros(pairs))[1] == pytest.approx(resample.smallest_p(pairs))
+
+
+def test_holm_leaves_out_what_is_no_test() -> None:
+    adjusted = metrics.holm([0.01, np.nan, 0.04, 0.03])
+    np.testing.assert_allclose(adjusted, [0.03, np.nan, 0.06, 0.06])
+
+
 def test_holm_by_hand() -> None:
     assert metrics.holm([0.01, 0.04, 0.03]).tolist() == pytest.approx([0.03, 0.06, 0.06])
     assert metrics.holm([]).tolist() == []
@@ -331,6 +365,24 @@ def test_exact_where_the_bounds_meet() -> None:
     assert (table["solved"], table["open"], table["median"], table["open_most"]) == (1, 1, 2.0, 2.0)
 
 
+def test_a_bound_where_an_exact_search_stops_is_exact() -> None:
+    row: dict[str, Any] = {"attack": "certify-exact-l2", "library": "certify", "kind": "exact"}
+    distances = np.random.default_rng(0).lognormal(size=30)
+    lines = [found(i, float(d), **row, lower=float(d) * (1 - 1e-4)) for i, d in enumerate(distances)]
+    lines += [found(40, 1.0, **row, lower=1 - 1.01e-4)]
+    best = small(*lines, samples=41).best
+    assert best.loc[best["norm"] == "l2", "exact"].tolist() == [True] * 30 + [False]
+
+
+def test_several_channels_count_values_and_pixels() -> None:
+    table = metrics.METRICS["networks"](evidence_of(synthetic.run(samples=10, domain=synthetic.COLOURS)))
+    l0 = table[table["norm"] == "l0"]
+    assert (l0["pixels"] <= l0["median"]).all()
+    assert table.loc[table["norm"] != "l0", "pixels"].isna().all()
+    grey = metrics.METRICS["networks"](evidence_of(synthetic.run(samples=5)))
+    assert grey["pixels"].isna().all()
+
+
 def test_summary_counts_every_record_once_and_censors() -> None:
     evidence = small(
         found(0, 2.0, seconds=1.0),
@@ -350,7 +402,8 @@ def test_summary_counts_every_record_once_and_censors() -> None:
 
 def test_summary_of_a_healthy_run(healthy: metrics.Evidence) -> None:
     table = metrics.METRICS["summary"](healthy)
-    assert len(table) == 4 * 18
+    attacks = [row for row in synthetic.SUITE.rows if row.kind is Kind.UPPER]
+    assert len(table) == 4 * len(attacks)
     assert (table["ratio"].dropna() >= 1).all()
     assert table["optimality"].dropna().between(0, 1).all()
     reference = table[table["title"] == "DDN"]
@@ -417,6 +470,66 @@ def test_agreement_stays_silent_within_chance() -> None:
     line = metrics.METRICS["agreement"](library_run(1.0)).iloc[0]
     assert line["worse"] == ""
     assert line["ratio"] == pytest.approx(1, abs=0.01)
+
+
+def test_agreement_compares_the_libraries_own_code_alone() -> None:
+    table = metrics.METRICS["agreement"](evidence_of(synthetic.run(samples=12)))
+    attacks = {*table["attack_a"], *table["attack_b"]}
+    assert "paper-deepfool-linf" not in attacks, "a port is ours"
+    assert "art-cw-repaired-l2" not in attacks, "a variant is another attack"
+    assert {"art-deepfool-l2", "foolbox-deepfool-l2", "art-cw-l2"} <= attacks
+    capped = table[(table["attack_a"] == "art-cw-l2") & (table["network"] == "CNN")]
+    assert capped["images"].item() <= 10, "on the images that both were run on"
+
+
+def test_the_library_to_use_is_the_one_that_is_least_often_worse() -> None:
+    choice = metrics.library_choice(library_run(1.5))
+    assert (choice.methods, choice.best, choice.worse) == (1, ("foolbox",), {"art": 1, "foolbox": 0})
+    assert choice.settled
+    assert metrics.library_choice(library_run(1.0)).best == ("art", "foolbox")
+
+
+def test_no_library_is_named_where_no_test_could_reject() -> None:
+    few = [found(image, 1.0) for image in range(4)]
+    few += [found(image, 5.0, attack="art-reference-l2", library="art") for image in range(4)]
+    choice = metrics.library_choice(small(*few, samples=4))
+    assert choice.reachable == 0.125
+    assert not choice.settled
+    assert choice.best == ()
+    assert np.isnan(metrics.library_choice(small(found(0, 1.0))).reachable)
+
+
+def test_leaders_lead_and_the_distrusted_do_not(healthy: metrics.Evidence) -> None:
+    leaders = metrics.leaders(healthy)
+    assert [(leader.norm, leader.network, leader.other) for leader in leaders] == [
+        (norm, "CNN_d", "CNN") for norm in (Norm.L0, Norm.L2, Norm.LINF)
+    ]
+    for leader in leaders:
+        best = healthy.best[(healthy.best["norm"] == leader.norm.value) & (healthy.best["network"] == "CNN_d")]
+        assert leader.median == pytest.approx(best["distance"].median())
+    others = metrics.leaders(healthy, ["CNN_d"])
+    assert [leader.network for leader in others] == ["CNN"] * 3
+    assert not metrics.leaders(healthy, healthy.networks)
+
+
+def test_pairs_are_compared_on_the_images_that_the_two_have() -> None:
+    run = synthetic.run(samples=20, seed=3, networks=("one", "two", "three"), clean_errors=0)
+    frame = run.records()
+    few = frame[(frame["network"] != "three") | (frame["image"] < 6)]
+    table = metrics.METRICS["differences"](metrics.evidence(few, run.manifest))
+    images = {frozenset((line.network_a, line.network_b)): line.images for line in table.itertuples()}
+    assert images == {
+        frozenset(("one", "two")): 20, frozenset(("one", "three")): 6, frozenset(("two", "three")): 6
+    }  # fmt: skip
+
+
+def test_the_recommended_attack_is_the_nearest_to_the_best_known(healthy: metrics.Evidence) -> None:
+    scores = metrics.attack_scores(healthy).set_index("attack")
+    assert not scores.loc["art-cw-l2", "complete"]
+    for one in metrics.recommended(healthy):
+        complete = scores[(scores["norm"] == one.norm.value) & scores["complete"]]
+        assert one.ratio == complete["ratio"].min()
+        assert one.among == len(complete)
 
 
 def test_agreement_of_failures() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import re
 from xml.etree import ElementTree as ET
 
@@ -14,9 +15,12 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 
-from bench import metrics, plots
+from bench import metrics, plots, report
+from bench.norms import Norm
 from bench.plots import comparisons, distributions, style
+from bench.report import exports, sources
 from bench.report.frames import Frames
+from bench.specs import Origin, Suite
 
 NETWORKS = ("MLP", "MLP_d", "CNN", "CNN_d")
 
@@ -37,25 +41,22 @@ def of_norm(frame: pd.DataFrame, norm: str = "l2") -> pd.DataFrame:
     return frame[frame["norm"] == norm]
 
 
-def test_looks_go_by_name_whatever_the_company() -> None:
-    alone = style.network_styles(["CNN"])["CNN"]
-    assert style.network_styles(["mine", "CNN", "MLP"])["CNN"] == alone
-    assert style.library_marker("art") != style.library_marker("foolbox")
-    assert style.library_marker("own") == style.library_marker("own")
+def test_looks_go_by_the_place_in_the_run() -> None:
+    four = style.network_styles(NETWORKS)
+    assert [look.colour for look in four.values()] == ["#0072b2", "#d55e00", "#00926a", "#6a1b5a"]
+    many = style.network_styles([f"net{place}" for place in range(32)])
+    assert len(set(many.values())) == 32, "no two networks of one report look alike"
+    assert list(many.values())[:4] == list(four.values())
 
 
-def test_an_unknown_network_keeps_its_look_unless_it_would_clash() -> None:
-    looks = {name: style.network_styles([name])[name] for name in map("net{}".format, range(12))}
-    together = style.network_styles([*NETWORKS, *looks])
-    assert len(set(together.values())) == len(together), "no two networks of one report look alike"
-    assert style.network_styles(reversed([*NETWORKS, *looks])) == together, "the order does not matter"
-
-
-def test_a_network_of_two_runs_keeps_its_colour_in_one_of_them() -> None:
-    looks = style.network_styles(["MLP (after)", "MLP (before)", "CNN"])
-    assert looks["MLP (after)"] == style.network_styles(["MLP"])["MLP"]
-    assert len({look.colour for look in looks.values()}) == 3
-    assert style.network_styles(["MLP", "MLP (before)"])["MLP"] == style.network_styles(["MLP"])["MLP"]
+def test_every_library_has_a_marker_of_its_own() -> None:
+    asked = {"art": "s", "foolbox": "o", "mine": "", "yours": "o", "paper": "D", "more": ""}
+    looks = style.library_styles(asked)
+    assert [looks[name].marker for name in ("art", "foolbox", "paper")] == ["s", "o", "D"]
+    assert len({look.marker for look in looks.values()}) == len(asked)
+    assert len({str(look.dash) for look in list(looks.values())[:4]}) == 4
+    assert style.library_styles(asked) == looks
+    assert len(style.library_styles({f"library{place}": "" for place in range(30)})) == 30
 
 
 def linear(colour: str) -> np.ndarray:
@@ -134,7 +135,7 @@ def test_intervals_mark_the_medians_with_the_librarys_marker(frames: Frames, axe
     distributions.intervals(frame, axes)
     markers = [line for line in axes.get_lines() if str(line.get_marker()) != "None"]
     assert len(markers) == len(frame)
-    expected = sorted(zip(frame["median"], frame["library"].map(style.library_marker), strict=True))
+    expected = sorted(zip(frame["median"], frame["library_marker"], strict=True))
     drawn = sorted((float(np.asarray(line.get_xdata())[0]), str(line.get_marker())) for line in markers)
     assert [marker for _, marker in drawn] == [marker for _, marker in expected]
     assert [median for median, _ in drawn] == pytest.approx([median for median, _ in expected])
@@ -197,8 +198,30 @@ def test_ratios_stand_at_the_edge_beyond_the_limit(axes: Axes) -> None:
     line = {"network": "MLP", "attack": "x", "label": "X", "library": "art", "norm": "l2"}
     frame = pd.DataFrame([line | {"ratio": ratio} for ratio in (1.0, 2.0, np.inf)])
     comparisons.ratios(frame, axes)
-    points = next(drawn for drawn in axes.get_lines() if str(drawn.get_marker()) == "s")
+    points = axes.get_lines()[0]
     assert np.asarray(points.get_xdata()).tolist() == [1.0, 2.0, comparisons.RATIO_LIMIT]
+
+
+def test_of_many_classes_those_with_the_most_images_have_a_cell(axes: Axes) -> None:
+    lines = [
+        {"network": "a", "norm": "l2", "label": label, "images": 1 + label % 7, "median": 1.0 + label, "classes": 1000}
+        for label in range(0, 1000, 10)
+    ]
+    frame = pd.DataFrame(lines).assign(**{"class": lambda table: "class " + table["label"].astype(str)})
+    comparisons.class_heat(frame, axes)
+    shown = [label.get_text() for label in axes.get_xticklabels()]
+    assert len(shown) == comparisons.CLASSES
+    assert all(name.startswith("class ") for name in shown)
+    assert frame.set_index("class").loc[shown, "images"].min() == 6
+
+
+def test_a_class_without_images_keeps_its_column(axes: Axes) -> None:
+    frame = pd.DataFrame(
+        {"network": "a", "norm": "l2", "label": [0, 2], "images": 3, "median": [120.0, 0.5], "classes": 4}
+    )
+    comparisons.class_heat(frame, axes)
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["0", "1", "2", "3"]
+    assert [text.get_text() for text in axes.texts] == ["120", "0.5"]
 
 
 def test_class_heat_holds_the_medians(frames: Frames, axes: Axes) -> None:
@@ -230,6 +253,49 @@ def test_every_plot_draws_a_figure_that_lives_in_a_page(frames: Frames, name: st
         assert networks == set(NETWORKS)
     for column in plot.columns:
         assert column in frame.columns
+
+
+def test_a_plot_and_a_metric_are_an_entry_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    def spread(evidence: metrics.Evidence) -> pd.DataFrame:
+        groups = evidence.best.groupby(["network", "norm"], observed=True)["distance"]
+        return groups.agg(lambda values: values.max() - values.min()).rename("spread").reset_index()
+
+    def draw(frame: pd.DataFrame, axes: Axes) -> Axes:
+        axes.bar(frame["network"].astype(str), frame["spread"])
+        return axes
+
+    plot = plots.Plot(title="{norm}: spread", caption="Largest less smallest.", metric="spread", draw=draw)
+    monkeypatch.setitem(metrics.METRICS, "spread", spread)
+    monkeypatch.setitem(plots.PLOTS, "spread", plot)
+    source = sources.single(synthetic.run(samples=6, seed=1))
+    frames, found = report.prepared(source)
+    page = report.page_of(source, frames, found)
+    assert 'id="spread-l2"' in page
+    assert 'id="table-spread"' in page
+    assert "Further metrics and figures" in page
+    content = json.loads(exports.summary_json(frames, source.manifest, found))
+    assert len(content["further"]["spread"]) == 4 * 3
+
+
+def test_three_libraries_have_a_panel_for_each_pair() -> None:
+    rows = [synthetic.attack(synthetic.DEEPFOOL, Norm.L2, library) for library in ("art", "foolbox", "third")]
+    rows.append(synthetic.attack(synthetic.DEEPFOOL, Norm.L2, "paper", origin=Origin.PORT))
+    suite = Suite(name="three", description="", rows=tuple(rows), samples=8)
+    run = synthetic.run(suite=suite, networks=("MLP",), samples=8)
+    frames = Frames(metrics.evidence(run.records(), run.manifest))
+    pairs = frames["library_pairs"]
+    assert pairs["pair"].unique().tolist() == [
+        "DeepFool: ART and Foolbox",
+        "DeepFool: ART and third",
+        "DeepFool: Foolbox and third",
+    ]
+    with plots.drawing():
+        drawn = plots.figure(plots.PLOTS["libraries"], pairs)
+    assert [axes.get_xlabel() for axes in drawn.axes if axes.get_visible()] == [
+        "ART distance",
+        "ART distance",
+        "Foolbox distance",
+    ]
 
 
 @pytest.mark.parametrize("name", ["$x^2$", "_hidden", 'a"b<c>&d', "ü" * 40, "a (b)"])

@@ -8,16 +8,26 @@ from pathlib import Path
 
 import bad_networks
 import pytest
+import synthetic
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from bench import data, networks, run
+import bench.data
+from bench import networks, run
+from bench.domain import Domain
 from bench.errors import NetworkError
-from bench.preflight import Finding, Level, check, demand
+from bench.preflight import Finding, Level, check, require
 from bench.preflight.descent import descend
 
 N = 60
+DIGITS = synthetic.DIGITS
+
+
+def digits() -> tuple[Tensor, Tensor]:
+    """The first images of the test split of MNIST, and their labels."""
+    images, labels = bench.data.find("mnist").load("test", range(N))
+    return torch.from_numpy(images), torch.from_numpy(labels)
 
 
 class Around(nn.Module):
@@ -196,7 +206,8 @@ def test_bad_weights_are_one_line(
 
 
 def findings(network: nn.Module) -> dict[str, Finding]:
-    return {finding.check: finding for finding in check(network.eval(), *data.test(N))}
+    others = {name: networks.load(name) for name in ("CNN", "MLP")}
+    return {finding.check: finding for finding in check(network.eval(), *digits(), DIGITS, others)}
 
 
 @pytest.mark.parametrize("name", networks.NETWORKS)
@@ -209,10 +220,10 @@ def test_the_four_networks_pass_every_check(name: str) -> None:
 @pytest.mark.parametrize(
     ("network", "name", "message"),
     [
-        (NanLogits, "finite logits", "NaN or infinite for .* of 60 images"),
-        (InfiniteLogits, "finite logits", "NaN or infinite"),
-        (Constant, "depends on the image", "the same for every image"),
-        (OneClass, "depends on the image", "the one class 3"),
+        (NanLogits, "finite_logits", "NaN or infinite for .* of 60 images"),
+        (InfiniteLogits, "finite_logits", "NaN or infinite"),
+        (Constant, "depends_on_the_image", "the same for every image"),
+        (OneClass, "depends_on_the_image", "the one class 3"),
         (DropoutLeftOn, "repeats", r"two forward passes of the same images differ .* random numbers.*network.eval\(\)"),
         (BatchStatistics, "batches", "every image must be classified by itself"),
         (Raises, "runs", "IndexError: only two"),
@@ -225,14 +236,14 @@ def test_what_makes_every_number_meaningless_stops_the_run(network: type[Around]
     found = list(findings(network()).values())
     assert [finding.check for finding in found if finding.status is Level.STOP] == [name]
     with pytest.raises(NetworkError, match=f"network mine: .*{message}"):
-        demand("mine", found)
+        require("mine", found)
 
 
 @pytest.mark.parametrize(
     ("network", "name", "message"),
     [
         (Probabilities, "logits", "probabilities .* not logits"),
-        (Bytes, "clean accuracy", "values from 0 to 255: it seems to expect another input range"),
+        (Bytes, "clean_accuracy", "values from 0 to 255: it seems to expect another input range"),
         (Saturated, "gradients", "gradient of the loss underflows"),
     ],
 )
@@ -240,7 +251,7 @@ def test_what_is_legitimate_but_strange_is_a_warning(network: type[Around], name
     found = findings(network())
     assert [finding.check for finding in found.values() if finding.status is not Level.PASS] == [name]
     assert found[name].status is Level.WARN
-    demand("mine", list(found.values()))
+    require("mine", list(found.values()))
     with pytest.raises(AssertionError, match=message):
         raise AssertionError(found[name].message)
 
@@ -259,7 +270,7 @@ def test_masked_gradients_fail_and_the_run_goes_on(network: type[Around], messag
     assert message in found["gradients"].message
     assert found["transfer"].value == 1, "whatever fools another network is nearer, on every image"
     assert "iterative_beats_single_step" not in found, "where neither finds anything there is nothing to compare"
-    demand("mine", list(found.values()))
+    require("mine", list(found.values()))
 
 
 class Staircase(Around):
@@ -281,26 +292,99 @@ def test_a_descent_on_a_linear_network_finds_the_known_distance() -> None:
     network.weight[:] = torch.tensor([[1.0, 2.0, 2.0, 0.0], [0.0, 0.0, 0.0, 0.0]])
     network.bias[:] = torch.tensor([-2.0, 0.0])
     images = torch.full((1, 4), 0.5)
-    found = descend(network, images, torch.tensor([0]), (0.0, 1.0), 40)
+    found = descend(network, images, torch.tensor([0]), 40)
     assert found.distances.tolist() == pytest.approx([0.5 / 3], rel=0.05)
     assert bool((found.margins.diff(dim=0) < 0).all())
     assert found.margins[-1, 0] < 0 <= found.margins[-2, 0], "it ends at the first point that is wrong"
 
 
-def test_networks_of_other_shapes_are_checked_without_the_benchs_own() -> None:
-    generator = torch.Generator().manual_seed(0)
-    network = nn.Sequential(nn.Flatten(), nn.Linear(12, 3)).requires_grad_(False)
+def linear(seed: int, values: int = 12, classes: int = 3) -> nn.Module:
+    """A linear network of images of the unit box, the same for the same seed."""
+    generator = torch.Generator().manual_seed(seed)
+    network = nn.Sequential(nn.Flatten(), nn.Linear(values, classes)).requires_grad_(False)
     for parameter in network.parameters():
         parameter[:] = torch.randn(parameter.shape, generator=generator)
-    images = torch.rand(20, 3, 2, 2, generator=generator)
-    found = check(network.eval(), images, network(images).argmax(1))
+    return network.eval()
+
+
+@pytest.mark.parametrize(
+    "domain",
+    [
+        Domain(shape=(3, 2, 2), classes=3, low=0, high=1, channel_axis=0),
+        Domain(shape=(3, 2, 2), classes=3, low=0, high=255, channel_axis=0),
+        Domain(shape=(12,), classes=3, low=tuple(range(-12, 0)), high=tuple(range(1, 13))),
+    ],
+)
+def test_a_network_of_any_domain_has_the_findings_of_the_same_in_the_unit_box(domain: Domain) -> None:
+    class Behind(nn.Module):
+        """The linear network behind the map from the domain's box to the unit box."""
+
+        def __init__(self, inner: nn.Module) -> None:
+            super().__init__()
+            self.inner = inner
+            low, high = (torch.as_tensor(end.copy()) for end in domain.ends)
+            self.low, self.width = low, high - low
+
+        def forward(self, images: Tensor) -> Tensor:
+            unit = (images - self.low.to(images.dtype)) / self.width.to(images.dtype)
+            logits: Tensor = self.inner(unit)
+            return logits
+
+    unit = torch.rand(20, *domain.shape, generator=torch.Generator().manual_seed(1))
+    images = torch.from_numpy(
+        domain.checked(domain.ends[0] + (domain.ends[1] - domain.ends[0]) * unit.double().numpy())
+    )
+    network, other = linear(0), linear(1)
+    labels = network(unit).argmax(1)
+    plain = Domain(shape=domain.shape, classes=3, low=0, high=1, channel_axis=domain.channel_axis)
+    expected = check(network, unit, labels, plain, {"other": other})
+    found = check(Behind(network).eval(), images, labels, domain, {"other": Behind(other)})
+    assert [one.check for one in found] == [one.check for one in expected]
+    assert {one.check for one in found} >= {"loss_falls", "more_steps", "transfer"}
+    assert [one.status for one in found] == [one.status for one in expected]
+    assert [one.value for one in found if one.value] == pytest.approx(
+        [one.value for one in expected if one.value], abs=1e-2
+    )
+
+
+def test_without_other_networks_nothing_is_transferred() -> None:
+    domain = Domain(shape=(12,), classes=3, low=0, high=1)
+    network, images = linear(0), torch.rand(20, 12, generator=torch.Generator().manual_seed(1))
+    labels = network(images).argmax(1)
+    found = check(network, images, labels, domain)
     assert "transfer" not in {finding.check for finding in found}
     assert {finding.check for finding in found} >= {"loss_falls", "more_steps"}
+
+    class Broken(nn.Module):
+        def forward(self, images: Tensor) -> Tensor:
+            raise RuntimeError("broken")
+
+    found = check(network, images, labels, domain, {"broken": Broken()})
+    assert "transfer" not in {finding.check for finding in found}, "a fault of another network is not this one's"
+
+
+def test_a_network_that_is_right_on_nothing_fails() -> None:
+    domain = Domain(shape=(12,), classes=3, low=0, high=1)
+    network, images = linear(0), torch.rand(20, 12, generator=torch.Generator().manual_seed(1))
+    found = {finding.check: finding for finding in check(network, images, (network(images).argmax(1) + 1) % 3, domain)}
+    assert found["clean_accuracy"].status is Level.FAIL
+    assert "loss_falls" not in found, "there is nothing to attack"
+
+
+def test_a_network_of_another_range_is_told_which() -> None:
+    domain = Domain(shape=(12,), classes=3, low=0, high=255)
+    inner = linear(0)
+    images = 255 * torch.rand(60, 12, generator=torch.Generator().manual_seed(1))
+    labels = inner(images / 255).argmax(1)
+    found = {finding.check: finding for finding in check(inner, images, labels, domain)}
+    assert found["clean_accuracy"].status is Level.WARN
+    assert "given values from 0 to 1: it seems to expect another input range" in found["clean_accuracy"].message
+    assert "images here are in [0, 255]" in found["clean_accuracy"].message
 
 
 def test_modules_in_training_mode_are_named() -> None:
     network = nn.Sequential(networks.load("MLP"), nn.Dropout(0.5)).eval()
     network[1].train()
-    found = check(network, *data.test(N))
+    found = check(network, *digits(), DIGITS)
     assert found[-1].check == "repeats"
     assert "modules in training mode: 1" in found[-1].message

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import csv
 import io
 import itertools
@@ -17,16 +18,19 @@ import numpy as np
 import pandas as pd
 import pytest
 import synthetic
+from PIL import Image
 
 from bench import metrics, report, store, verdict
+from bench.domain import Domain
 from bench.errors import StoreError
+from bench.findings import Level
 from bench.norms import Norm
 from bench.report import __main__ as command
-from bench.report import cautions, exports, gallery, sources, words
+from bench.report import cautions, data, exports, gallery, sources, words
 from bench.report.frames import Frames
 from bench.report.page import slug
 from bench.report.tables import figure, share
-from bench.specs import Suite
+from bench.specs import Kind, Origin, Suite
 
 
 class Page(HTMLParser):
@@ -80,8 +84,7 @@ class Page(HTMLParser):
 
 def rendered(run: synthetic.SyntheticRun) -> str:
     source = sources.single(run)
-    evidence = metrics.evidence(source.records, source.manifest)
-    return report._page(source, Frames(evidence), verdict.findings(evidence, source.manifest))
+    return report.page_of(source, *report.prepared(source))
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +102,7 @@ def page(html: str) -> Page:
     return Page(html)
 
 
+ATTACKS = sum(row.kind is Kind.UPPER for row in synthetic.SUITE.rows)
 ONE = Suite(name="one", description="One attack.", rows=(synthetic.attack(synthetic.REFERENCE, Norm.L2),), samples=1)
 
 
@@ -137,7 +141,7 @@ def test_every_number_of_the_attack_table_is_the_records(healthy: synthetic.Synt
     head, *lines = page.tables["table-attacks"]
     place = {name: head.index(name) for name in ("Network", "Attack", "Median", "Found", "Images", "Failed")}
     names = {row["label"]: row for row in healthy.manifest["rows"]}
-    assert len(lines) == len(healthy.manifest["networks"]) * 18
+    assert len(lines) == len(healthy.manifest["networks"]) * ATTACKS
     frame = healthy.frame
     for line in lines:
         row = names[line[place["Attack"]]]
@@ -165,9 +169,9 @@ def test_the_figures_data_are_the_metrics(healthy: synthetic.SyntheticRun, html:
 def test_the_first_screen_answers(page: Page) -> None:
     text = " ".join(" ".join(page.text).split())
     questions = [
-        "Which network would you deploy?",
-        "Which attack and library would you use?",
-        "What can you not conclude?",
+        "Which network to deploy",
+        "Which attack and library to use",
+        "What this run does not show",
         "Between proof and attack",
     ]
     places = [text.index(question) for question in questions]
@@ -293,6 +297,9 @@ def test_untrusted_text_cannot_inject() -> None:
     for key in ("name", "split"):
         content[key] = EVIL
     content["suite"] = {"name": EVIL, "description": EVIL}
+    content["data"] |= {"name": EVIL, "title": EVIL, "source": EVIL, "sha256": EVIL, "split": EVIL}
+    content["domain"] |= {"class_names": [f"{place}{EVIL}" for place in range(10)], "unit": EVIL}
+    content["libraries"] = [library | {"label": EVIL} for library in content["libraries"]]
     content["warnings"] = [{"network": EVIL, "message": EVIL}]
     content["machine"] = {EVIL: EVIL}
     content["command"] = [EVIL]
@@ -305,7 +312,7 @@ def test_untrusted_text_cannot_inject() -> None:
     }
     content["rows"][0]["method"] |= {"title": EVIL, "idea": EVIL, "formula": EVIL, "paper": EVIL}
     content["holes"] = [{"family": EVIL, "norm": "l2", "library": EVIL, "reason": EVIL}]
-    content["networks"][0] |= {"factory": EVIL, "preflight": {EVIL: {"status": EVIL, "message": EVIL}}}
+    content["networks"][0] |= {"source": EVIL, "preflight": {EVIL: {"status": EVIL, "message": EVIL}}}
     run = synthetic.SyntheticRun(base.path, content, frame, base.clean, base.changed)
     html = rendered(run)
     page = Page(html)
@@ -383,12 +390,18 @@ def test_summary_json_has_the_documented_schema(results: Path) -> None:
     report.render(results / "before")
     content = json.loads((results / "before" / "summary.json").read_text())
     documented = (Path(__file__).parents[1] / "docs" / "report.md").read_text()
-    assert content["schema"] == exports.SCHEMA
+    assert content["schema"] == exports.VERSION
     for key in content:
         assert f"`{key}`" in documented, key
     for name in exports.TABLES:
         for column in content[name][0]:
             assert f"`{column}`" in documented, (name, column)
+    for key in ("leaders", "recommended_attacks"):
+        for column in content[key][0]:
+            assert f"`{column}`" in documented, (key, column)
+    assert content["dataset"]["title"] == "Made-up pictures"
+    assert content["revision"] == "fc357ae"
+    assert content["images"] == 4
     run = store.read(results / "before")
     frame = metrics.summary(run.records(), run.manifest)
     assert [line["median"] for line in content["summary"]] == [
@@ -482,7 +495,7 @@ def test_reports_need_no_torch(results: Path) -> None:
 
 
 def frames_of(run: synthetic.SyntheticRun) -> Frames:
-    return Frames(metrics.evidence(run.records(), run.manifest))
+    return report.prepared(sources.single(run))[0]
 
 
 def test_networks_that_are_alike_are_not_ranked() -> None:
@@ -496,19 +509,18 @@ def test_networks_that_are_alike_are_not_ranked() -> None:
     alike = with_frame(run, pd.concat([first, second], ignore_index=True))
     answers = words.most_robust(frames_of(alike))
     assert [("not settled" in answer.text) for answer in answers] == [True] * 3
-    assert words.deploy(frames_of(alike), alike.manifest, []).text == "Not settled"
+    assert words.deploy(frames_of(alike), alike.manifest).text == "Not settled"
 
 
 def deployed(run: synthetic.SyntheticRun) -> words.Answer:
-    evidence = metrics.evidence(run.records(), run.manifest)
-    return words.deploy(Frames(evidence), run.manifest, verdict.findings(evidence, run.manifest))
+    return words.deploy(frames_of(run), run.manifest)
 
 
-def test_the_network_to_deploy_leads_beyond_chance(healthy: synthetic.SyntheticRun) -> None:
+def test_the_network_to_deploy_leads_significantly(healthy: synthetic.SyntheticRun) -> None:
     answer = deployed(synthetic.run(samples=40, seed=5, clean_errors=0))
     assert answer.text == "CNN_d"
-    assert answer.support.startswith("most robust in L0, L2 and Linf, beyond chance;")
-    assert "right on 98.00%" in answer.support
+    assert answer.support.startswith("most robust in L0, L2 and Linf, significantly;")
+    assert "clean accuracy 98.00% (the others: 98.00%)" in answer.support
 
 
 def test_a_network_whose_checks_fail_is_not_deployed_however_large_its_distances() -> None:
@@ -519,9 +531,8 @@ def test_a_network_whose_checks_fail_is_not_deployed_however_large_its_distances
     answer = deployed(run)
     assert answer.text == "CNN"
     assert "CNN_d left out, because checks fail" in answer.support
-    evidence = metrics.evidence(run.records(), run.manifest)
-    found = verdict.findings(evidence, run.manifest)
-    lines = cautions.cautions(evidence, run.manifest, Frames(evidence), found)
+    frames, found = report.prepared(sources.single(run))
+    lines = cautions.cautions(run.manifest, frames, found)
     assert any(line.startswith("CNN_d is not shown to be robust: 1 of its checks fail") for line in lines)
 
 
@@ -533,7 +544,7 @@ def test_of_networks_with_equal_medians_none_leads() -> None:
     second["status"] = first["status"].to_numpy()
     answer = deployed(with_frame(run, pd.concat([first, second], ignore_index=True)))
     assert answer.text == "Not settled"
-    assert answer.support == "one as two in L0, L2 and Linf, not settled"
+    assert answer.support == "one and two cannot be told apart in L0, L2 and Linf"
 
 
 def test_a_network_with_fewer_attacks_is_not_compared_however_large_its_distances() -> None:
@@ -547,9 +558,9 @@ def test_a_network_with_fewer_attacks_is_not_compared_however_large_its_distance
     assert answer.text == "CNN_d"
     assert "MLP left out, because fewer attacks were run on it" in answer.support
     text = " ".join(" ".join(Page(rendered(partly)).text).split())
-    assert "MLP had only 1 of 18 attacks: its distances are too large" in text
+    assert f"MLP had only 1 of {ATTACKS} attacks: its distances are too large" in text
     assert "MLP not compared" in text
-    assert "DDN L2 (Foolbox)" in text[: text.index("What can you not conclude?")], "attacks are ranked on the others"
+    assert "DDN L2 (Foolbox)" in text[: text.index("What this run does not show")], "attacks are ranked on the others"
 
 
 def test_without_a_verifier_nothing_is_certified_which_is_not_a_bound_of_zero() -> None:
@@ -571,20 +582,20 @@ def test_where_leaders_differ_the_norm_decides() -> None:
     frame.loc[frame["network"] == "MLP", "l0"] *= 50
     answer = deployed(with_frame(run, frame))
     assert answer.text == "It depends on the norm"
-    assert answer.support.startswith("MLP is the most robust in L0, beyond chance; CNN_d is")
+    assert answer.support.startswith("MLP is the most robust in L0, significantly; CNN_d is")
 
 
 def test_the_library_is_the_one_that_is_seldom_worse() -> None:
     run = synthetic.run(samples=40, seed=5, clean_errors=0)
     alike = words.library(frames_of(run))
-    assert (alike.text, alike.support[:12]) == ("Either", "of 6 methods")
+    assert (alike.text, alike.support[:12]) == ("Either", "of 5 methods")
     frame = run.records()
     frame.loc[(frame["attack"] == "art-bb-l2"), ["l2"]] *= 3
     worse = frames_of(with_frame(run, frame))
     answer = words.library(worse)
     assert answer.text == "Foolbox"
     assert answer.support.endswith(
-        "the distances found are larger, which is worse, beyond chance with ART's version in 1, Foolbox's version in none"
+        "ART's version finds significantly larger (worse) distances in 1, Foolbox's version in none"
     )
     assert any(
         re.match(r"Brendel-Bethge L2 of ART: distances 3\S* (to \S+ )?times as large", line)
@@ -593,14 +604,14 @@ def test_the_library_is_the_one_that_is_seldom_worse() -> None:
 
 
 def test_an_attack_that_was_not_run_everywhere_is_not_recommended() -> None:
-    scores = words.attack_scores(frames_of(synthetic.run(samples=30))).set_index("attack")
+    scores = frames_of(synthetic.run(samples=30))["attack_scores"].set_index("attack")
     assert not scores.loc["art-cw-l2", "complete"]
     assert scores.loc["foolbox-cw-l2", "complete"]
 
 
 def test_the_gallery_shows_the_easiest_the_median_and_the_hardest(healthy: synthetic.SyntheticRun) -> None:
     evidence = metrics.evidence(healthy.records(), healthy.manifest)
-    shown = gallery.examples(evidence, healthy.images(), healthy.candidates, (0.0, 1.0))
+    shown = gallery.examples(evidence, healthy.images(), healthy.candidates)
     own = [example for example in shown if (example.network, example.norm) == ("MLP", "l2")]
     assert [example.place for example in own] == ["easiest", "median", "hardest"]
     best = evidence.best
@@ -615,8 +626,136 @@ def test_the_gallery_shows_the_easiest_the_median_and_the_hardest(healthy: synth
         assert size == pytest.approx(example.distance, rel=1e-6)
 
 
-@pytest.mark.parametrize("shape", [(1, 5, 5), (3, 4, 6), (4, 4), (7,)])
-def test_images_of_any_shape_become_pictures(shape: tuple[int, ...]) -> None:
-    image = np.random.default_rng(0).random(shape).astype(np.float32)
-    assert gallery.picture(image, 0, 1).startswith("data:image/png;base64,")
-    assert gallery.perturbation(image.astype(np.float64) - 0.5, 0.5).startswith("data:image/png;base64,")
+def domain(shape: tuple[int, ...], axis: int | None) -> Domain:
+    return Domain(shape=shape, classes=2, low=0, high=255, channel_axis=axis)
+
+
+@pytest.mark.parametrize(("shape", "axis"), [((1, 5, 5), 0), ((3, 4, 6), 0), ((4, 6, 3), 2), ((4, 4), None)])
+def test_images_become_pictures(shape: tuple[int, ...], axis: int | None) -> None:
+    image = 255 * np.random.default_rng(0).random(shape).astype(np.float32)
+    assert data.is_picture(domain(shape, axis))
+    for uri in (
+        gallery.picture(image, domain(shape, axis)),
+        gallery.perturbation(image.astype(np.float64) - 128, domain(shape, axis)),
+    ):
+        assert uri.startswith("data:image/png;base64,")
+        size = Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2]))).size
+        assert size == ((5, 5) if shape[0] == 1 else (4, 4) if axis is None else (6, 4))
+
+
+def test_opposite_changes_of_channels_do_not_cancel() -> None:
+    change = np.zeros((3, 2, 2))
+    change[0, 0, 0], change[1, 0, 0], change[2, 1, 1] = 50.0, -50.0, -20.0
+    uri = gallery.perturbation(change, domain((3, 2, 2), 0))
+    shown = np.asarray(Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2])))).astype(int)
+    white = shown[0, 1]
+    assert np.abs(shown[0, 0] - white).max() > 100
+    assert np.abs(shown[1, 1] - white).max() > 20
+
+
+@pytest.mark.parametrize("shape", [(7,), (4, 3, 3), (2, 2, 2, 2)])
+def test_other_inputs_are_no_pictures(shape: tuple[int, ...]) -> None:
+    assert not data.is_picture(domain(shape, 0 if len(shape) == 3 else None))
+    assert len(data.value_names(domain(shape, None))) == np.prod(shape)
+
+
+@pytest.fixture(scope="module")
+def features() -> Page:
+    return Page(rendered(synthetic.run(samples=12, seed=5, domain=synthetic.FEATURES, networks=("one", "two"))))
+
+
+@pytest.fixture(scope="module")
+def colours() -> Page:
+    return Page(rendered(synthetic.run(samples=12, seed=5, domain=synthetic.COLOURS, networks=("one", "two"))))
+
+
+def test_a_page_of_features_speaks_of_features(features: Page) -> None:
+    text = " ".join(" ".join(features.text).split())
+    assert features.faults == []
+    assert not re.search(r"pixel|grey", text)
+    assert "benign → malignant" in text
+    assert "L0 counts values" in text
+    assert "box widths" in text
+    for name in ("radius", "symmetry"):
+        assert name in text
+    assert not [values for tag, values in features.tags if tag == "img"]
+
+
+def test_a_page_of_colour_pictures_counts_values_and_pixels(colours: Page) -> None:
+    text = " ".join(" ".join(colours.text).split())
+    assert colours.faults == []
+    assert re.search(r"L0 distance \d+ values in \d+ pixels?", text)
+    assert "intensity level" in text
+    assert "grey" not in text
+    assert "Pixels" in colours.tables["table-medians"][0]
+    assert any("taken for class ship" in str(values.get("alt")) for tag, values in colours.tags if tag == "img")
+
+
+def test_the_page_names_the_dataset_and_how_its_images_were_chosen(page: Page, healthy: synthetic.SyntheticRun) -> None:
+    text = " ".join(" ".join(page.text).split())
+    assert "Images the first 12 of the test split of Made-up pictures" in text
+    assert healthy.manifest["data"]["sha256"][:12] in text
+    assert "no random sample" in text
+    whole = healthy.manifest | {"data": healthy.manifest["data"] | {"size": 12, "split": ""}, "split": ""}
+    assert data.chosen(whole) == "all 12 of Made-up pictures"
+
+
+def test_a_network_that_is_right_on_nothing_neither_leads_nor_passes() -> None:
+    run = synthetic.run(samples=20, seed=5, clean_errors=0)
+    frame = run.records()
+    lost = frame["network"] == "CNN_d"
+    frame["status"] = frame["status"].astype(str).where(~lost, "misclassified").astype("category")
+    frame.loc[lost, [*(norm.value for norm in Norm), "pixels", "lower"]] = 0.0
+    frames, found = report.prepared(sources.single(with_frame(run, frame)))
+    assert verdict.overall(found, "CNN_d") is Level.FAIL
+    assert "CNN_d" not in {leader.network for leader in words.leaders(frames)}
+    run.manifest["networks"][3]["accuracy"] = 0.0
+    page = Page(rendered(with_frame(run, frame)))
+    assert page.tables["table-networks"][4][1] == "0%"
+    text = " ".join(" ".join(page.text).split())
+    assert "CNN_d misclassifies the images of this run" in text
+
+
+def test_a_run_that_is_left_out_neither_restricts_nor_counts() -> None:
+    whole = synthetic.run(samples=30, seed=5, clean_errors=0, name="whole")
+    few = synthetic.run(samples=6, seed=5, clean_errors=0, name="few", suite=ONE, networks=("MLP",))
+    alone, both = frames_of(whole), report.prepared(sources.together([whole, few]))[0]
+    one, two = words.leaders(alone), words.leaders(both)
+    assert [leader.network for leader in one] == [leader.network for leader in two]
+    assert [leader.p for leader in one] == [leader.p for leader in two]
+    assert [leader.images for leader in two] == [30] * 3
+    table = both.plain("differences")
+    counted = ~table[["network_a", "network_b"]].isin(["MLP (few)"]).any(axis=1)
+    assert table.loc[counted, "p_holm"].notna().all()
+    assert table.loc[~counted, "p_holm"].isna().all()
+    page = Page(report.page_of(sources.together([whole, few]), *report.prepared(sources.together([whole, few]))))
+    assert "the first 6 to 30 of the test split" in " ".join(" ".join(page.text).split())
+
+
+def test_with_too_few_images_no_library_is_recommended() -> None:
+    run = synthetic.run(samples=4, seed=5, clean_errors=0)
+    answer = words.library(frames_of(run))
+    assert answer.text == "Not settled"
+    assert "too few images" in answer.support
+
+
+def test_where_the_recommended_attack_is_written_here_the_libraries_best_is_named() -> None:
+    ours = synthetic.attack(synthetic.REFERENCE, Norm.L2, "paper", origin=Origin.PORT)
+    theirs = synthetic.attack(synthetic.HSJ, Norm.L2)
+    suite = Suite(name="x", description="", rows=(ours, theirs), samples=8)
+    (answer,) = words.best_attacks(frames_of(synthetic.run(suite=suite, samples=8, failures=0)))
+    assert answer.text == ours.label
+    assert f"Of the libraries' own code, unchanged, the best is {theirs.label}" in answer.support
+
+
+def test_the_leader_says_whether_its_order_is_proved() -> None:
+    proved = synthetic.run(samples=30, seed=5, clean_errors=0, solved=1.0)
+    (leader,) = [one for one in words.leaders(frames_of(proved)) if one.norm is Norm.L2]
+    assert leader.proved
+    loose = proved.records()
+    loose.loc[loose["kind"] == "exact", "lower"] *= 0.1
+    (leader,) = [one for one in words.leaders(frames_of(with_frame(proved, loose))) if one.norm is Norm.L2]
+    assert leader.proved is False
+    none = loose[loose["kind"] == "upper"].reset_index(drop=True)
+    (leader,) = [one for one in words.leaders(frames_of(with_frame(proved, none))) if one.norm is Norm.L2]
+    assert leader.proved is None

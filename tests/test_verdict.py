@@ -12,18 +12,18 @@ import pytest
 import synthetic
 
 from bench import metrics, networks, run, verdict
+from bench.findings import FORMAT_1_CHECKS, CheckName, Level
 from bench.norms import Norm
 from bench.specs import AttackSpec, Family, Suite
-from bench.verdict import Outcome
 
 
 def evidence_of(run: synthetic.SyntheticRun) -> metrics.Evidence:
     return metrics.evidence(run.records(), run.manifest)
 
 
-def outcomes(run: synthetic.SyntheticRun, network: str = "MLP") -> dict[str, Outcome]:
+def outcomes(run: synthetic.SyntheticRun, network: str = "MLP") -> dict[str, Level]:
     found = verdict.findings(evidence_of(run), run.manifest)
-    return {finding.check.name: finding.outcome for finding in found if finding.network == network}
+    return {finding.check.name: finding.level for finding in found if finding.network == network}
 
 
 def changed(run: synthetic.SyntheticRun, accesses: tuple[str, ...], **columns: Any) -> synthetic.SyntheticRun:
@@ -47,35 +47,53 @@ def healthy() -> synthetic.SyntheticRun:
 def test_healthy_networks_pass(healthy: synthetic.SyntheticRun) -> None:
     found = verdict.findings(evidence_of(healthy), healthy.manifest)
     for network in ("MLP", "MLP_d", "CNN", "CNN_d"):
-        assert verdict.overall(found, network) is Outcome.PASS
+        assert verdict.overall(found, network) is Level.PASS
     assert {finding.check for finding in found} == set(verdict.CHECKS)
     assert all(finding.message for finding in found)
 
 
 def test_masked_gradients_are_found_by_what_guessing_does_better(healthy: synthetic.SyntheticRun) -> None:
     masked = changed(healthy, ("gradient",), **{norm.value: 4.0 for norm in Norm})
-    assert outcomes(masked)["gradient_beats_decision"] is Outcome.FAIL
+    assert outcomes(masked)["gradient_beats_decision"] is Level.FAIL
 
 
 def test_gradient_attacks_that_find_nothing_are_found(healthy: synthetic.SyntheticRun) -> None:
     blind = changed(healthy, ("gradient",), status="not_found", **{norm.value: np.inf for norm in Norm})
     result = outcomes(blind)
-    assert result["gradient_beats_decision"] is Outcome.FAIL
-    assert result["always_found"] in (Outcome.FAIL, Outcome.WARN)
+    assert result["gradient_beats_decision"] is Level.FAIL
+    assert result["always_found"] in (Level.FAIL, Level.WARN)
 
 
 def test_no_attack_at_all_finding_anything_fails(healthy: synthetic.SyntheticRun) -> None:
     nothing = changed(healthy, ("gradient", "decision"), status="not_found", **{norm.value: np.inf for norm in Norm})
     result = outcomes(nothing)
-    assert result["always_found"] is Outcome.FAIL
-    assert result["gradient_beats_decision"] is Outcome.NONE, "where nobody found anything nobody won"
+    assert result["always_found"] is Level.FAIL
+    assert result["gradient_beats_decision"] is Level.NONE, "where nobody found anything nobody won"
 
 
 def test_distances_far_above_the_exact_ones_fail(healthy: synthetic.SyntheticRun) -> None:
     far = changed(healthy, ("gradient", "decision"), **{norm.value: 2.0 for norm in Norm})
-    assert outcomes(far)["more_steps"] is Outcome.FAIL
+    assert outcomes(far)["more_steps"] is Level.FAIL
     slightly = changed(healthy, ("gradient", "decision"), **{norm.value: 1.1 for norm in Norm})
-    assert outcomes(slightly)["more_steps"] is Outcome.WARN
+    assert outcomes(slightly)["more_steps"] is Level.WARN
+
+
+def test_an_attack_that_minimises_another_norm_says_nothing_of_more_steps() -> None:
+    rows = (synthetic.attack(synthetic.REFERENCE, Norm.L2), synthetic.verifier(Norm.LINF))
+    suite = Suite(name="other", description="", rows=rows, samples=20)
+    run = synthetic.run(suite=suite, networks=("MLP",), samples=20, clean_errors=0, solved=1.0)
+    assert outcomes(run)["more_steps"] is Level.NONE
+    assert verdict.overall(verdict.findings(evidence_of(run), run.manifest), "MLP") is Level.PASS
+
+
+def test_a_network_that_is_right_on_nothing_fails() -> None:
+    run = synthetic.run(samples=6, networks=("MLP",), clean_errors=1)
+    assert outcomes(run)["clean_accuracy"] is Level.FAIL
+
+
+def test_the_names_of_checks_are_the_same_before_and_after() -> None:
+    assert {check.name for check in (*verdict.CHECKS, *verdict.SOUND.values())} == set(CheckName)
+    assert set(FORMAT_1_CHECKS.values()) <= set(CheckName)
 
 
 def single_step_run(factor: float) -> synthetic.SyntheticRun:
@@ -84,7 +102,8 @@ def single_step_run(factor: float) -> synthetic.SyntheticRun:
         library="foolbox",
         norm=Norm.L2,
         target="fakes:Attack",
-        params={"steps": 1},
+        params={"max_iter": 1},
+        steps="max_iter",
     )
     rows = (synthetic.attack(synthetic.REFERENCE, Norm.L2), fast)
     suite = Suite(name="single", description="", rows=rows, samples=40)
@@ -96,8 +115,8 @@ def single_step_run(factor: float) -> synthetic.SyntheticRun:
 
 
 def test_a_single_step_that_beats_many_fails() -> None:
-    assert outcomes(single_step_run(2.0))["iterative_beats_single_step"] is Outcome.PASS
-    assert outcomes(single_step_run(0.3))["iterative_beats_single_step"] is Outcome.FAIL
+    assert outcomes(single_step_run(2.0))["iterative_beats_single_step"] is Level.PASS
+    assert outcomes(single_step_run(0.3))["iterative_beats_single_step"] is Level.FAIL
 
 
 def preflighted(healthy: synthetic.SyntheticRun, preflight: Any) -> synthetic.SyntheticRun:
@@ -114,18 +133,18 @@ def test_checks_made_before_the_attacks_are_shown(healthy: synthetic.SyntheticRu
     }
     run = preflighted(healthy, checks)
     result = outcomes(run)
-    assert result["gradients"] is Outcome.WARN
-    assert result["repeats"] is Outcome.PASS
-    assert result["own check"] is Outcome.FAIL
+    assert result["gradients"] is Level.WARN
+    assert result["repeats"] is Level.PASS
+    assert result["own check"] is Level.FAIL
     found = verdict.findings(evidence_of(run), run.manifest)
-    assert verdict.overall(found, "MLP") is Outcome.FAIL
+    assert verdict.overall(found, "MLP") is Level.FAIL
     assert any(finding.message == "40 % vanish" for finding in found)
 
 
 def test_a_stored_result_that_makes_no_sense_never_passes(healthy: synthetic.SyntheticRun) -> None:
     result = outcomes(preflighted(healthy, {"gradients": "fine", "repeats": {"status": "splendid"}}))
-    assert result["gradients"] is Outcome.WARN
-    assert result["repeats"] is Outcome.WARN
+    assert result["gradients"] is Level.WARN
+    assert result["repeats"] is Level.WARN
 
 
 @pytest.fixture(scope="module")
@@ -166,4 +185,4 @@ def test_nothing_stored_is_not_assessed() -> None:
     content = synthetic.manifest(samples=1)
     evidence = metrics.evidence(synthetic.frame([]), content)
     found = verdict.findings(evidence, content)
-    assert verdict.overall(found, "MLP") is Outcome.NONE
+    assert verdict.overall(found, "MLP") is Level.NONE

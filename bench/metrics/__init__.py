@@ -7,14 +7,17 @@ from collections.abc import Callable
 import pandas as pd
 
 from bench.metrics import agreement as agree
-from bench.metrics import classes, cost, exact, tables
+from bench.metrics import classes, cost, exact, ranking, tables
+from bench.metrics.agreement import LibraryChoice, library_choice
 from bench.metrics.cost import front
 from bench.metrics.curves import attack_curves, best_curves, certified_curves, robust_accuracy_table
 from bench.metrics.distribution import curve, found_rate, mean_found, median, quantile, robust_accuracy, wilson
-from bench.metrics.frames import Evidence, Manifest, evidence
+from bench.metrics.frames import Evidence, LibraryInfo, Manifest, evidence
 from bench.metrics.invariants import Invariant, invariants, violations
 from bench.metrics.optimality import global_optimality, optimality
+from bench.metrics.ranking import Leader, Recommendation, attack_scores, leaders, recommended
 from bench.metrics.resample import (
+    SIGNIFICANT,
     Paired,
     holm,
     median_interval,
@@ -22,6 +25,7 @@ from bench.metrics.resample import (
     ratio_interval,
     robust_accuracy_interval,
 )
+from bench.metrics.tables import attacked_less
 
 METRICS: dict[str, Callable[[Evidence], pd.DataFrame]] = {
     "summary": tables.summary,
@@ -38,10 +42,14 @@ METRICS: dict[str, Callable[[Evidence], pd.DataFrame]] = {
     "agreement": agree.agreement,
     "library_pairs": agree.pairs,
     "cost": cost.quality_cost,
+    "attack_scores": ranking.attack_scores,
     "class_medians": classes.class_medians,
     "class_changes": classes.class_changes,
 }
-"""Every metric of a run by its name; each documents its columns."""
+"""Every metric of a run by its name; each documents its columns. One more is one more entry, wherever it is from."""
+
+BUILT_IN = frozenset(METRICS)
+"""The metrics of the bench itself; the report shows what was added in a section of its own."""
 
 
 def summary(records: pd.DataFrame, manifest: Manifest) -> pd.DataFrame:
@@ -50,11 +58,19 @@ def summary(records: pd.DataFrame, manifest: Manifest) -> pd.DataFrame:
 
 
 __all__ = [
+    "BUILT_IN",
     "METRICS",
+    "SIGNIFICANT",
     "Evidence",
     "Invariant",
+    "Leader",
+    "LibraryChoice",
+    "LibraryInfo",
     "Manifest",
     "Paired",
+    "Recommendation",
+    "attack_scores",
+    "attacked_less",
     "curve",
     "evidence",
     "found_rate",
@@ -62,6 +78,8 @@ __all__ = [
     "global_optimality",
     "holm",
     "invariants",
+    "leaders",
+    "library_choice",
     "mean_found",
     "median",
     "median_interval",
@@ -69,6 +87,7 @@ __all__ = [
     "paired",
     "quantile",
     "ratio_interval",
+    "recommended",
     "robust_accuracy",
     "robust_accuracy_interval",
     "summary",

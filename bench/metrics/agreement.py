@@ -1,7 +1,9 @@
-"""Agreement between libraries: the same attack, written twice, on the same images."""
+"""Agreement between libraries: the same method, implemented by two of them, on the same images."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
@@ -9,7 +11,7 @@ import pandas as pd
 
 from bench.metrics.distribution import FloatArray
 from bench.metrics.frames import Evidence
-from bench.metrics.resample import holm, ratio_interval, signed_ranks
+from bench.metrics.resample import SIGNIFICANT, holm, ratio_interval, signed_ranks, smallest_p
 from bench.metrics.tables import median_ratio
 from bench.records import Status
 
@@ -22,16 +24,21 @@ _POINTS = ["network", "norm", "title", "slug", "library_a", "library_b", "attack
 def pairs(evidence: Evidence) -> pd.DataFrame:
     """Distances of one method in two libraries, image by image.
 
+    Only what is the libraries' own is compared: no port, no repaired or other variant, nothing of a library of ours.
+
     Returns:
         Columns network, norm, title and slug of the method, library_a, library_b, attack_a, attack_b, image,
-        distance_a, distance_b. Misclassified images are left out: nothing was attacked there.
+        distance_a, distance_b. Images are those that both rows were run on. Misclassified images are left out: nothing
+        was attacked there.
     """
-    rows = evidence.rows[evidence.rows["kind"] == "upper"]
+    rows = evidence.rows[evidence.rows["native"].astype(bool)]
     records = evidence.attacks
     attacked = records[records["status"] != Status.MISCLASSIFIED.value]
     parts = []
     for (norm, slug), group in rows.groupby(["norm", "slug"], sort=False):
         for one, two in combinations(group.sort_values("library", kind="stable").to_dict("records"), 2):
+            if one["library"] == two["library"]:
+                continue
             a = attacked.loc[attacked["attack"] == one["attack"], ["network", "image", "distance"]]
             b = attacked.loc[attacked["attack"] == two["attack"], ["network", "image", "distance"]]
             both = a.merge(b, on=["network", "image"], suffixes=("_a", "_b"))
@@ -62,7 +69,7 @@ def agreement(evidence: Evidence) -> pd.DataFrame:
     Returns:
         Columns network, norm, title, slug, library_a, library_b, attack_a, attack_b; ``images``; ``ratio``: median of
         distance_a / distance_b over images, ``low``, ``high``: its 95 % bootstrap interval; ``wins_a``, ``wins_b``:
-        share of images on which one is smaller by more than 1 %; ``effect``: matched-pairs rank-biserial correlation,
+        fraction of images on which one is smaller by more than 1 %; ``effect``: matched-pairs rank-biserial correlation,
         positive where a finds larger distances; ``p_holm``: Wilcoxon's signed-rank test, adjusted over all lines;
         ``worse``: the library that finds larger distances, if the median ratio differs from 1 by more than 1 % and
         p_holm is below 0.05, else empty.
@@ -91,9 +98,57 @@ def agreement(evidence: Evidence) -> pd.DataFrame:
     columns = [*_POINTS[:-1], "images", "ratio", "low", "high", "wins_a", "wins_b", "effect", "p_holm"]
     table = pd.DataFrame(lines, columns=columns)
     table["p_holm"] = holm(table["p_holm"].to_numpy(dtype=np.float64))
-    differs = ((table["ratio"] - 1).abs() > SAME) & (table["p_holm"] < 0.05)
+    differs = ((table["ratio"] - 1).abs() > SAME) & (table["p_holm"] < SIGNIFICANT)
     # A significant test whose direction contradicts the median ratio names no one.
     worse_a = differs & (table["ratio"] > 1) & (table["effect"] > 0)
     worse_b = differs & (table["ratio"] < 1) & (table["effect"] < 0)
     table["worse"] = np.select([worse_a, worse_b], [table["library_a"], table["library_b"]], "")
     return table
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LibraryChoice:
+    """Which library to use, by the methods that two or more of them implement.
+
+    Attributes:
+        methods: how many (method, norm) were compared.
+        compared: library -> how many of them it takes part in; empty where no method has two implementations.
+        worse: library -> on how many of its methods it finds significantly larger distances than another's.
+        best: libraries with the smallest fraction of such methods; empty where nothing is settled.
+        reachable: the smallest p that Holm's adjustment of these tests could reach with so many images; from 0.05 on no
+            difference could be confirmed, so that nothing is settled. NaN where nothing was compared.
+    """
+
+    methods: int
+    compared: Mapping[str, int]
+    worse: Mapping[str, int]
+    best: tuple[str, ...]
+    reachable: float
+
+    @property
+    def settled(self) -> bool:
+        """Whether the test could have found a difference."""
+        return self.reachable < SIGNIFICANT
+
+
+def library_choice(evidence: Evidence, table: pd.DataFrame | None = None) -> LibraryChoice:
+    """Which library to use; it rests on :func:`agreement`, whose table may be given.
+
+    Args:
+        evidence: of the run.
+        table: of :func:`agreement` of the same, to save its time.
+    """
+    table = agreement(evidence) if table is None else table
+    names = [name for name in evidence.libraries if name in {*table["library_a"], *table["library_b"]}]
+    compared, worse = dict.fromkeys(names, 0), dict.fromkeys(names, 0)
+    cells = table.groupby(["norm", "slug"], sort=False)
+    for _, group in cells:
+        for name in {*group["library_a"], *group["library_b"]}:
+            compared[name] += 1
+            worse[name] += bool((group["worse"] == name).any())
+    smallest = holm(np.array([smallest_p(int(images)) for images in table["images"]], dtype=np.float64))
+    reachable = float(smallest.min()) if len(smallest) else float("nan")
+    fractions = {name: worse[name] / compared[name] for name in names}
+    fewest = min(fractions.values(), default=0.0)
+    best = tuple(name for name in names if fractions[name] == fewest) if reachable < SIGNIFICANT else ()
+    return LibraryChoice(methods=len(cells), compared=compared, worse=worse, best=best, reachable=reachable)

@@ -8,6 +8,12 @@ import pandas as pd
 from bench.metrics import distribution as dist
 from bench.metrics.frames import Evidence
 
+BEST = "best of all"
+"""The ``attack`` of curves of all attacks together."""
+
+CERTIFIED = "certified"
+"""The ``attack`` of curves of certified bounds."""
+
 _COLUMNS = ["network", "norm", "attack", "eps", "robust_accuracy", "low", "high"]
 
 
@@ -19,7 +25,7 @@ def best_curves(evidence: Evidence) -> pd.DataFrame:
         at each eps. A step curve: a value holds from its eps to the next.
     """
     groups = evidence.best.groupby(["network", "norm"], observed=True)
-    parts = [_curve(str(net), str(norm), "best of all", group["distance"].to_numpy()) for (net, norm), group in groups]
+    parts = [_curve(str(net), str(norm), BEST, group["distance"].to_numpy()) for (net, norm), group in groups]
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=_COLUMNS)
 
 
@@ -34,14 +40,14 @@ def attack_curves(evidence: Evidence) -> pd.DataFrame:
 
 
 def certified_curves(evidence: Evidence) -> pd.DataFrame:
-    """Certified robust accuracy: the share of images whose certified lower bound is > eps, with the same columns.
+    """Certified robust accuracy: the fraction of images whose certified lower bound is > eps, with the same columns.
 
     Networks and norms without a verifier have no curve.
     """
     parts = []
     for (network, norm), group in evidence.best.groupby(["network", "norm"], observed=True):
         if (str(network), str(norm)) in evidence.bounded:
-            parts.append(_curve(str(network), str(norm), "certified", group["lower"].to_numpy()))
+            parts.append(_curve(str(network), str(norm), CERTIFIED, group["lower"].to_numpy()))
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=_COLUMNS)
 
 
@@ -73,7 +79,7 @@ def robust_accuracy_table(evidence: Evidence, steps: int = 5) -> pd.DataFrame:
     lines = []
     for norm in evidence.norms:
         chosen = evidence.best[evidence.best["norm"] == norm.value]
-        grid = round_grid(chosen["distance"].to_numpy(), steps, whole=norm.value == "l0")
+        grid = round_grid(chosen["distance"].to_numpy(), steps, whole=norm.counts)
         for network, group in chosen.groupby("network", observed=True):
             distance = group["distance"].to_numpy()
             lower = group["lower"].to_numpy()

@@ -10,9 +10,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from bench.domain import Domain
 from bench.norms import Norm
 from bench.records import Status
-from bench.specs import LIBRARY_LABELS, Kind
+from bench.specs import GAP, Kind, Origin
 
 Manifest = Mapping[str, Any]
 FloatArray = NDArray[np.float64]
@@ -20,8 +21,25 @@ FloatArray = NDArray[np.float64]
 FAILURES = (Status.INVALID, Status.ERROR, Status.TIMEOUT)
 """Statuses of attacks that ended without a candidate to judge."""
 
-GAP = 1e-4
-"""The relative gap between certified lower bound and best adversarial example at which a distance counts as exact."""
+ROUNDING = 1e-9
+"""Bounds and distances are float64 results of long sums: they count as equal within this fraction of one another."""
+
+
+@dataclass(frozen=True, slots=True)
+class LibraryInfo:
+    """A library of the run, as the manifest describes it.
+
+    Attributes:
+        name: the first part of its rows' names.
+        label: what people call it.
+        ours: whether its code is the bench's own, so that its results say nothing about another library.
+        marker: how it asks to be marked in plots; empty where it does not.
+    """
+
+    name: str
+    label: str
+    ours: bool = False
+    marker: str = ""
 
 
 @dataclass(frozen=True)
@@ -31,13 +49,18 @@ class Evidence:
     Attributes:
         records: one line per (network, attack, image), columns of ``bench.records.SCHEMA`` and ``distance``, the
             distance in the row's own norm.
-        rows: one line per planned row: attack, label, title, slug, library, norm, kind, family, access, origin, cap, steps (of its
-            parameters, NaN for none).
+        rows: one line per planned row: attack, label, title (of the method, with its variant), slug (of the method),
+            variant (its slug, or empty), library, library_label, norm, kind, family, access, origin, cap, steps (their
+            number, NaN where no parameter counts them), native (an attack whose code is the library's own, unchanged,
+            of a library that is not ours: what libraries are compared by).
         best: one line per (network, norm, image): ``distance`` (the smallest of any candidate, +inf for none),
-            ``attack`` (whose candidate that is), ``label``, ``adversarial_class``, ``lower`` (the largest certified
-            lower bound), ``exact`` (bounds met), ``misclassified``. Norms are those of the rows.
+            ``attack`` (whose candidate that is), ``label``, ``adversarial_class``, ``pixels`` (that it changes),
+            ``lower`` (the largest certified lower bound), ``exact`` (bounds met), ``misclassified``. Norms are those of
+            the rows.
         networks: names in the manifest's order.
         norms: norms of the rows, in the order of ``Norm``.
+        libraries: of the run by their names, in the manifest's order.
+        domain: of the images.
     """
 
     records: pd.DataFrame
@@ -45,6 +68,8 @@ class Evidence:
     best: pd.DataFrame
     networks: tuple[str, ...]
     norms: tuple[Norm, ...]
+    libraries: Mapping[str, LibraryInfo]
+    domain: Domain
 
     @property
     def attacks(self) -> pd.DataFrame:
@@ -66,7 +91,8 @@ def evidence(records: pd.DataFrame, manifest: Manifest) -> Evidence:
 
     Args:
         records: as read from the store; it is not changed.
-        manifest: of the same run.
+        manifest: of the same run, in the layout of format 2; what is read are ``rows``, ``networks``, ``libraries`` and
+            ``domain``.
 
     Returns:
         The records with what is derived from them.
@@ -78,43 +104,74 @@ def evidence(records: pd.DataFrame, manifest: Manifest) -> Evidence:
     frame = records.assign(network=records["network"].astype(order), attack=records["attack"].astype(attacks))
     norms = tuple(norm for norm in Norm if norm.value in set(rows["norm"]))
     frame = frame.assign(distance=own_distance(frame))
-    return Evidence(frame, rows, _best(frame, norms), networks, norms)
+    domain = Domain.from_json(manifest["domain"])
+    return Evidence(frame, rows, _best(frame, norms), networks, norms, library_table(manifest), domain)
+
+
+def library_table(manifest: Manifest) -> dict[str, LibraryInfo]:
+    """The libraries of a run by their names; what rows and holes name beyond the manifest's list has its name as label."""
+    listed = {
+        str(item["name"]): LibraryInfo(
+            str(item["name"]),
+            str(item.get("label") or item["name"]),
+            bool(item.get("ours")),
+            str(item.get("marker", "")),
+        )
+        for item in manifest.get("libraries", [])
+    }
+    named = [str(item["library"]) for item in [*manifest["rows"], *manifest.get("holes", [])]]
+    return listed | {name: LibraryInfo(name, name) for name in dict.fromkeys(named) if name not in listed}
 
 
 def row_table(manifest: Manifest) -> pd.DataFrame:
     """The planned rows of a run as a table; see :class:`Evidence`."""
-    columns = ["attack", "label", "title", "slug", "library", "library_label", "norm", "kind", "family", "access"]
-    columns += ["origin", "cap", "steps"]
+    libraries = library_table(manifest)
+    columns = ["attack", "label", "title", "slug", "variant", "library", "library_label", "norm", "kind", "family"]
+    columns += ["access", "origin", "cap", "steps", "native"]
     lines = []
     for row in manifest["rows"]:
-        method = row.get("method") or {}
+        method, variant = row.get("method") or {}, row.get("variant") or {}
+        title = str(method.get("title", row.get("title", row["name"])))
+        steps = (row.get("params") or {}).get(row.get("steps") or "")
+        library = libraries[str(row["library"])]
         lines.append(
             {
                 "attack": row["name"],
                 "label": row["label"],
-                "title": method.get("title", row.get("title", row["name"])),
+                "title": title + (f", {variant['title']}" if variant.get("title") else ""),
                 "slug": method.get("slug", row.get("slug", row["name"])),
-                "library": row["library"],
-                "library_label": LIBRARY_LABELS.get(row["library"], row["library"]),
+                "variant": str(variant.get("slug", "")),
+                "library": library.name,
+                "library_label": library.label,
                 "norm": row["norm"],
                 "kind": row["kind"],
                 "family": method.get("family", ""),
                 "access": method.get("access", ""),
                 "origin": row.get("origin", ""),
                 "cap": row.get("cap"),
-                "steps": _steps(row.get("params") or {}),
+                "steps": float(steps) if isinstance(steps, int | float) else np.nan,
+                "native": row["kind"] == Kind.UPPER.value
+                and row.get("origin") == Origin.NATIVE.value
+                and not variant
+                and not library.ours,
             }
         )
     return pd.DataFrame(lines, columns=columns)
 
 
-_STEPS = ("steps", "max_iter", "max_steps", "num_steps", "iterations")
+def meets(lower: FloatArray | pd.Series, distance: FloatArray | pd.Series) -> Any:
+    """Whether a certified lower bound meets a distance, so that the distance is exact: the one rule of the bench.
 
+    It does where ``lower >= distance (1 - GAP)`` up to rounding, which is where an exact search stops.
 
-def _steps(params: Mapping[str, Any]) -> float:
-    """The number of steps among a row's parameters; NaN where it has none."""
-    found = [float(params[name]) for name in _STEPS if isinstance(params.get(name), int | float)]
-    return found[0] if found else float("nan")
+    Args:
+        lower: (n,) certified bounds, >= 0.
+        distance: (n,) distances, >= 0 or +inf; an infinite one is met by nothing.
+
+    Returns:
+        (n,) bool.
+    """
+    return np.isfinite(distance) & (lower >= distance * (1 - GAP - ROUNDING))
 
 
 def own_distance(records: pd.DataFrame) -> FloatArray:
@@ -128,7 +185,7 @@ def own_distance(records: pd.DataFrame) -> FloatArray:
 
 def _best(records: pd.DataFrame, norms: tuple[Norm, ...]) -> pd.DataFrame:
     columns = ["network", "norm", "image", "label", "distance", "attack", "adversarial_class", "misclassified"]
-    columns += ["lower", "exact"]
+    columns += ["pixels", "lower", "exact"]
     parts = [_best_in(records, norm) for norm in norms]
     return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
 
@@ -140,7 +197,7 @@ def _best_in(records: pd.DataFrame, norm: Norm) -> pd.DataFrame:
     minimised this norm is named, then the first of the plan.
     """
     keys = ["network", "image"]
-    content = records[[*keys, "label", "attack", "adversarial_class", "norm", "status", "lower"]].assign(
+    content = records[[*keys, "label", "attack", "adversarial_class", "pixels", "norm", "status", "lower"]].assign(
         distance=records[norm.value].to_numpy(), other_norm=(records["norm"] != norm.value).to_numpy()
     )
     ordered = content.sort_values([*keys, "distance", "other_norm", "attack"], kind="stable")
@@ -150,8 +207,7 @@ def _best_in(records: pd.DataFrame, norm: Norm) -> pd.DataFrame:
     first = first.drop(columns="lower").join(lower, on=keys)
     first["lower"] = first["lower"].fillna(0.0)
     first["misclassified"] = first["status"] == Status.MISCLASSIFIED.value
-    met = np.isfinite(first["distance"]) & (first["lower"] >= first["distance"] * (1 - GAP))
-    first["exact"] = met | first["misclassified"]
+    first["exact"] = meets(first["lower"], first["distance"]) | first["misclassified"]
     first.loc[np.isinf(first["distance"]), "attack"] = None
     first["norm"] = norm.value
     return first

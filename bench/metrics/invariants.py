@@ -7,12 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from bench.metrics.frames import Evidence, Manifest
+from bench.metrics.frames import ROUNDING, Evidence, Manifest
 from bench.norms import Norm
 from bench.records import Status
-
-ROUNDING = 1e-9
-"""A certified bound may exceed a distance by this share of it: both are float64 results of long sums."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,9 @@ from numpy.typing import ArrayLike
 
 from bench.metrics.distribution import checked
 
+ROUNDING = 1e-9
+"""Of a quotient of means of distances."""
+
 
 def optimality(distances: ArrayLike, best: ArrayLike) -> float:
     """Local optimality: how close an attack's robust accuracy curve comes to the best known one.
@@ -23,8 +26,9 @@ def optimality(distances: ArrayLike, best: ArrayLike) -> float:
         best: (n,) smallest known distances of the same images; nowhere above ``distances``.
 
     Returns:
-        LO in [0, 1] where distances are 0 wherever the best is (a misclassified image); NaN where it is not defined: no images, an image without any known adversarial example
-        (eps0 is infinite), or a zero denominator (all positive best distances equal).
+        LO in [0, 1] where distances are 0 wherever the best is (a misclassified image). NaN where it is not defined: no
+        images, an image without any known adversarial example (eps0 is infinite), or a zero denominator (all positive
+        best distances equal).
 
     Raises:
         ValueError: the lengths differ, values are NaN or negative, or an attack is better than the best.
@@ -41,7 +45,9 @@ def optimality(distances: ArrayLike, best: ArrayLike) -> float:
     denominator = nothing - float(optimum.mean())
     if denominator <= 1e-12 * max(limit, 1e-300):
         return float("nan")
-    return (nothing - float(np.minimum(values, limit).mean())) / denominator
+    value = (nothing - float(np.minimum(values, limit).mean())) / denominator
+    # What rounding makes of 0 and 1 are 0 and 1.
+    return next((end for end in (0.0, 1.0) if abs(value - end) < ROUNDING), value)
 
 
 def global_optimality(local: ArrayLike) -> float:

@@ -12,6 +12,9 @@ from bench.metrics.distribution import FloatArray, between, checked, quantiles
 
 RESAMPLES = 2000
 LEVEL = 0.95
+SIGNIFICANT = 0.05
+"""Below this p a difference counts as significant."""
+
 _CELLS = 2_000_000
 """Resampled values held at a time."""
 
@@ -177,24 +180,45 @@ def paired(a: ArrayLike, b: ArrayLike, *, level: float = LEVEL, resamples: int =
     )
 
 
-def signed_ranks(a: FloatArray, b: FloatArray) -> tuple[float, float]:
-    """Rank-biserial correlation and p of Wilcoxon's signed-rank test, zero differences left out.
+EXACT_PAIRS = 50
+"""Up to so many pairs p is exact; beyond, it is the normal approximation with continuity correction."""
 
+
+def signed_ranks(a: FloatArray, b: FloatArray) -> tuple[float, float]:
+    """Rank-biserial correlation and two-sided p of Wilcoxon's signed-rank test, zero differences left out.
+
+    Up to 50 pairs p is exact, by enumeration over all signs of the ranks, tied or not: min(1, 2 P(T <= min(W+, W-))).
     Sources: Wilcoxon 1945; Kerby 2014 for the effect size. Infinite differences tie for the highest ranks.
     """
     difference = np.subtract(a, b, out=np.zeros_like(a), where=a != b)
     kept = difference[difference != 0]
     if not len(kept):
         return 0.0, 1.0
-    size = np.abs(kept)
     # SciPy's test computes with the values; ranks in their place give the same statistic and allow for infinity.
-    ranks = stats.rankdata(size)
+    ranks = stats.rankdata(np.abs(kept))
     signed: FloatArray = np.sign(kept) * ranks
     effect = float(signed.sum() / ranks.sum())
-    tied = len(np.unique(size)) < len(size)
-    if len(kept) <= 50 and not tied:
-        return effect, float(stats.wilcoxon(signed, method="exact").pvalue)
-    return effect, float(stats.wilcoxon(signed, method="approx", correction=True).pvalue)
+    if len(kept) > EXACT_PAIRS:
+        return effect, float(stats.wilcoxon(signed, method="approx", correction=True).pvalue)
+    smaller = min(ranks[signed > 0].sum(), ranks[signed < 0].sum())
+    return effect, min(1.0, 2 * _rank_sum_at_most(ranks, float(smaller)))
+
+
+def _rank_sum_at_most(ranks: FloatArray, limit: float) -> float:
+    """P(the sum of a random half-half choice of the ranks <= limit); tied ranks are halves, so all is doubled."""
+    doubled = np.rint(2 * ranks).astype(np.int64)
+    chance = np.zeros(int(doubled.sum()) + 1)
+    chance[0] = 1.0
+    for rank in doubled:
+        moved = np.zeros_like(chance)
+        moved[rank:] = chance[: len(chance) - rank]
+        chance = (chance + moved) / 2
+    return float(chance[: int(np.rint(2 * limit)) + 1].sum())
+
+
+def smallest_p(pairs: int) -> float:
+    """The smallest two-sided p that the signed-rank test can have on so many pairs: all differences on one side."""
+    return min(1.0, 2.0 ** (1 - pairs))
 
 
 def _difference_interval(a: FloatArray, b: FloatArray, level: float) -> tuple[float, float]:
@@ -209,14 +233,16 @@ def holm(p: ArrayLike) -> FloatArray:
     """Adjust p values for their number (S. Holm, 1979): the chance of any false alarm stays below the level.
 
     Args:
-        p: (k,) values in [0, 1].
+        p: (k,) values in [0, 1]; NaN for what is no test, which does not count.
 
     Returns:
-        (k,) adjusted values, in the same order.
+        (k,) adjusted values, in the same order; NaN where ``p`` is.
     """
     values = np.asarray(p, dtype=np.float64)
     order = np.argsort(values, kind="stable")
-    stepped = np.minimum(np.maximum.accumulate(values[order] * np.arange(len(values), 0, -1)), 1.0)
+    tests = int((~np.isnan(values)).sum())
+    steps = np.maximum(np.arange(tests, tests - len(values), -1), 1)
+    stepped = np.minimum(np.maximum.accumulate(values[order] * steps), 1.0)
     adjusted = np.empty_like(values)
     adjusted[order] = stepped
     return adjusted

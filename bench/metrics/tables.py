@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from itertools import combinations
 
 import numpy as np
@@ -19,7 +20,7 @@ def summary(evidence: Evidence) -> pd.DataFrame:
     """One line per (network, attack) with records: its distances, found rate, cost and quality.
 
     Returns:
-        Columns network, attack, label, title, library, norm, family, access, origin; ``images``, ``misclassified``,
+        Columns network, attack, label, title, library, norm, family, access, origin, native; ``images``, ``misclassified``,
         ``found``, ``not_found``, ``failed`` (invalid, error, timeout): counts; ``found_rate``: of the images that were
         attacked, NaN for none; ``q1``, ``median``, ``q3`` over all images, misclassified ones as 0 and what was not
         found as +inf; ``median_low``, ``median_high``: 95 % bootstrap interval; ``mean_found``: mean of the finite
@@ -70,7 +71,7 @@ def summary(evidence: Evidence) -> pd.DataFrame:
     names += ["median", "q3", "median_low", "median_high", "mean_found", "ratio", "ratio_low", "ratio_high"]
     names += ["optimality", "seconds", "forwards", "backwards"]
     table = pd.DataFrame(lines, columns=names)
-    described = evidence.rows[["attack", "label", "title", "library", "norm", "family", "access", "origin"]]
+    described = evidence.rows[["attack", "label", "title", "library", "norm", "family", "access", "origin", "native"]]
     return table.merge(described, on="attack", how="left")
 
 
@@ -98,18 +99,24 @@ def median_ratio(ratios: dist.FloatArray) -> float:
     return float(dist.quantiles(values, np.array([0.5]))[0]) if len(values) else float("nan")
 
 
-def networks(evidence: Evidence) -> pd.DataFrame:
+def networks(evidence: Evidence, left_out: Collection[str] = ()) -> pd.DataFrame:
     """One line per (network, norm): what is known of it from all attacks and bounds together.
+
+    Args:
+        evidence: of the run.
+        left_out: networks whose distances do not compare, besides those that had fewer attacks (:func:`compared`).
 
     Returns:
         Columns network, norm, ``images``, ``misclassified``, ``found`` (images with a known adversarial example, or
         misclassified), ``q1``, ``median``, ``q3``, ``median_low``, ``median_high`` of the best known distances;
         ``certified``: the median certified lower bound, NaN when the run has none; ``exact``: images whose distance
-        is known; ``bounded``: images with a certified bound above 0; ``first``: share of bootstrap resamples (of the
-        images common to all networks) in which the network's median is the largest, ties shared.
+        is known; ``bounded``: images with a certified bound above 0; ``pixels``: median number of pixels that the best
+        known candidates change, where the norm counts values and there is more than one channel, else NaN; ``first``:
+        fraction of bootstrap resamples (of the images common to all networks that compare) in which the network's
+        median is the largest, ties divided; NaN for a network that is left out.
     """
     lines = []
-    bounded = evidence.bounded
+    bounded, channels = evidence.bounded, evidence.domain.pixels < evidence.domain.size
     for (network, norm), group in evidence.best.groupby(["network", "norm"], observed=True):
         distance = np.sort(group["distance"].to_numpy())
         quarter = dist.quantiles(distance, np.array([0.25, 0.5, 0.75]))
@@ -133,26 +140,45 @@ def networks(evidence: Evidence) -> pd.DataFrame:
                 "certified": dist.median(lower) if certified else np.nan,
                 "exact": int((group["exact"] & ~group["misclassified"]).sum()),
                 "bounded": int((lower > 0).sum()),
+                "pixels": dist.median(group["pixels"].to_numpy()) if channels and Norm(str(norm)).counts else np.nan,
             }
         )
     columns = ["network", "norm", "images", "misclassified", "found", "q1", "median", "q3", "median_low"]
-    columns += ["median_high", "certified", "exact", "bounded"]
+    columns += ["median_high", "certified", "exact", "bounded", "pixels"]
     table = pd.DataFrame(lines, columns=columns).astype({"network": object, "norm": object})
-    first = pd.concat([_first(evidence, norm) for norm in evidence.norms]) if evidence.norms else None
+    first = pd.concat([_first(evidence, norm, left_out) for norm in evidence.norms]) if evidence.norms else None
     if first is None:
         return table.assign(first=np.nan)
     return in_order(table.merge(first, on=["network", "norm"], how="left"), evidence)
 
 
-def wide(evidence: Evidence, norm: Norm) -> pd.DataFrame:
-    """Best known distances, image by network, of the images that every network with records has."""
-    chosen = evidence.best[evidence.best["norm"] == norm.value]
-    table = chosen.pivot_table(index="image", columns="network", values="distance", observed=True, aggfunc="first")
-    return table.dropna()
+def attacked_less(evidence: Evidence) -> dict[str, tuple[int, int]]:
+    """Networks that fewer attacks were run on than on others: their distances are too large to compare.
+
+    Returns:
+        Network -> (number of its attacks, number of all). Empty where every network with records had every attack.
+    """
+    had = evidence.attacks.groupby("network", observed=True)["attack"].nunique()
+    every = int(evidence.attacks["attack"].nunique())
+    return {str(name): (int(number), every) for name, number in had.items() if number < every}
 
 
-def _first(evidence: Evidence, norm: Norm) -> pd.DataFrame:
-    table = wide(evidence, norm)
+def compared(evidence: Evidence, left_out: Collection[str] = ()) -> list[str]:
+    """The networks whose distances compare: those with every attack, that are not left out for another reason."""
+    less = attacked_less(evidence)
+    return [name for name in evidence.networks if name not in less and name not in left_out]
+
+
+def wide(evidence: Evidence, norm: Norm, networks: Sequence[str]) -> pd.DataFrame:
+    """Best known distances, image by network, of the images that all of these networks with records have."""
+    chosen = evidence.best[(evidence.best["norm"] == norm.value) & evidence.best["network"].isin(list(networks))]
+    chosen = chosen.assign(network=chosen["network"].astype(str))
+    table = chosen.pivot_table(index="image", columns="network", values="distance", aggfunc="first")
+    return table.reindex(columns=[name for name in networks if name in table.columns]).dropna()
+
+
+def _first(evidence: Evidence, norm: Norm, left_out: Collection[str]) -> pd.DataFrame:
+    table = wide(evidence, norm, compared(evidence, left_out))
     if not len(table):
         return pd.DataFrame({"network": [], "norm": [], "first": []}).astype({"network": object, "norm": object})
     medians = resampled_medians(table.to_numpy())
@@ -161,20 +187,29 @@ def _first(evidence: Evidence, norm: Norm) -> pd.DataFrame:
     return pd.DataFrame({"network": table.columns.astype(str), "norm": norm.value, "first": shares})
 
 
-def differences(evidence: Evidence) -> pd.DataFrame:
-    """Every pair of networks in every norm, compared on the images they share.
+def differences(evidence: Evidence, left_out: Collection[str] = ()) -> pd.DataFrame:
+    """Every pair of networks in every norm, compared on the images that the two have in common.
+
+    Args:
+        evidence: of the run.
+        left_out: networks whose distances do not compare, besides those that had fewer attacks (:func:`compared`).
 
     Returns:
         Columns norm, network_a, network_b (a has the larger median or, where they are equal, is
         larger on more images), the fields of
-        :class:`bench.metrics.resample.Paired`, and ``p_holm``: p adjusted for all pairs and norms.
+        :class:`bench.metrics.resample.Paired`, and ``p_holm``: p adjusted for all pairs and norms of the networks that
+        compare; NaN for a pair with one that is left out, which counts nowhere.
     """
+    counted = compared(evidence, left_out)
+    present = [str(name) for name in evidence.networks if (evidence.best["network"] == name).any()]
     lines = []
     for norm in evidence.norms:
-        table = wide(evidence, norm)
-        for a, b in combinations([str(name) for name in table.columns] if len(table) else [], 2):
+        for a, b in combinations(present, 2):
+            table = wide(evidence, norm, [a, b])
+            if not len(table):
+                continue
             one, two = table[a].to_numpy(), table[b].to_numpy()
-            # In whole pixels medians are often equal: then the one that is larger on more images comes first.
+            # L0 is a whole number, so medians are often equal: then the one that is larger on more images comes first.
             if (dist.median(two), (two > one).sum()) > (dist.median(one), (one > two).sum()):
                 a, b, one, two = b, a, two, one  # noqa: PLW2901 - the more robust one comes first
             result = paired(one, two)
@@ -184,7 +219,8 @@ def differences(evidence: Evidence) -> pd.DataFrame:
             )
     columns = ["norm", "network_a", "network_b", "images", "median_a", "median_b", "difference", "low", "high"]
     made = pd.DataFrame(lines, columns=[*columns, "wins", "losses", "effect", "p"])
-    return made.assign(p_holm=holm(made["p"].to_numpy(dtype=np.float64)))
+    counts = made["network_a"].isin(counted) & made["network_b"].isin(counted)
+    return made.assign(p_holm=holm(made["p"].where(counts).to_numpy(dtype=np.float64)))
 
 
 def in_order(table: pd.DataFrame, evidence: Evidence) -> pd.DataFrame:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from bench.plots import comparisons, distributions, legends, rows
+from bench.plots import bands, comparisons, distributions, legends
 from bench.plots.style import INK, MUTED, drawing
 from bench.plots.svg import inline
 
@@ -32,12 +32,13 @@ class Plot:
         panel: the column whose values get a panel each; empty for one panel.
         across: at most so many panels stand side by side.
         beside: whether the figures of all norms stand side by side where there is room.
-        width, height: of a panel in inches; the height is that of the axis alone where attacks stand in ``rows``.
-        rows: whether attacks stand below each other, which decides the height.
-        names: the column whose values stand left of the panel, which decides the margin there.
+        width, height: of a panel in inches; the height is that of the axis alone where attacks are ``stacked``.
+        stacked: whether attacks stand below each other, which decides the height.
+        names, below: the columns whose values stand left of and below the panel, which decides the margins there; a
+            frame need not have them.
         columns: what goes into the figure's CSV.
         legend: makes its handles; None for no legend.
-        unit: whether the norm's unit belongs into the heading, because no axis has room for it.
+        unit: whether the unit of distances belongs into the heading, because no axis has room for it.
         shared: whether panels have the same axes, so that only the outer ones need numbers.
     """
 
@@ -50,8 +51,9 @@ class Plot:
     beside: bool = True
     width: float = 4.5
     height: float = 3.0
-    rows: bool = False
+    stacked: bool = False
     names: str = ""
+    below: str = ""
     columns: tuple[str, ...] = ()
     legend: Callable[[pd.DataFrame], list[Line2D]] | None = None
     unit: bool = False
@@ -61,8 +63,8 @@ class Plot:
 PLOTS: dict[str, Plot] = {
     "cumulative": Plot(
         title="{norm}: how many images a change of this size makes wrong",
-        caption="Share of images with a known adversarial example at most this far away, over all attacks together: a "
-        "curve further to the right is a more robust network. The band is the 95% interval of the share at each "
+        caption="Fraction of images with a known adversarial example at most this far away, over all attacks together: a "
+        "curve further to the right is a more robust network. The band is the 95% interval of the fraction at each "
         "distance (Wilson). Misclassified images count at distance 0; images for which nothing was found never count.",
         metric="best_curves",
         draw=distributions.cumulative,
@@ -71,7 +73,7 @@ PLOTS: dict[str, Plot] = {
     ),
     "violins": Plot(
         title="{norm}: distribution of minimal norms, network against network",
-        caption="The smallest known distance of each image (points; of many images only every few) and their density (shape); the bar is the middle "
+        caption="The smallest known distance of each image (points; a subset when there are many images) and their density (shape); the bar is the middle "
         "half, the line the median, of the images for which something was found. Misclassified images stand at 0.",
         metric="distances",
         draw=distributions.violins,
@@ -82,18 +84,18 @@ PLOTS: dict[str, Plot] = {
         title="{norm}: what each attack finds",
         caption="For each attack and network, from the first to the third quartile of its distances, with the median as "
         "marker; within an attack the networks stand in the order of the legend. Further left is the better attack; "
-        "nothing below the truth is possible. A filled arrow at the right edge: the median lies beyond the axis. An open "
-        "arrow: the attack found nothing on half of the images or more. An attack on fewer images is of other images, "
-        "and does not compare.",
+        "no attack can find less than the true minimal distance. A filled arrow at the right edge: the median lies beyond the axis. An open "
+        "arrow: the attack found nothing on half of the images or more. Attacks that ran on "
+        "fewer images cannot be compared with the rest.",
         metric="attack_intervals",
         draw=distributions.intervals,
-        rows=True,
+        stacked=True,
         columns=("network", "attack", "norm", "q1", "median", "q3", "found_rate"),
         legend=legends.networks_and_libraries,
     ),
     "per_attack": Plot(
         title="{norm}: network against network, attack by attack",
-        caption="The share of images that a change of this size makes wrong, by each attack alone: does every attack rank "
+        caption="The fraction of images that a change of this size makes wrong, by each attack alone: does every attack rank "
         "the networks alike? An attack on fewer images than others says on how many.",
         metric="attack_panels",
         draw=distributions.cumulative_lines,
@@ -107,8 +109,8 @@ PLOTS: dict[str, Plot] = {
     ),
     "security": Plot(
         title="{norm}: security evaluation curves",
-        caption="Robust accuracy: the share of images that stay right under any change of at most this size. Bold: all "
-        "attacks together, an upper bound of the truth. Thin: each attack by itself; point at a line for its name. The "
+        caption="Robust accuracy: the fraction of images for which no known change of at most this size makes the network wrong. "
+        "Bold: all attacks together, an upper bound of the true robust accuracy. Thin: each attack by itself; point at a line for its name. The "
         "nearer the thin lines to the bold one, the better the attacks agree.",
         metric="security_curves",
         draw=distributions.security,
@@ -122,9 +124,9 @@ PLOTS: dict[str, Plot] = {
     ),
     "bracket": Plot(
         title="{norm}: between proof and attack",
-        caption="Robust accuracy: the share of images that stay right under any change of at most this size. Its true value "
-        "lies in the shaded gap: at least the certified share (dashed), at most what the attacks left (solid). Where the "
-        "two lines meet, the question is settled.",
+        caption="Robust accuracy: the fraction of images that no change of at most this size makes wrong. Its true value "
+        "lies in the shaded gap: at least what is certified (dashed), at most what no attack made wrong (solid). Where "
+        "the two lines meet, it is known.",
         metric="bracket_curves",
         draw=comparisons.bracket,
         panel="network",
@@ -143,16 +145,16 @@ PLOTS: dict[str, Plot] = {
         "the attack found nothing, stand at the right edge.",
         metric="exact_ratios",
         draw=comparisons.ratios,
-        rows=True,
+        stacked=True,
         columns=("network", "norm", "attack", "image", "distance", "ratio"),
         legend=legends.networks_and_libraries,
     ),
     "libraries": Plot(
-        title="{norm}: the same attack in both libraries",
-        caption="One point per image and network. On the diagonal both libraries find the same; above it the library on the "
+        title="{norm}: the same method in two libraries",
+        caption="One point per image and network, the libraries' own code alone. On the diagonal both find the same; above it the library on the "
         "vertical axis finds larger distances, which is worse. Points at the edge: nothing found.",
         metric="library_pairs",
-        draw=comparisons.libraries,
+        draw=comparisons.library_scatter,
         unit=True,
         panel="pair",
         across=2,
@@ -166,7 +168,7 @@ PLOTS: dict[str, Plot] = {
         caption="Median ratio to the best known distance over seconds per image, both on logarithmic axes: lower left is "
         "better. Filled markers on the line are the front: no other attack is both better and cheaper. Names stand where "
         "there is room; point at a marker for the others, or read the table above. Attacks that found nothing on half of "
-        "the images are not drawn.",
+        "the images are not drawn. Seconds are wall time on the machine of the run, other work on it included.",
         metric="cost",
         draw=comparisons.costs,
         panel="network",
@@ -179,28 +181,32 @@ PLOTS: dict[str, Plot] = {
     "class_medians": Plot(
         title="{norm}: class by class",
         caption="Median of the smallest known distances of each true class: small and light means easily fooled. Classes with few "
-        "images are uncertain; empty cells have no images or no finite median.",
+        "images are uncertain; a class without images, or without a finite median, has an empty column or cell. Of more "
+        "than 20 classes those with the most images are shown.",
         metric="class_medians",
         draw=comparisons.class_heat,
         unit=True,
         height=2.4,
         names="network",
+        below="class",
         columns=("network", "norm", "label", "images", "median"),
     ),
     "class_changes": Plot(
         title="{norm}: what is taken for what",
-        caption="For each true class (down) the share of its images, in percent, whose nearest known adversarial example is "
-        "taken for the class across.",
+        caption="For each true class (down) the percentage of its images whose nearest known adversarial example is "
+        "taken for the class across. Of more than 20 classes those with the most images are shown.",
         metric="class_changes",
         draw=comparisons.change_heat,
         panel="network",
         beside=False,
         width=3.1,
         height=2.9,
+        names="class",
+        below="taken_for",
         columns=("network", "norm", "label", "adversarial_class", "images", "share"),
     ),
 }
-"""Every figure of a report, in the order in which it stands there."""
+"""Every figure of a report. One more is one more entry, wherever it is from: the page shows it in a section of its own."""
 
 
 def figure(
@@ -234,15 +240,24 @@ def figure(
         if plot.width <= 2:
             axes.yaxis.label.set_fontsize(8)
         if place % across:
-            axes.set_ylabel("")
             axes.tick_params(labelleft=not plot.shared)
         if place + across < len(panels):
             axes.tick_params(labelbottom=not plot.shared)
-        if plot.shared or place + across < len(panels):
-            axes.set_xlabel("")
+    _drop_repeated_labels(grid[: len(panels)], across, shared=plot.shared)
     if plot.shared:
-        _name_shared_axis(result, grid[0], str(frame["norm"].iloc[0]))
+        _name_shared_axis(result, grid[0], frame)
     return result
+
+
+def _drop_repeated_labels(grid: Sequence[Axes], across: int, *, shared: bool) -> None:
+    """Leave out the label of an axis that the panel below, or the one to the left, has as well."""
+    below = [axes.get_xlabel() for axes in grid][across:]
+    left = [axes.get_ylabel() for axes in grid]
+    for place, axes in enumerate(grid):
+        if shared or (place < len(below) and below[place] == axes.get_xlabel()):
+            axes.set_xlabel("")
+        if place % across and left[place - 1] == left[place]:
+            axes.set_ylabel("")
 
 
 def _end_at(axes: Axes, limit: float, plot: Plot, part: pd.DataFrame) -> None:
@@ -253,10 +268,10 @@ def _end_at(axes: Axes, limit: float, plot: Plot, part: pd.DataFrame) -> None:
         axes.text(0.5, 0.5, "beyond this axis", transform=axes.transAxes, ha="center", fontsize=8, color=MUTED)
 
 
-def _name_shared_axis(result: Figure, first: Axes, norm: str) -> None:
+def _name_shared_axis(result: Figure, first: Axes, frame: pd.DataFrame) -> None:
     """One label, with its unit where that fits, below all panels that share an axis of distances."""
     wide, tall = result.get_size_inches()
-    label = distributions.distance_label(norm, short=bool(wide < 4.5))
+    label = distributions.distance_label(frame, short=bool(wide < 4.5))
     result.text(first.get_position().x0, 0.1 / tall, label, fontsize=9, color=INK, va="bottom")
 
 
@@ -269,11 +284,13 @@ def _grid(plot: Plot, frame: pd.DataFrame, panels: int, across: int) -> tuple[Fi
     """A figure with its axes, placed by inches: Matplotlib's own layout engines take half of a report's time."""
     down = -(-panels // across)
     width, height = plot.width - 0.6, plot.height - 0.5
-    if plot.rows:
-        height = MARK * frame["attack"].nunique() * rows.height(frame["network"].nunique())
-    names = frame[plot.names].astype(str).str.len().max() if plot.names else 0
-    left, right, bottom = (0.16 if plot.rows else max(0.72, 0.2 + 0.075 * names)), 0.16, 0.5
-    gap, between = (0.3, 0.36 if plot.width > 2 else 0.5) if plot.shared else (0.66, 0.8)
+    if plot.stacked:
+        height = MARK * frame["attack"].nunique() * bands.height(frame["network"].nunique())
+    names, below = (_longest(frame, column) for column in (plot.names, plot.below))
+    left, right = (0.16 if plot.stacked else max(0.72, 0.3 + 0.075 * names)), 0.16
+    upright = 0.075 * below if below > comparisons.UPRIGHT else 0.0
+    bottom = 0.5 + upright
+    gap, between = (0.3, 0.36 if plot.width > 2 else 0.5) if plot.shared else (left - 0.06, 0.8 + upright)
     handles = plot.legend(frame) if plot.legend else []
     total = left + across * width + (across - 1) * gap + right
     longest = max((len(str(handle.get_label())) for handle in handles), default=1)
@@ -298,6 +315,11 @@ def _grid(plot: Plot, frame: pd.DataFrame, panels: int, across: int) -> tuple[Fi
     if handles:
         result.legend(handles=handles, loc="upper left", bbox_to_anchor=(0, 1), ncols=columns, borderaxespad=0.1)
     return result, list(grid.flat)
+
+
+def _longest(frame: pd.DataFrame, column: str) -> int:
+    """How many characters the longest value of a column has; 0 where there is no such column."""
+    return int(frame[column].astype(str).str.len().max()) if column in frame and len(frame) else 0
 
 
 __all__ = ["PLOTS", "Plot", "drawing", "figure", "inline"]

@@ -11,16 +11,23 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator, PercentFormatter
 
+from bench.metrics.curves import BEST, CERTIFIED
 from bench.norms import Norm
-from bench.plots.distributions import BEYOND, distance_label, styles
-from bench.plots.rows import Rows, height
-from bench.plots.style import INK, MUTED, PAPER, library_marker, tagged
+from bench.plots.bands import Bands, height
+from bench.plots.distributions import BEYOND, distance_label
+from bench.plots.style import INK, MUTED, PAPER, of_libraries, of_networks, tagged
 
 SCATTER = 600
 """At most so many points of a network in one panel, every k-th image."""
 
 NAME_SIZE = 7.5
 """Of the names of attacks beside their points, in printer's points."""
+
+CLASSES = 20
+"""At most so many classes have a cell; of more, those with the most images."""
+
+UPRIGHT = 3
+"""Names below a panel with more characters than this stand upright."""
 
 CELL_SIZE = 8.0
 """Of the numbers in cells, in printer's points."""
@@ -37,15 +44,15 @@ def bracket(frame: pd.DataFrame, axes: Axes) -> Axes:
         axes: to draw on.
     """
     for network, group in frame.groupby("network", observed=True):
-        style = styles(frame)[str(network)]
+        style = of_networks(frame)[str(network)]
         curves = {str(name): part for name, part in group.groupby("attack", observed=True, sort=False)}
         eps = np.union1d(group["eps"].to_numpy(), [BEYOND * float(group["eps"].max())])
         values = {name: _at(part, eps) for name, part in curves.items()}
         with tagged(axes, network=str(network)):
             axes.fill_between(
                 eps,
-                values["certified"],
-                values["best of all"],
+                values[CERTIFIED],
+                values[BEST],
                 step="post",
                 color=style.colour,
                 alpha=0.22,
@@ -53,7 +60,7 @@ def bracket(frame: pd.DataFrame, axes: Axes) -> Axes:
             )
             axes.plot(
                 eps,
-                values["best of all"],
+                values[BEST],
                 drawstyle="steps-post",
                 color=style.colour,
                 linewidth=2.2,
@@ -61,7 +68,7 @@ def bracket(frame: pd.DataFrame, axes: Axes) -> Axes:
             )
             axes.plot(
                 eps,
-                values["certified"],
+                values[CERTIFIED],
                 drawstyle="steps-post",
                 color=style.colour,
                 linewidth=1.6,
@@ -70,7 +77,7 @@ def bracket(frame: pd.DataFrame, axes: Axes) -> Axes:
             )
     axes.set(ylim=(0, 1.02), xlim=(0, None), ylabel="robust accuracy")
     axes.yaxis.set_major_formatter(PercentFormatter(1))
-    axes.set_xlabel(distance_label(frame["norm"].iloc[0], short=True))
+    axes.set_xlabel(distance_label(frame, short=True))
     return axes
 
 
@@ -89,12 +96,13 @@ def ratios(frame: pd.DataFrame, axes: Axes) -> Axes:
         frame: lines of ``bench.metrics`` ``ratios`` of one norm with ``exact`` True, and ``label``.
         axes: to draw on.
     """
-    looks = styles(frame)
-    rows = Rows(frame, [name for name in looks if (frame["network"] == name).any()])
-    half = 0.45 / height(len(rows.networks))
+    looks = of_networks(frame)
+    bands = Bands(frame, [name for name in looks if (frame["network"] == name).any()])
+    markers = of_libraries(frame)
+    half = 0.45 / height(len(bands.networks))
     for (attack, network), group in frame.groupby(["attack", "network"], observed=True, sort=False):
         values = np.sort(group["ratio"].to_numpy(dtype=np.float64))
-        place = rows.place(str(attack), str(network))
+        place = bands.place(str(attack), str(network))
         shown = np.minimum(_thinned(values, 150), RATIO_LIMIT)
         library = str(group["library"].iloc[0])
         with tagged(axes, network=str(network), attack=str(attack), library=library):
@@ -102,7 +110,7 @@ def ratios(frame: pd.DataFrame, axes: Axes) -> Axes:
                 shown,
                 np.full(len(shown), place),
                 linestyle="none",
-                marker=library_marker(library),
+                marker=markers[library].marker,
                 markersize=4,
                 alpha=0.6,
                 markeredgewidth=0,
@@ -116,20 +124,20 @@ def ratios(frame: pd.DataFrame, axes: Axes) -> Axes:
     ticks = [1, 1.1, 1.25, 1.5, 2, 3, 4]
     axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks[:-1]] + [f"≥ {RATIO_LIMIT:g}"])
     axes.set_xticks([], minor=True)
-    rows.draw(axes)
+    bands.draw(axes)
     axes.grid(visible=False, axis="y")
-    axes.set_xlabel(f"{Norm(frame['norm'].iloc[0]).label} distance found / exact distance")
+    axes.set_xlabel(f"{Norm(frame['norm'].iloc[0]).label} distance found / exact distance (logarithmic)")
     return axes
 
 
-def libraries(frame: pd.DataFrame, axes: Axes) -> Axes:
+def library_scatter(frame: pd.DataFrame, axes: Axes) -> Axes:
     """One method in two libraries: a point per image and network, the diagonal where both agree.
 
     Args:
         frame: lines of ``bench.metrics`` ``library_pairs`` of one norm and method.
         axes: to draw on.
     """
-    looks = styles(frame)
+    looks = of_networks(frame)
     values = frame[["distance_a", "distance_b"]].to_numpy(dtype=np.float64)
     finite = values[np.isfinite(values) & (values > 0)]
     low, high = (finite.min() * 0.8, finite.max() * 1.25) if len(finite) else (0.1, 1.0)
@@ -168,7 +176,7 @@ def costs(frame: pd.DataFrame, axes: Axes) -> Axes:
         frame: lines of ``bench.metrics`` ``cost`` of one norm and network.
         axes: to draw on.
     """
-    style = styles(frame)[str(frame["network"].iloc[0])]
+    style, markers = of_networks(frame)[str(frame["network"].iloc[0])], of_libraries(frame)
     known = frame[np.isfinite(frame["ratio"]) & (frame["seconds"] > 0)].sort_values(
         ["front", "ratio"], ascending=[False, True]
     )
@@ -199,7 +207,7 @@ def costs(frame: pd.DataFrame, axes: Axes) -> Axes:
             axes.plot(
                 *([value] for value in point),
                 linestyle="none",
-                marker=library_marker(library),
+                marker=markers[library].marker,
                 markersize=7,
                 color=style.colour,
                 markerfacecolor=style.colour if line["front"] else "none",
@@ -270,42 +278,59 @@ def class_heat(frame: pd.DataFrame, axes: Axes) -> Axes:
     """Median distance of each class on each network, darker for larger.
 
     Args:
-        frame: lines of ``bench.metrics`` ``class_medians`` of one norm.
+        frame: lines of ``bench.metrics`` ``class_medians`` of one norm; names of classes, if any, in ``class``.
         axes: to draw on.
     """
+    labels = _classes(frame, "label")
     table = frame.pivot_table(index="network", columns="label", values="median", observed=True, aggfunc="first")
-    _heat(table.replace(np.inf, np.nan), axes, ".2g")
+    table = table.reindex(columns=list(labels)).replace(np.inf, np.nan)
+    _heat(table.rename(columns=labels), axes, 2)
     axes.set_xlabel("true class")
     axes.set_ylabel("")
     return axes
 
 
 def change_heat(frame: pd.DataFrame, axes: Axes) -> Axes:
-    """What each class is taken for on one network: share of its images, true class down, adversarial class across.
+    """What each class is taken for on one network: fraction of its images, true class down, adversarial class across.
 
     Args:
-        frame: lines of ``bench.metrics`` ``class_changes`` of one norm and network.
+        frame: lines of ``bench.metrics`` ``class_changes`` of one norm and network; names of classes, if any, in
+            ``class`` and ``taken_for``.
         axes: to draw on.
     """
-    classes = sorted(set(frame["label"]) | set(frame["adversarial_class"]))
+    down, across = _classes(frame, "label"), _classes(frame, "adversarial_class")
+    if len(down | across) <= CLASSES:
+        down = across = dict(sorted((down | across).items()))
     table = frame.pivot_table(index="label", columns="adversarial_class", values="share", aggfunc="sum")
-    table = table.reindex(index=sorted(set(frame["label"])), columns=classes).fillna(0.0)
-    _heat(100 * table, axes, ".0f", low=0.0, high=100.0)
+    table = table.reindex(index=list(down), columns=list(across)).fillna(0.0)
+    _heat((100 * table).round().rename(index=down, columns=across), axes, 3, low=0.0, high=100.0)
     axes.set_xlabel("taken for")
     axes.set_ylabel("true class")
     return axes
 
 
-def _heat(table: pd.DataFrame, axes: Axes, form: str, low: float | None = None, high: float | None = None) -> None:
-    small = table.size <= 400
+def _classes(frame: pd.DataFrame, column: str) -> dict[int, str]:
+    """The classes of a column by number, with what they are called; of many, those with the most images."""
+    name = {"label": "class", "adversarial_class": "taken_for"}[column]
+    names = dict(zip(frame[column], frame[name] if name in frame else frame[column].astype(str), strict=True))
+    if len(names) > CLASSES:
+        most = frame.groupby(column)["images"].sum().sort_values(ascending=False, kind="stable")
+        names = {number: names[number] for number in most.index[:CLASSES]}
+    elif "classes" in frame and frame["classes"].iloc[0] <= CLASSES:
+        # A class without images has a place of its own, so that nobody looks for it in vain.
+        names = {number: str(number) for number in range(int(frame["classes"].iloc[0]))} | names
+    return {int(number): str(names[number]) for number in sorted(names)}
+
+
+def _heat(table: pd.DataFrame, axes: Axes, digits: int, low: float | None = None, high: float | None = None) -> None:
     known = bool(table.notna().to_numpy().any())
     hidden = table.isna() | (table == 0) if low == 0 else table.isna()
     with sns.axes_style(rc={"axes.grid": False}):
         sns.heatmap(
             table,
             ax=axes,
-            annot=small,
-            fmt=form,
+            annot=table.map(lambda value: _cell(value, digits)) if table.size <= CLASSES**2 else False,
+            fmt="",
             cmap="Blues",
             mask=hidden,
             vmin=low if known else 0.0,
@@ -319,6 +344,16 @@ def _heat(table: pd.DataFrame, axes: Axes, form: str, low: float | None = None, 
         number.set_in_layout(False)
     axes.grid(visible=False)
     axes.tick_params(rotation=0, length=0)
+    # Numbers have room beside one another, names do not.
+    if max((len(str(name)) for name in table.columns), default=0) > UPRIGHT:
+        axes.tick_params(axis="x", rotation=90)
+
+
+def _cell(value: float, digits: int) -> str:
+    """A number with so many significant digits where it is below 100, as a whole number above; empty for none."""
+    if not np.isfinite(value):
+        return ""
+    return f"{value:.0f}" if value >= 10 ** (digits - 1) else f"{value:.{digits}g}"
 
 
 def _thinned(

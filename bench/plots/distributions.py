@@ -8,9 +8,10 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
 
+from bench.metrics.curves import BEST
 from bench.norms import Norm
-from bench.plots.rows import Rows
-from bench.plots.style import INK, MUTED, PAPER, NetworkStyle, library_dash, library_marker, network_styles, tagged
+from bench.plots.bands import Bands
+from bench.plots.style import INK, MUTED, PAPER, NetworkStyle, of_libraries, of_networks, tagged
 
 POINTS = 200
 """At most so many images are drawn as points, every k-th in order of distance."""
@@ -20,17 +21,11 @@ BEYOND = 10.0
 """Step curves go on so many times beyond their last step, so that they cross the whole of any axis."""
 
 
-def styles(frame: pd.DataFrame) -> dict[str, NetworkStyle]:
-    """The styles of a frame's networks: of all its categories, so that every panel of a report agrees."""
-    column = frame["network"]
-    names = column.cat.categories if isinstance(column.dtype, pd.CategoricalDtype) else column.unique()
-    return network_styles([str(name) for name in names])
-
-
-def distance_label(norm: str, *, short: bool = False) -> str:
-    """The label of an axis of distances in a norm."""
-    member = Norm(norm)
-    return f"{member.label} distance" if short else f"{member.label} distance ({member.unit})"
+def distance_label(frame: pd.DataFrame, *, short: bool = False) -> str:
+    """The label of an axis of distances: their norm, and in brackets the frame's ``unit``, else what the norm sums up."""
+    member = Norm(str(frame["norm"].iloc[0]))
+    unit = str(frame["unit"].iloc[0]) if "unit" in frame else member.unit
+    return f"{member.label} distance" if short or not unit else f"{member.label} distance ({unit})"
 
 
 def cumulative_lines(frame: pd.DataFrame, axes: Axes) -> Axes:
@@ -57,7 +52,7 @@ def cumulative_lines(frame: pd.DataFrame, axes: Axes) -> Axes:
 
 
 def cumulative(frame: pd.DataFrame, axes: Axes, *, bands: bool = True) -> Axes:
-    """Share of images made wrong by a change of at most eps: one step line per network with its 95 % band.
+    """Fraction of images made wrong by a change of at most eps: one step line per network with its 95 % band.
 
     Args:
         frame: curves of one norm, as ``bench.metrics.best_curves`` or ``attack_curves`` gives them.
@@ -66,7 +61,7 @@ def cumulative(frame: pd.DataFrame, axes: Axes, *, bands: bool = True) -> Axes:
     """
     limit = _limit(frame)
     for network, group in frame.groupby("network", observed=True):
-        style = styles(frame)[str(network)]
+        style = of_networks(frame)[str(network)]
         eps = np.append(group["eps"].to_numpy(), BEYOND * max(limit, group["eps"].max()))
         with tagged(axes, network=str(network)):
             if bands:
@@ -85,7 +80,7 @@ def cumulative(frame: pd.DataFrame, axes: Axes, *, bands: bool = True) -> Axes:
     axes.set(xlim=(0, limit), ylim=(0, 1.02), ylabel="images made wrong")
     axes.yaxis.set_major_formatter(PercentFormatter(1))
     if len(frame):
-        axes.set_xlabel(distance_label(frame["norm"].iloc[0], short=not bands))
+        axes.set_xlabel(distance_label(frame, short=not bands))
     return axes
 
 
@@ -96,7 +91,7 @@ def violins(frame: pd.DataFrame, axes: Axes) -> Axes:
         frame: columns network, norm, distance; one norm.
         axes: to draw on.
     """
-    looks = styles(frame)
+    looks = of_networks(frame)
     names = [name for name in looks if (frame["network"] == name).any()]
     for place, name in enumerate(names):
         values = np.sort(frame.loc[frame["network"] == name, "distance"].to_numpy(dtype=np.float64))
@@ -120,7 +115,7 @@ def violins(frame: pd.DataFrame, axes: Axes) -> Axes:
     axes.grid(visible=False, axis="x")
     axes.set_ylim(bottom=0)
     if len(frame):
-        axes.set_ylabel(distance_label(frame["norm"].iloc[0], short=True))
+        axes.set_ylabel(distance_label(frame, short=True))
     return axes
 
 
@@ -158,13 +153,14 @@ def intervals(frame: pd.DataFrame, axes: Axes) -> Axes:
         frame: lines of ``bench.metrics.tables.summary`` of one norm; networks are stacked within an attack.
         axes: to draw on.
     """
-    looks = styles(frame)
-    rows = Rows(frame, [name for name in looks if (frame["network"] == name).any()])
+    looks = of_networks(frame)
+    bands = Bands(frame, [name for name in looks if (frame["network"] == name).any()])
+    markers = of_libraries(frame)
     top = _reach(frame)
     edge = top * 1.04
     for line in frame.to_dict("records"):
         name, attack, library = (str(line[key]) for key in ("network", "attack", "library"))
-        place, colour = rows.place(attack, name), looks[name].colour
+        place, colour = bands.place(attack, name), looks[name].colour
         known, shown = bool(np.isfinite(line["median"])), bool(line["median"] <= top)
         with tagged(axes, network=name, attack=attack, library=library):
             if line["q1"] < edge:
@@ -172,17 +168,17 @@ def intervals(frame: pd.DataFrame, axes: Axes) -> Axes:
             axes.plot(
                 [line["median"] if shown else edge],
                 [place],
-                marker=library_marker(library) if shown else ">",
+                marker=markers[library].marker if shown else ">",
                 markersize=5,
                 color=colour,
                 markerfacecolor=colour if known else "none",
                 linestyle="none",
             )
-    rows.draw(axes)
+    bands.draw(axes)
     axes.set_xlim(0, top * 1.07)
     axes.grid(visible=False, axis="y")
     if len(frame):
-        axes.set_xlabel(distance_label(frame["norm"].iloc[0]))
+        axes.set_xlabel(distance_label(frame))
     return axes
 
 
@@ -203,14 +199,13 @@ def security(frame: pd.DataFrame, axes: Axes) -> Axes:
     """The security evaluation curves of one network: robust accuracy over eps, each attack thin, all together bold.
 
     Args:
-        frame: curves of one norm and network; attack ``best of all`` is the envelope; ``library`` tells the dash:
-            solid for Foolbox, dashed for any other.
+        frame: curves of one norm and network; attack ``best of all`` is the envelope; each library has its dash.
         axes: to draw on.
     """
-    limit = _limit(frame)
+    limit, dashes = _limit(frame), of_libraries(frame)
     for (network, attack), group in frame.groupby(["network", "attack"], observed=True, sort=False):
-        style = styles(frame)[str(network)]
-        together = attack == "best of all"
+        style = of_networks(frame)[str(network)]
+        together = attack == BEST
         library = "" if together else str(group["library"].iloc[0])
         eps = np.append(group["eps"].to_numpy(), BEYOND * max(limit, group["eps"].max()))
         accuracy = np.append(group["robust_accuracy"].to_numpy(), group["robust_accuracy"].to_numpy()[-1])
@@ -221,7 +216,7 @@ def security(frame: pd.DataFrame, axes: Axes) -> Axes:
                 drawstyle="steps-post",
                 color=style.colour if together else MUTED,
                 linewidth=2.6 if together else 1.0,
-                linestyle="solid" if together else library_dash(library),
+                linestyle="solid" if together else dashes[library].dash,
                 alpha=1.0 if together else 0.8,
                 zorder=3 if together else 2,
                 label=str(attack) if together else "_",
@@ -229,7 +224,7 @@ def security(frame: pd.DataFrame, axes: Axes) -> Axes:
     axes.set(xlim=(0, limit), ylim=(0, 1.02), ylabel="robust accuracy")
     axes.yaxis.set_major_formatter(PercentFormatter(1))
     if len(frame):
-        axes.set_xlabel(distance_label(frame["norm"].iloc[0], short=True))
+        axes.set_xlabel(distance_label(frame, short=True))
     return axes
 
 

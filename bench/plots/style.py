@@ -1,14 +1,15 @@
-"""How things look: one colour and dash per network, one marker per library, by name and never by order of drawing."""
+"""How things look: one colour and dash per network, one marker per library, by their place in the run."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable, Iterator
+import itertools
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import matplotlib as mpl
+import pandas as pd
 from matplotlib.axes import Axes
 
 INK, MUTED, RULE, PAPER = "#1d2433", "#5b6577", "#d5dae3", "#fefefe"
@@ -23,9 +24,7 @@ DARK = {
 
 _COLOURS = ("#0072b2", "#d55e00", "#00926a", "#6a1b5a", "#8a6d00", "#6a51a3", "#8c510a", "#3d7080")
 _DASHES: tuple[Any, ...] = ("solid", (0, (6, 2)), (0, (6, 2, 1.2, 2)), (0, (1.4, 1.4)))
-_KNOWN = {"MLP": 0, "MLP_d": 1, "CNN": 2, "CNN_d": 3}
-_MARKERS = {"art": "s", "foolbox": "o", "certify": "^"}
-_OTHER_MARKERS = ("D", "v", "P", "X", "*", "h")
+_MARKERS = ("o", "s", "D", "^", "v", "P", "X", "*", "h", "<", ">", "p")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,52 +36,60 @@ class NetworkStyle:
 
 
 def network_styles(names: Iterable[str]) -> dict[str, NetworkStyle]:
-    """A style for each network, the same for the same name in every report.
-
-    The four networks of the bench have fixed styles; ``MLP (run)``, as pages of several runs call them, has that of
-    ``MLP`` where no other network of the page does. Any other name picks one by its hash; only where two names of one
-    report would pick the same does the later in the alphabet take the next free one.
-    """
-    wanted = list(names)
-    total = len(_COLOURS) * len(_DASHES)
-    taken = {_KNOWN[name]: name for name in wanted if name in _KNOWN}
-    for name in sorted(set(wanted) - set(_KNOWN)):
-        if _base(name) in _KNOWN:
-            taken.setdefault(_KNOWN[_base(name)], name)
-    colours = {slot % len(_COLOURS) for slot in taken}
-    for name in sorted(set(wanted) - set(taken.values())):
-        start = int(hashlib.sha256(name.encode()).hexdigest(), 16) % total
-        slots = [(start + step) % total for step in range(total)]
-        free = [slot for slot in slots if slot not in taken] or slots
-        new = [slot for slot in free if slot % len(_COLOURS) not in colours] or free
-        taken[new[0]] = name
-        colours.add(new[0] % len(_COLOURS))
-    slots_of = {name: slot for slot, name in taken.items()}
+    """A style for each network, by its place among the networks of a run; all 32 combinations before one comes again."""
     return {
-        name: _style(slots_of.get(name, 0), known=_KNOWN.get(_base(name)) == slots_of.get(name, 0)) for name in wanted
+        name: NetworkStyle(_COLOURS[place % len(_COLOURS)], _DASHES[(place + place // len(_COLOURS)) % len(_DASHES)])
+        for place, name in enumerate(dict.fromkeys(names))
     }
 
 
-def _base(name: str) -> str:
-    """A network's name without the run that a page of several runs puts behind it."""
-    return name.partition(" (")[0]
+@dataclass(frozen=True, slots=True)
+class LibraryStyle:
+    """How a library is drawn: its marker, and the dash of its lines where colour says something else."""
+
+    marker: str
+    dash: Any
 
 
-def _style(slot: int, *, known: bool) -> NetworkStyle:
-    dash = slot if known else slot // len(_COLOURS)
-    return NetworkStyle(_COLOURS[slot % len(_COLOURS)], _DASHES[dash % len(_DASHES)])
+def library_styles(markers: Mapping[str, str]) -> dict[str, LibraryStyle]:
+    """A style for each library of a run.
+
+    Args:
+        markers: library -> the marker that it asks for, in the order of the run; empty for any. The first to ask for a
+            marker gets it; what is left is given out in order, and only where there are more libraries than markers
+            does one come again.
+    """
+    given: dict[str, str] = {}
+    for name, marker in markers.items():
+        if marker and marker not in given.values():
+            given[name] = marker
+    free = itertools.chain((marker for marker in _MARKERS if marker not in given.values()), itertools.cycle(_MARKERS))
+    return {
+        name: LibraryStyle(given.get(name) or next(free), _DASHES[place % len(_DASHES)])
+        for place, name in enumerate(markers)
+    }
 
 
-def library_marker(library: str) -> str:
-    """The marker of a library: the same for the same name in every report."""
-    if library in _MARKERS:
-        return _MARKERS[library]
-    return _OTHER_MARKERS[int(hashlib.sha256(library.encode()).hexdigest(), 16) % len(_OTHER_MARKERS)]
+def looks(frame: pd.DataFrame, column: str) -> list[str]:
+    """The names of a column, those of its categories where it has some: so every panel of a report knows them all."""
+    values = frame[column]
+    names = values.cat.categories if isinstance(values.dtype, pd.CategoricalDtype) else values.unique()
+    return [str(name) for name in names]
 
 
-def library_dash(library: str) -> Any:
-    """The dash of a library's lines where colour is taken: solid for Foolbox, dashed for any other."""
-    return "solid" if library == "foolbox" else (0, (4, 2))
+def of_networks(frame: pd.DataFrame) -> dict[str, NetworkStyle]:
+    """The styles of a frame's networks, by its column ``network``."""
+    return network_styles(looks(frame, "network"))
+
+
+def of_libraries(frame: pd.DataFrame) -> dict[str, LibraryStyle]:
+    """The styles of a frame's libraries, by its columns ``library`` and, where there is one, ``library_marker``."""
+    names = [name for name in looks(frame, "library") if name]
+    markers = dict.fromkeys(names, "")
+    if "library_marker" in frame:
+        known = frame.drop_duplicates("library")
+        markers |= {str(n): str(m) for n, m in zip(known["library"], known["library_marker"], strict=True) if n}
+    return library_styles(markers)
 
 
 @contextmanager

@@ -1,34 +1,58 @@
-"""Checks of a network before the first attack: what makes numbers meaningless stops the run, what makes them doubtful is told."""
+"""Checks of a network before the first attack.
+
+What makes every number about a network meaningless stops the run; what makes numbers doubtful goes into the report.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+
 from torch import Tensor, nn
 
+from bench.domain import Domain
 from bench.errors import NetworkError
+from bench.findings import Finding, Level
 from bench.preflight import behaviour, descent
-from bench.preflight.findings import Finding, Level, Probe
+from bench.preflight.probe import Probe
 
-_BEHAVIOUR = (
-    *(behaviour.runs, behaviour.finite, behaviour.repeats, behaviour.batches, behaviour.depends),
-    *(behaviour.logits, behaviour.double, behaviour.accuracy, behaviour.gradients),
+STEPS = (
+    behaviour.runs,
+    behaviour.finite,
+    behaviour.repeats,
+    behaviour.batches,
+    behaviour.depends,
+    behaviour.logits,
+    behaviour.double,
+    behaviour.accuracy,
+    behaviour.gradients,
+    descent.checks,
 )
+"""All checks in their order: each takes a :class:`Probe` and yields findings."""
 
 
-def check(network: nn.Module, images: Tensor, labels: Tensor, box: tuple[float, float] = (0.0, 1.0)) -> list[Finding]:
+def check(
+    network: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    domain: Domain,
+    others: Mapping[str, nn.Module] = MappingProxyType({}),
+) -> list[Finding]:
     """Look at a network's behaviour on some images.
 
     Args:
-        network: in eval mode, on the images' device.
-        images: (n, ...) float32 in the box, at most a few hundred.
+        network: in eval mode, on the images' device; takes inputs of the domain's box.
+        images: (n, *shape) float32 in the domain's box, at most a few hundred.
         labels: (n,) int64.
-        box: lowest and highest value of an image.
+        domain: of the images.
+        others: other networks of the same run by name: adversarial examples made on them are tried on this one.
 
     Returns:
         One finding per check that could be made, up to the first that stops, after which the others mean nothing.
     """
-    probe = Probe(network, images, labels, box)
+    probe = Probe(network=network, images=images, labels=labels, domain=domain, others=others)
     findings: list[Finding] = []
-    for step in (*_BEHAVIOUR, descent.checks):
+    for step in STEPS:
         for finding in step(probe):
             findings.append(finding)
             if finding.status is Level.STOP:
@@ -36,7 +60,7 @@ def check(network: nn.Module, images: Tensor, labels: Tensor, box: tuple[float, 
     return findings
 
 
-def demand(name: str, findings: list[Finding]) -> None:
+def require(name: str, findings: Sequence[Finding]) -> None:
     """Refuse a network about which no number would mean anything.
 
     Raises:
@@ -47,4 +71,4 @@ def demand(name: str, findings: list[Finding]) -> None:
             raise NetworkError(f"network {name}: {finding.message}")
 
 
-__all__ = ["Finding", "Level", "check", "demand"]
+__all__ = ["Finding", "Level", "check", "require"]

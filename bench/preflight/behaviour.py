@@ -7,74 +7,75 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
+from bench.findings import CheckName, Finding, Level, grade
 from bench.judge import Judge
 from bench.metrics import wilson
-from bench.preflight.findings import Finding, Level, Probe
-
-
-def _forward(network: nn.Module, images: Tensor) -> Tensor:
-    with torch.no_grad():
-        logits: Tensor = network(images)
-    return logits
+from bench.preflight.probe import Probe, forward, margin
 
 
 def runs(probe: Probe) -> Iterator[Finding]:
     """It takes images and returns floating-point logits, one row per image, for all classes of the labels."""
     network, images, labels = probe.network, probe.images, probe.labels
     try:
-        logits = _forward(network, images)
+        logits = forward(network, images)
     except Exception as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())
-        yield Finding("runs", Level.STOP, None, f"forward fails on images of shape {tuple(images.shape)}: {reason}")
+        yield Finding(
+            CheckName.RUNS, Level.STOP, None, f"forward fails on images of shape {tuple(images.shape)}: {reason}"
+        )
         return
     n, needed = len(images), int(labels.max()) + 1
     if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != n:
         shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
         yield Finding(
-            "runs",
+            CheckName.RUNS,
             Level.STOP,
             None,
             f"it returns {shape} for {n} images; it must return logits of shape ({n}, classes)",
         )
     elif logits.shape[1] < max(2, needed):
         yield Finding(
-            "runs",
+            CheckName.RUNS,
             Level.STOP,
             float(logits.shape[1]),
             f"it has {logits.shape[1]} classes; the labels need at least {max(2, needed)}",
         )
     elif not logits.is_floating_point():
-        yield Finding("runs", Level.STOP, None, f"it returns {logits.dtype}; it must return floating-point logits")
+        yield Finding(
+            CheckName.RUNS, Level.STOP, None, f"it returns {logits.dtype}; it must return floating-point logits"
+        )
     else:
-        yield Finding("runs", Level.PASS, float(logits.shape[1]), f"it returns logits for {logits.shape[1]} classes")
+        yield Finding(
+            CheckName.RUNS, Level.PASS, float(logits.shape[1]), f"it returns logits for {logits.shape[1]} classes"
+        )
 
 
 def finite(probe: Probe) -> Iterator[Finding]:
     """Every logit is a finite number."""
     network, images = probe.network, probe.images
-    bad = int((~_forward(network, images).isfinite()).any(1).sum())
+    bad = int((~forward(network, images).isfinite()).any(1).sum())
     if bad:
         yield Finding(
-            "finite logits",
+            CheckName.FINITE_LOGITS,
             Level.STOP,
             float(bad),
             f"its logits are NaN or infinite for {bad} of {len(images)} images; an attack cannot compare them. "
             "Look for log(0), division by zero, overflow or damaged weights",
         )
     else:
-        yield Finding("finite logits", Level.PASS, 0.0, "every logit is a finite number")
+        yield Finding(CheckName.FINITE_LOGITS, Level.PASS, 0.0, "every logit is a finite number")
 
 
 def repeats(probe: Probe) -> Iterator[Finding]:
     """Two forward passes of the same images are equal to the bit."""
     network, images = probe.network, probe.images
-    first, second = _forward(network, images), _forward(network, images)
+    first, second = forward(network, images), forward(network, images)
     difference = float((first - second).abs().max())
     training = [name or type(module).__name__ for name, module in network.named_modules() if module.training]
     if difference > 0:
         cause = f"modules in training mode: {', '.join(training[:5])}" if training else "it draws random numbers"
         yield Finding(
-            "repeats",
+            CheckName.REPEATS,
             Level.STOP,
             difference,
             f"two forward passes of the same images differ by up to {difference:.3g} ({cause}); a minimal norm is "
@@ -82,62 +83,59 @@ def repeats(probe: Probe) -> Iterator[Finding]:
         )
     elif training:
         yield Finding(
-            "repeats",
+            CheckName.REPEATS,
             Level.WARN,
             0.0,
             f"it repeats exactly, but these modules stay in training mode: {', '.join(training[:5])}",
         )
     else:
-        yield Finding("repeats", Level.PASS, 0.0, "two forward passes of the same images are equal to the bit")
+        yield Finding(CheckName.REPEATS, Level.PASS, 0.0, "two forward passes of the same images are equal to the bit")
 
 
 def batches(probe: Probe) -> Iterator[Finding]:
     """An image has the same logits alone as among others, up to rounding."""
     network, images = probe.network, probe.images
-    together = _forward(network, images)
+    together = forward(network, images)
     some = min(8, len(images))
-    alone = torch.cat([_forward(network, images[i : i + 1]) for i in range(some)])
+    alone = torch.cat([forward(network, images[i : i + 1]) for i in range(some)])
     difference = float((together[:some] - alone).abs().max())
     slack = 1e-3 * max(1.0, float(together.abs().max()))
     if difference > slack:
         yield Finding(
-            "batches",
+            CheckName.BATCHES,
             Level.STOP,
             difference,
             f"an image's logits change by up to {difference:.3g} with the other images in its batch; every image must "
             "be classified by itself (batch normalisation in training mode does this)",
         )
     else:
-        yield Finding("batches", Level.PASS, difference, "an image's logits do not depend on its batch")
+        yield Finding(CheckName.BATCHES, Level.PASS, difference, "an image's logits do not depend on its batch")
 
 
 def depends(probe: Probe) -> Iterator[Finding]:
     """Images and their negatives have different logits, and not all the same class."""
-    network, images, box = probe.network, probe.images, probe.box
-    low, high = box
-    probes = torch.cat(
-        [images, low + (high - low) * (1 - (images - low) / (high - low)), torch.full_like(images[:1], low)]
-    )
-    logits = _forward(network, probes)
+    scaled = probe.scaled()
+    images = scaled.images
+    logits = forward(scaled.network, torch.cat([images, 1 - images, torch.zeros_like(images[:1])]))
     classes = int(logits.argmax(1).unique().numel())
     spread = float((logits - logits[:1]).abs().max())
     if spread == 0:
         yield Finding(
-            "depends on the image",
+            CheckName.DEPENDS_ON_THE_IMAGE,
             Level.STOP,
             0.0,
             "its logits are the same for every image; there is nothing to attack",
         )
     elif classes == 1:
         yield Finding(
-            "depends on the image",
+            CheckName.DEPENDS_ON_THE_IMAGE,
             Level.STOP,
             1.0,
             f"it gives every image, and every negative, the one class {int(logits.argmax(1)[0])}; check its weights and its input range",
         )
     else:
         yield Finding(
-            "depends on the image",
+            CheckName.DEPENDS_ON_THE_IMAGE,
             Level.PASS,
             float(classes),
             f"it uses {classes} classes on the run's images and their negatives",
@@ -147,49 +145,49 @@ def depends(probe: Probe) -> Iterator[Finding]:
 def logits(probe: Probe) -> Iterator[Finding]:
     """The outputs are not probabilities."""
     network, images = probe.network, probe.images
-    logits = _forward(network, images)
+    logits = forward(network, images)
     sums = logits.exp().sum(1)
     if bool((logits >= 0).all()) and bool(((logits.sum(1) - 1).abs() < 1e-3).all()):
         yield Finding(
-            "logits",
+            CheckName.LOGITS,
             Level.WARN,
             None,
             "its outputs are probabilities (they are positive and sum to 1), not logits: distances stay true, but "
             "gradient attacks work on saturated values and may look weak. Return the values before the softmax",
         )
     elif bool(((sums - 1).abs() < 1e-3).all()):
-        yield Finding("logits", Level.PASS, None, "its outputs are log-probabilities, which are logits")
+        yield Finding(CheckName.LOGITS, Level.PASS, None, "its outputs are log-probabilities, which are logits")
     else:
-        yield Finding("logits", Level.PASS, None, "its outputs are logits")
+        yield Finding(CheckName.LOGITS, Level.PASS, None, "its outputs are logits")
 
 
 def double(probe: Probe) -> Iterator[Finding]:
     """It runs in float64, in which candidates are judged, and decides as in float32."""
-    network, images, labels, box = probe.network, probe.images, probe.labels, probe.box
+    network, images, labels = probe.network, probe.images, probe.labels
     try:
-        decisions = Judge(network, box).decide(images.cpu(), labels.cpu())
+        decisions = Judge(network, probe.domain).decide(images.cpu(), labels.cpu())
     except Exception as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         yield Finding(
-            "float64",
+            CheckName.FLOAT64,
             Level.STOP,
             None,
             f"it does not run in float64, in which candidates are judged: {reason}. Avoid fixed dtypes in forward "
             "(use torch.zeros_like, x.new_tensor)",
         )
         return
-    single = _forward(network, images).argmax(1).tolist()
+    single = forward(network, images).argmax(1).tolist()
     differ = sum(decision.predicted != predicted for decision, predicted in zip(decisions, single, strict=True))
     if differ > len(images) // 10:
         yield Finding(
-            "float64",
+            CheckName.FLOAT64,
             Level.WARN,
             float(differ),
             f"{differ} of {len(images)} images have another class in float64 than in float32; the judge decides in float64",
         )
     else:
         yield Finding(
-            "float64",
+            CheckName.FLOAT64,
             Level.PASS,
             float(differ),
             f"{len(images) - differ} of {len(images)} images have the same class in float32 and float64",
@@ -198,37 +196,54 @@ def double(probe: Probe) -> Iterator[Finding]:
 
 def accuracy(probe: Probe) -> Iterator[Finding]:
     """It is right on most images, and on more than when they are scaled otherwise."""
-    network, images, labels = probe.network, probe.images, probe.labels
+    n = len(probe.images)
 
-    def accuracy(inputs: Tensor) -> float:
-        return float((_forward(network, inputs).argmax(1) == labels).float().mean())
+    def right(inputs: Tensor) -> float:
+        return float((forward(probe.network, inputs).argmax(1) == probe.labels).float().mean())
 
-    clean = accuracy(images)
-    others = {
-        "values from 0 to 255": images * 255,
-        "values from -1 to 1": images * 2 - 1,
-        "values normalised with MNIST's mean 0.1307 and deviation 0.3081": (images - 0.1307) / 0.3081,
-    }
-    better = {name: accuracy(inputs) for name, inputs in others.items()}
-    best = max(better, key=lambda name: better[name])
-    n = len(images)
-    if better[best] >= clean + max(0.1, 1.5 / n):
+    clean = right(probe.images)
+    others = {name: right(inputs) for name, inputs in _other_ranges(probe)}
+    best = max(others, key=lambda name: others[name])
+    if others[best] >= clean + max(0.1, 1.5 / n):
+        low, high = (float(end.min() if i == 0 else end.max()) for i, end in enumerate(probe.domain.ends))
         yield Finding(
-            "clean accuracy",
-            Level.WARN,
+            CheckName.CLEAN_ACCURACY,
+            grade(clean == 0, warns=True),
             clean,
-            f"it is right on {clean:.1%} of the images, but on {better[best]:.1%} of them given {best}: it seems to "
-            "expect another input range. Put that scaling into the network; images here are in [0, 1]",
+            f"it is right on {clean:.1%} of the images, but on {others[best]:.1%} of them given {best}: it seems to "
+            f"expect another input range. Put that scaling into the network; images here are in [{low:g}, {high:g}]",
+        )
+    elif clean == 0:
+        yield Finding(
+            CheckName.CLEAN_ACCURACY,
+            Level.FAIL,
+            clean,
+            f"it is right on none of the {n} images: every distance is 0, and nothing is left to attack. "
+            "Check its weights, its input range and the order of its classes",
         )
     elif float(wilson(round(clean * n), n)[1]) < 0.5:
         yield Finding(
-            "clean accuracy",
+            CheckName.CLEAN_ACCURACY,
             Level.WARN,
             clean,
             f"it is right on only {clean:.1%} of the images; misclassified images have distance 0",
         )
     else:
-        yield Finding("clean accuracy", Level.PASS, clean, f"it is right on {clean:.1%} of {len(images)} images")
+        yield Finding(CheckName.CLEAN_ACCURACY, Level.PASS, clean, f"it is right on {clean:.1%} of {n} images")
+
+
+def _other_ranges(probe: Probe) -> Iterator[tuple[str, Tensor]]:
+    """The images as networks often expect them, in ranges other than the domain's."""
+    domain, unit = probe.domain, probe.scaled().images
+    for low, high in ((0.0, 1.0), (0.0, 255.0), (-1.0, 1.0)):
+        if (domain.low, domain.high) != (low, high):
+            yield f"values from {low:g} to {high:g}", unit * (high - low) + low
+    # One mean and deviation per channel, as networks of colour pictures have them.
+    axes = [axis for axis in range(unit.ndim) if domain.channel_axis is None or axis != domain.channel_axis + 1]
+    if domain.per_feature and domain.channel_axis is None:
+        axes = [0]
+    deviation, mean = torch.std_mean(unit, dim=axes, correction=0, keepdim=True)
+    yield "values normalised to mean 0 and deviation 1", (unit - mean) / deviation.clamp_min(1e-6)
 
 
 def gradients(probe: Probe) -> Iterator[Finding]:
@@ -242,39 +257,42 @@ def gradients(probe: Probe) -> Iterator[Finding]:
     except RuntimeError as error:
         reason = " ".join(str(error).split())
         yield Finding(
-            "gradients",
+            CheckName.GRADIENTS,
             Level.FAIL,
             None,
-            f"no gradient reaches the image ({reason}); only decision-based attacks mean something",
+            f"no gradient reaches the image ({reason}): gradient-based attacks cannot work, and the distances that "
+            "decision-based ones find may be much too large",
         )
         return
     if not bool(gradient.isfinite().all()):
         yield Finding(
-            "gradients", Level.WARN, None, "gradients of the loss are NaN or infinite; gradient attacks will fail"
+            CheckName.GRADIENTS,
+            Level.WARN,
+            None,
+            "gradients of the loss are NaN or infinite; gradient attacks will fail",
         )
         return
     # Where the loss underflows the margin's gradient still tells whether the network gives any.
     inputs = images.clone().requires_grad_(True)
     with torch.enable_grad():
-        logits = network(inputs)
-        chosen = logits.gather(1, labels[:, None]).squeeze(1)
-        others = logits.scatter(1, labels[:, None], -torch.inf).amax(1)
-        (margin,) = torch.autograd.grad((chosen - others).sum(), inputs)
-    flat = float((margin.flatten(1).abs().amax(1) == 0).float().mean())
+        (slope,) = torch.autograd.grad(margin(network(inputs), labels).sum(), inputs)
+    flat = float((slope.flatten(1).abs().amax(1) == 0).float().mean())
     saturated = float((gradient.flatten(1).abs().amax(1) == 0).float().mean())
     if flat > 0.1:
         yield Finding(
-            "gradients",
+            CheckName.GRADIENTS,
             Level.FAIL if flat > 0.5 else Level.WARN,
             flat,
             f"the gradient of the margin vanishes for {flat:.0%} of the images: gradients may be masked, and gradient attacks look weak",
         )
     elif saturated > 0.5:
         yield Finding(
-            "gradients",
+            CheckName.GRADIENTS,
             Level.WARN,
             saturated,
             f"the gradient of the loss underflows for {saturated:.0%} of the images; the margin's does not",
         )
     else:
-        yield Finding("gradients", Level.PASS, flat, f"the margin has a gradient at {1 - flat:.0%} of the images")
+        yield Finding(
+            CheckName.GRADIENTS, Level.PASS, flat, f"the margin has a gradient at {1 - flat:.0%} of the images"
+        )

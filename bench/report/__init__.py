@@ -31,12 +31,10 @@ def render(run_path: Path | str) -> Path:
     """
     run = store.read(run_path)
     source = sources.single(run)
-    evidence = metrics.evidence(source.records, source.manifest)
-    frames = Frames(evidence)
-    findings = verdict.findings(evidence, source.manifest)
+    frames, found = prepared(source)
     _write(run.path / "records.csv", exports.records_csv(source.records))
-    _write(run.path / "summary.json", exports.summary_json(frames, source.manifest, findings).encode())
-    written = _write(run.path / "report.html", _page(source, frames, findings).encode())
+    _write(run.path / "summary.json", exports.summary_json(frames, source.manifest, found).encode())
+    written = _write(run.path / "report.html", page_of(source, frames, found).encode())
     with contextlib.suppress(StoreError):  # the list is a convenience; a folder above may be read-only
         render_index(run.path.resolve().parent)
     return written
@@ -57,13 +55,10 @@ def render_together(run_paths: Sequence[Path | str], target: Path | None = None)
     """
     runs = [store.read(path) for path in run_paths]
     source = sources.together(runs)
-    evidence = metrics.evidence(source.records, source.manifest)
-    frames = Frames(evidence)
-    findings = verdict.findings(evidence, source.manifest)
     results = runs[0].path.resolve().parent
     if target is None:
         target = results / f"{COMPARISON}-{'-'.join(run.path.resolve().name for run in runs)[:150]}.html"
-    written = _write(target, _page(source, frames, findings).encode())
+    written = _write(target, page_of(source, *prepared(source)).encode())
     with contextlib.suppress(StoreError):
         render_index(results)
     return written
@@ -82,10 +77,17 @@ def render_index(results: Path) -> Path:
     return _write(results / "index.html", content.encode())
 
 
-def _page(source: sources.Source, frames: Frames, findings: list[verdict.Finding]) -> str:
-    low, high = source.manifest["box"]
-    examples = gallery.examples(frames.evidence, source.images, source.candidates, (float(low), float(high)))
-    return page.render(frames, source, examples, findings)
+def prepared(source: sources.Source) -> tuple[Frames, list[verdict.CheckResult]]:
+    """The metric frames of a run, and the results of all checks, by which networks are left out of comparisons."""
+    evidence = metrics.evidence(source.records, source.manifest)
+    found = verdict.findings(evidence, source.manifest)
+    return Frames(evidence, verdict.failing(found, evidence.networks)), found
+
+
+def page_of(source: sources.Source, frames: Frames, found: list[verdict.CheckResult]) -> str:
+    """The page as HTML."""
+    examples = gallery.examples(frames.evidence, source.images, source.candidates)
+    return page.render(frames, source, examples, found)
 
 
 def _write(path: Path, content: bytes) -> Path:

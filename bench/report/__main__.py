@@ -7,7 +7,6 @@ every stored adversarial example is judged again, for which the networks and tor
 from __future__ import annotations
 
 import argparse
-import importlib
 import sys
 from pathlib import Path
 
@@ -49,9 +48,8 @@ def _parser() -> argparse.ArgumentParser:
 
 def _verified(runs: list[Path]) -> int:
     """Judge the examples of every run again; returns 1 if any is not what its record says."""
-    # Reports need no torch; only this does, so it is not imported with them.
     try:
-        verify = importlib.import_module("bench.engine.verify").verify
+        from bench.engine.verify import verify  # noqa: PLC0415 - only this needs torch, reports do not
     except ImportError as error:
         raise UsageError(f"--verify needs the networks, and so torch: {error}") from None
     failed = 0

@@ -7,56 +7,62 @@ from typing import Any
 
 import numpy as np
 
+from bench import verdict
+from bench.findings import CheckName, Level
 from bench.metrics import Evidence
 from bench.norms import Norm
 from bench.records import Status
+from bench.report import data
 from bench.report.frames import Frames
-from bench.report.words import attack_scores, attacked_less, failing, listed
-from bench.verdict import Finding, Outcome
+from bench.report.words import attacks_had, listed
+from bench.specs import Kind
+from bench.verdict import CheckResult
 
 FEW = 30
 """With fewer images than this the page says so first."""
 
-SPLITS = {"test": "the test split", "val": "the held-out validation split", "train": "the training split"}
 
-
-def cautions(
-    evidence: Evidence, manifest: Mapping[str, Any], frames: Frames, found: Sequence[Finding] = ()
-) -> list[str]:
+def cautions(manifest: Mapping[str, Any], frames: Frames, found: Sequence[CheckResult] = ()) -> list[str]:
     """What a reader must not conclude, or must know first; the gravest first."""
-    lines = [*_unfinished(evidence, manifest), *_unfair(evidence, manifest), *_few_images(evidence)]
-    for name in failing(found, evidence.networks):
-        failed = [finding for finding in found if finding.network == name and finding.outcome is Outcome.FAIL]
-        lines.append(
-            f"{name} is not shown to be robust: {len(failed)} of its checks fail, so its distances are probably too large."
-        )
-    told: dict[str, list[str]] = {}
+    evidence = frames.evidence
+    lines = [*_unfinished(evidence, manifest), *_unfair(frames, manifest), *_few_images(evidence)]
+    lines += [_failed(name, found) for name in verdict.failing(found, evidence.networks)]
+    warned: dict[str, list[str]] = {}
     for warning in manifest.get("warnings", []):
-        told.setdefault(str(warning.get("network") or "Note"), []).append(str(warning.get("message", "")))
-    lines += [f"{name}: {'; '.join(messages)}" for name, messages in told.items()]
-    lines += [*_truth(evidence), *_unknown(evidence), _scope(evidence, manifest), *_weak_attacks(frames)]
+        warned.setdefault(str(warning.get("network") or "Note"), []).append(str(warning.get("message", "")))
+    lines += [f"{name}: {'; '.join(messages)}" for name, messages in warned.items()]
+    lines += [*_truth(evidence), *_unknown(evidence), *_scope(evidence, manifest), *_weak_attacks(frames)]
     return lines
 
 
 def not_concluded(evidence: Evidence) -> str:
-    """What must not be concluded from any run, in a line."""
-    bounded = bool((evidence.rows["kind"] != "upper").any())
-    truth = "are the true ones, except where proved" if bounded else "are the true ones"
-    return f"That these distances {truth}, or hold for other data or attacks"
+    """What no run shows, in a line."""
+    bounded = bool((evidence.rows["kind"] != Kind.UPPER.value).any())
+    minimal = "true minimal distances" + (" (except where proved)" if bounded else "")
+    return f"That these are the {minimal}, or that they carry over to other images or attacks"
 
 
-def _unfair(evidence: Evidence, manifest: Mapping[str, Any]) -> list[str]:
+def _failed(name: str, found: Sequence[CheckResult]) -> str:
+    failed = [one.check.name for one in found if one.network == name and one.level in (Level.FAIL, Level.STOP)]
+    if failed == [CheckName.CLEAN_ACCURACY]:
+        return f"{name} misclassifies the images of this run: its distances are 0, and say nothing of the attacks."
+    return (
+        f"{name} is not shown to be robust: {len(failed)} of its checks fail, so its distances are probably too large."
+    )
+
+
+def _unfair(frames: Frames, manifest: Mapping[str, Any]) -> list[str]:
     """Networks that were not attacked alike, or on other images, and those that are one and the same."""
     lines = [
         f"{name} had only {number}: its distances are too large to compare with those of the others."
-        for name, number in attacked_less(evidence).items()
+        for name, number in attacks_had(frames).items()
     ]
-    images = evidence.best.groupby("network", observed=True)["image"].nunique()
+    images = frames.evidence.best.groupby("network", observed=True)["image"].nunique()
     if images.min() < images.max():
         numbers = ", ".join(f"{name} {number}" for name, number in images.items())
         lines.append(
             f"Not all networks have the same images ({numbers}): medians are of each network's own, pairs "
-            "and p of those that all have."
+            "and p of those that the two have in common."
         )
     same: dict[str, list[str]] = {}
     for network in manifest["networks"]:
@@ -90,7 +96,7 @@ def _few_images(evidence: Evidence) -> list[str]:
 
 
 def _weak_attacks(frames: Frames) -> list[str]:
-    table, lines = frames["summary"], []
+    table, lines = frames.plain("summary"), []
     if not len(table):
         return []
     failed = table.groupby("label", sort=False)["failed"].sum()
@@ -100,19 +106,19 @@ def _weak_attacks(frames: Frames) -> list[str]:
             f"{int(failed.sum()):,} attacks on an image failed (error, timeout or invalid candidate), "
             f"{'most of them' if len(most) > 1 else 'all'} of {most.index[0]}; they count as not found."
         )
-    scores = attack_scores(frames)
+    scores = frames.plain("attack_scores")
     capped = scores[~scores["complete"]]
     if len(capped):
         some = [f"{line['label']} ({int(line['images'])})" for line in capped.head(3).to_dict("records")]
         lines.append(
-            f"{len(capped)} of {len(scores)} attacks ran on the first few images only and are not ranked: "
+            f"{len(capped)} of {len(scores)} attacks ran on fewer images than the rest and are not ranked: "
             f"{', '.join(some)}{' and others' if len(capped) > 3 else ''}."
         )
     weak = sorted(table[(table["ratio"] > 1.25) | (table["found_rate"] < 0.9)]["label"].unique())
     if weak:
         lines.append(
-            f"A network is not robust because one attack fails: {len(weak)} of {len(scores)} attacks are weak somewhere "
-            "(median more than 1.25 times the best known, or found on less than 90%), among them "
+            f"One attack that fails does not make a network robust: {len(weak)} of {len(scores)} attacks are weak somewhere "
+            "(median more than 1.25 times the best known, or adversarial examples for fewer than 90% of the images), among them "
             f"{', '.join(weak[:3])}."
         )
     return lines
@@ -132,29 +138,39 @@ def _truth(evidence: Evidence) -> list[str]:
     best = evidence.best[~evidence.best["misclassified"].astype(bool)]
     if not len(best):
         return []
-    smallest = "Distances are the smallest that were found: the truth may be smaller"
-    verifiers = evidence.rows[evidence.rows["kind"] != "upper"]
+    smallest = "Distances are the smallest that were found; the true minimal ones may be smaller"
+    verifiers = evidence.rows[evidence.rows["kind"] != Kind.UPPER.value]
     if not len(verifiers):
         return [f"{smallest}, and this run has no certified bounds to say by how much."]
-    lines = []
+    pairs = int(best.groupby("norm", observed=True).size().max())
+    exact, bounded = {}, {}
     for norm in evidence.norms:
-        if norm.value not in set(verifiers["norm"]):
-            lines.append(f"{norm.label}: no bounds")
-            continue
-        own = best[best["norm"] == norm.value]
-        exact, bounded = int(own["exact"].sum()), int((own["lower"] > 0).sum())
-        lines.append(f"{norm.label}: {exact} proved exact, {bounded} bounded from below")
+        if norm.value in set(verifiers["norm"]):
+            own = best[best["norm"] == norm.value]
+            exact[norm.label], bounded[norm.label] = int(own["exact"].sum()), int((own["lower"] > 0).sum())
+    lower = "all" if set(bounded.values()) == {pairs} else _counts(bounded)
+    without_bounds = [norm.label for norm in evidence.norms if norm.label not in bounded]
     unsupported = evidence.records["status"] == Status.UNSUPPORTED.value
     without = list(dict.fromkeys(evidence.records.loc[unsupported, "network"].astype(str)))
-    rest = f" There is no verifier for {listed(without)}." if without else ""
-    pairs = int(best.groupby("norm", observed=True).size().max())
-    return [f"{smallest}. Of {pairs:,} pairs of a network and an image that it has right: {'; '.join(lines)}.{rest}"]
+    rest = f" No bounds in {listed(without_bounds)}." if without_bounds else ""
+    rest += f" There is no verifier for {listed(without)}." if without else ""
+    known = f"{lower} have a certified lower bound; the exact distance is known for {_counts(exact)}"
+    return [f"{smallest}. Of the {pairs:,} correctly classified (network, image) pairs, {known}.{rest}"]
 
 
-def _scope(evidence: Evidence, manifest: Mapping[str, Any]) -> str:
-    images = int(evidence.best["image"].nunique()) if len(evidence.best) else 0
-    name = str(manifest.get("split"))
-    return (
-        f"Nothing follows for other data: this is {images:,} image{'s' if images != 1 else ''} of "
-        f"{SPLITS.get(name, f'split {name}')}. Medians whose intervals overlap may still differ image by image: p decides."
-    )
+def _counts(numbers: Mapping[str, int]) -> str:
+    """Numbers by norm in a sentence: ``55 in L0, 15 in L2 and 10 in Linf``."""
+    return listed([f"{number:,} in {label}" for label, number in numbers.items()])
+
+
+def _scope(evidence: Evidence, manifest: Mapping[str, Any]) -> list[str]:
+    images = evidence.best.drop_duplicates("image") if len(evidence.best) else evidence.best
+    whole = manifest["data"].get("size") == manifest["samples"]
+    sample = "" if whole else ", no random sample, and intervals speak of images like these"
+    overlap = "Medians whose intervals overlap may still differ image by image: p decides"
+    lines = [f"Nothing follows for other data: these are {data.chosen(manifest)}{sample}. {overlap}."]
+    absent = [label for label in range(evidence.domain.classes) if label not in set(images["label"])]
+    if len(images) and 0 < len(absent) < evidence.domain.classes // 2:
+        names = listed([evidence.domain.class_name(label) for label in absent], "or")
+        lines.append(f"No image is of class {names}.")
+    return lines

@@ -5,29 +5,35 @@ from __future__ import annotations
 import io
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from enum import Enum
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 from pyarrow import csv
 
-from bench import verdict
-from bench.metrics import invariants
+from bench import metrics, verdict
+from bench.metrics import BUILT_IN, METRICS
 from bench.report.frames import Frames
-from bench.verdict import Finding
+from bench.verdict import CheckResult
 
-SCHEMA = 1
+VERSION = 1
 """The version of ``summary.json``; see ``docs/report.md``."""
 
 TABLES = ("networks", "differences", "summary", "robust_accuracy", "agreement", "exact", "class_medians")
 """The metrics that ``summary.json`` holds, each as a list of lines."""
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA = re.compile(r"\s*[=+\-@]|[\t\r\n]")
 
 
 def harmless(column: pd.Series) -> pd.Series:
-    """Text of a column as spreadsheets cannot take it for a formula: an apostrophe stands before = + - @ and tabs.
+    """Text of a column as spreadsheets cannot take it for a formula.
+
+    An apostrophe stands before = + - @, also where blanks come first, and before tabs and new lines.
 
     Args:
         column: text, or categories of text; others come back as they are.
@@ -41,7 +47,7 @@ def harmless(column: pd.Series) -> pd.Series:
 
 
 def _safe(value: str) -> str:
-    return f"'{value}" if value.startswith(_FORMULA) else value
+    return f"'{value}" if _FORMULA.match(value) else value
 
 
 def csv_text(frame: pd.DataFrame) -> str:
@@ -61,59 +67,78 @@ def records_csv(records: pd.DataFrame) -> bytes:
     return buffer.getvalue()
 
 
-def summary_json(frames: Frames, manifest: Mapping[str, Any], findings: Sequence[Finding]) -> str:
-    """The run's numbers for programs; the schema is in ``docs/report.md``.
+def summary_json(frames: Frames, manifest: Mapping[str, Any], found: Sequence[CheckResult]) -> str:
+    """The run's numbers for programs; what each key holds is in ``docs/report.md``.
 
     Args:
         frames: of the run.
         manifest: of the run.
-        findings: of :func:`bench.verdict.findings`.
+        found: of :func:`bench.verdict.findings`.
 
     Returns:
         JSON. What is not defined is null; infinity, for which JSON has no number, is the string "Infinity".
     """
-    evidence = frames.evidence
+    evidence, data = frames.evidence, manifest["data"]
+    less = metrics.attacked_less(evidence)
     content: dict[str, Any] = {
-        "schema": SCHEMA,
+        "schema": VERSION,
         "name": manifest.get("name"),
         "suite": manifest["suite"]["name"],
+        "dataset": {key: data.get(key) for key in ("name", "title", "split", "size", "chosen", "sha256")},
+        "domain": manifest["domain"],
         "split": manifest["split"],
         "samples": manifest["samples"],
+        "images": int(evidence.records["image"].nunique()),
         "seed": manifest["seed"],
         "status": manifest.get("status", "finished"),
+        "revision": (manifest.get("git") or {}).get("revision"),
         "planned": manifest.get("planned"),
         "stored": len(evidence.records),
         "accuracies": {network["name"]: network.get("accuracy") for network in manifest["networks"]},
-        "invariants": [
-            {"name": rule.name, "rule": rule.rule, "holds": rule.holds, "detail": rule.detail}
-            for rule in invariants(evidence, manifest)
+        "invariants": [asdict(rule) for rule in metrics.invariants(evidence, manifest)],
+        "verdicts": [_verdict(found, name) for name in evidence.networks],
+        "left_out": dict.fromkeys(frames.distrusted, "its checks fail")
+        | {name: f"it had only {had} of {every} attacks" for name, (had, every) in less.items()},
+        "leaders": [
+            asdict(leader)
+            for leader in metrics.leaders(
+                evidence, frames.distrusted, table=frames.plain("networks"), pairs=frames.plain("differences")
+            )
         ],
-        "verdicts": [
-            {
-                "network": name,
-                "outcome": verdict.overall(findings, name).value,
-                "checks": [
-                    {"name": finding.check.name, "outcome": finding.outcome.value, "message": finding.message}
-                    for finding in findings
-                    if finding.network == name
-                ],
-            }
-            for name in evidence.networks
-        ],
+        "recommended_attacks": [asdict(one) for one in metrics.recommended(evidence, frames.plain("attack_scores"))],
+        "library": asdict(metrics.library_choice(evidence, frames.plain("agreement"))),
     }
     for table in TABLES:
-        content[table] = [
-            {str(key): _plain(value) for key, value in line.items()} for line in frames[table].to_dict("records")
-        ]
-    return json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+        content[table] = frames.plain(table).to_dict("records")
+    content["further"] = {name: METRICS[name](evidence).to_dict("records") for name in METRICS if name not in BUILT_IN}
+    return json.dumps(_plain(content), indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+
+
+def _verdict(found: Sequence[CheckResult], network: str) -> dict[str, Any]:
+    return {
+        "network": network,
+        "outcome": verdict.overall(found, network).value,
+        "checks": [
+            {"name": str(result.check.name), "outcome": result.level.value, "message": result.message}
+            for result in found
+            if result.network == network
+        ],
+    }
 
 
 def _plain(value: Any) -> Any:
+    """What JSON can hold: numbers of NumPy as Python's, NaN as null, infinity as text."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
     if value is None or isinstance(value, str | bool | int):
-        return value
+        return value.value if isinstance(value, Enum) else value
+    if isinstance(value, np.bool_ | np.integer):
+        return value.item()
     number = float(value)
     if math.isnan(number):
         return None
     if math.isinf(number):
         return "Infinity" if number > 0 else "-Infinity"
-    return int(number) if isinstance(value, int) else number
+    return number

@@ -9,6 +9,8 @@ import pandas as pd
 
 from bench import plots
 from bench.norms import Norm
+from bench.plots import PLOTS
+from bench.report import data
 from bench.report.exports import csv_text
 from bench.report.frames import Frames
 
@@ -30,7 +32,7 @@ class Figure:
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class FigureGroup:
     """One kind of figure in every norm that has data for it, under one caption; ``layout`` is a class of the page."""
 
     title: str
@@ -43,14 +45,14 @@ STRETCH = {"cumulative": 1.05, "per_attack": 1.3, "security": 1.3, "bracket": 1.
 """How far beyond the best known distances a plot's axis goes: attacks by themselves find larger ones."""
 
 
-def figures(name: str, frames: Frames) -> list[Group]:
+def figures(name: str, frames: Frames) -> list[FigureGroup]:
     """A plot in every norm that has data for it: one group, or none.
 
     Args:
         name: of an entry of ``bench.plots.PLOTS``.
         frames: of the run.
     """
-    plot = plots.PLOTS[name]
+    plot = PLOTS[name]
     content = frames[plot.metric]
     made = []
     for norm in frames.evidence.norms:
@@ -59,7 +61,7 @@ def figures(name: str, frames: Frames) -> list[Group]:
             made.append(_figure(name, plot, part, norm, frames))
     title = plot.title.removeprefix("{norm}: ")
     layout = "grid" if plot.beside else "stack"
-    return [Group(title[:1].upper() + title[1:], plot.caption, layout, made)] if made else []
+    return [FigureGroup(title[:1].upper() + title[1:], plot.caption, layout, made)] if made else []
 
 
 def _figure(name: str, plot: plots.Plot, part: pd.DataFrame, norm: Norm, frames: Frames) -> Figure:
@@ -70,5 +72,13 @@ def _figure(name: str, plot: plots.Plot, part: pd.DataFrame, norm: Norm, frames:
     with plots.drawing():
         drawn = plots.figure(plot, part, titles=titles, limit=limit)
         svg = plots.inline(drawn, prefix=id_, label=f"{title}. {plot.caption}")
-    csv = csv_text(part[list(plot.columns)]) if len(part) <= CSV_LINES else ""
-    return Figure(id_, norm.value, norm.unit if plot.unit else "", title, plot.caption, svg, csv)
+    csv = csv_text(part[[name for name in plot.columns if name in part]]) if len(part) <= CSV_LINES else ""
+    return Figure(
+        id_,
+        norm.value,
+        data.explained(frames.evidence.domain, norm) if plot.unit else "",
+        title,
+        plot.caption,
+        svg,
+        csv,
+    )

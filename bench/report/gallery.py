@@ -1,4 +1,7 @@
-"""The gallery: for each network and norm the easiest, the median and the hardest image, and what was changed."""
+"""The gallery: for each network and norm the easiest, the median and the hardest image, and what was changed.
+
+Where inputs are no pictures, a table of the values that change most stands in their place.
+"""
 
 from __future__ import annotations
 
@@ -14,13 +17,18 @@ from matplotlib import colormaps
 from numpy.typing import NDArray
 from PIL import Image
 
+from bench.domain import Domain
 from bench.metrics import Evidence
 from bench.norms import Norm
+from bench.report import data
 
 Pictures = NDArray[np.float32]
 
+CHANGES = 8
+"""At most so many values of an input that is no picture are listed."""
 
-class Candidates(Protocol):
+
+class CandidateReader(Protocol):
     """Reads adversarial examples of one network and attack."""
 
     def __call__(self, network: str, attack: str, blocks: Collection[int] | None = None) -> dict[int, Pictures]:
@@ -37,28 +45,46 @@ class Picture:
 
 
 @dataclass(frozen=True, slots=True)
+class Change:
+    """One value of an input before and after, in the data's own units."""
+
+    name: str
+    before: float
+    after: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Example:
-    """One image of the gallery: original, adversarial example, and perturbation, with distance and labels."""
+    """One image of the gallery with distance and classes, as pictures or as a list of changes.
+
+    Attributes:
+        network, norm, image, distance, attack: whose, in which norm, which one, how far, who found it (its label).
+        place: easiest, median or hardest.
+        label, adversarial_class: what the classes are called.
+        pixels: how many pixels are changed, where a pixel has several values and the norm counts them; else None.
+        pictures: original, adversarial example and change; empty where inputs are no pictures.
+        changes: the values that change most, the largest change first; empty where there are pictures.
+        changed: how many values change.
+    """
 
     network: str
     norm: str
     place: str
     image: int
-    label: int
-    adversarial_class: int
+    label: str
+    adversarial_class: str
     distance: float
+    pixels: int | None
     attack: str
-    original: Picture
-    adversarial: Picture
-    perturbation: Picture
-    scale: float
+    pictures: tuple[Picture, ...]
+    changes: tuple[Change, ...]
+    changed: int
 
 
 def examples(
     evidence: Evidence,
     images: tuple[NDArray[np.int32], Pictures],
-    candidates: Candidates,
-    box: tuple[float, float],
+    candidates: CandidateReader,
 ) -> list[Example]:
     """Easiest, median and hardest image of every network and norm with a known adversarial example.
 
@@ -66,7 +92,6 @@ def examples(
         evidence: of the run.
         images: indices (m,) and clean images (m, *shape) in the box.
         candidates: of the run's attacks.
-        box: lowest and highest value.
 
     Returns:
         At most three per network and norm, in their order; fewer where fewer distinct images are known.
@@ -81,7 +106,9 @@ def examples(
             changed = found.get(int(line["image"]))
             if changed is None or int(line["image"]) not in clean:
                 continue
-            made.append(_example(line, place, clean[int(line["image"])], changed, labels=labels, box=box))
+            made.append(
+                _example(line, place, clean[int(line["image"])], changed, labels=labels, domain=evidence.domain)
+            )
     order = {name: place for place, name in enumerate(evidence.networks)}
     norms = {norm.value: place for place, norm in enumerate(Norm)}
     return sorted(made, key=lambda example: (norms[example.norm], order[example.network]))
@@ -110,50 +137,76 @@ def _example(
     changed: Pictures,
     *,
     labels: dict[str, str],
-    box: tuple[float, float],
+    domain: Domain,
 ) -> Example:
     difference = changed.astype(np.float64) - original.astype(np.float64)
-    scale = float(np.abs(difference).max())
-    image, label, other = int(line["image"]), int(line["label"]), int(line["adversarial_class"])
+    image, norm = int(line["image"]), Norm(str(line["norm"]))
+    label, other = (domain.class_name(int(line[key])) for key in ("label", "adversarial_class"))
+    shown = data.is_picture(domain)
+    several = norm.counts and data.channels(domain) > 1
     return Example(
         network=str(line["network"]),
-        norm=str(line["norm"]),
+        norm=norm.value,
         place=place,
         image=image,
         label=label,
         adversarial_class=other,
         distance=float(line["distance"]),
+        pixels=int(domain.changed_pixels(difference[None])[0]) if several else None,
         attack=labels.get(str(line["attack"]), str(line["attack"])),
-        original=Picture(picture(original, *box), f"Image {image}, a {label}"),
-        adversarial=Picture(picture(changed, *box), f"Its adversarial example, taken for a {other}"),
-        perturbation=Picture(perturbation(difference, scale), f"The change, at most {scale:.3g} at any pixel"),
-        scale=scale,
+        pictures=_pictures(original, changed, domain, (f"Image {image}, class {label}", other)) if shown else (),
+        changes=() if shown else _changes(original, changed, domain),
+        changed=int(np.count_nonzero(difference)),
     )
 
 
-def picture(image: Pictures, low: float, high: float) -> str:
-    """An image (channels, height, width) of 1 or 3 channels, or (height, width), as a PNG data URI."""
-    values = np.clip((np.asarray(image, dtype=np.float64) - low) / (high - low), 0, 1)
-    return _png((values * 255).round().astype(np.uint8))
+def _pictures(original: Pictures, changed: Pictures, domain: Domain, words: tuple[str, str]) -> tuple[Picture, ...]:
+    difference = changed.astype(np.float64) - original.astype(np.float64)
+    scale = float(np.abs(domain.measured(difference)).max())
+    return (
+        Picture(picture(original, domain), words[0]),
+        Picture(picture(changed, domain), f"Its adversarial example, taken for class {words[1]}"),
+        Picture(perturbation(difference, domain), f"The change, at most {scale:.3g} at any value"),
+    )
 
 
-def perturbation(difference: NDArray[np.float64], scale: float) -> str:
-    """A change as a PNG data URI: blue darker, red lighter, white unchanged, at full strength for ``scale``.
+def _changes(original: Pictures, changed: Pictures, domain: Domain) -> tuple[Change, ...]:
+    """The values that change most for their box, the largest change first."""
+    before, after = original.astype(np.float64), changed.astype(np.float64)
+    size = np.abs((after - before) / domain.width).ravel()
+    names = data.value_names(domain)
+    order = [place for place in np.argsort(-size, kind="stable")[:CHANGES] if size[place] > 0]
+    return tuple(Change(names[place], float(before.flat[place]), float(after.flat[place])) for place in order)
 
-    Of several channels the mean is shown.
+
+def picture(image: Pictures, domain: Domain) -> str:
+    """An image (*shape) of a domain whose inputs are pictures, as a PNG data URI: grey, or in colours."""
+    return _png((_channels_last(domain.to_unit(image), domain) * 255).round().astype(np.uint8))
+
+
+def perturbation(difference: NDArray[np.float64], domain: Domain) -> str:
+    """A change (*shape) as a PNG data URI: blue lower, red higher, white unchanged, full strength for its largest value.
+
+    Of several channels each pixel shows the one that changes most, so that opposite changes do not cancel.
     """
-    flat = difference.mean(axis=0) if difference.ndim == 3 else difference
-    if flat.ndim != 2:
-        flat = flat.reshape(1, -1)
-    coloured = colormaps["RdBu_r"](0.5 + 0.5 * flat / (scale or 1.0))[..., :3]
+    values = _channels_last(np.asarray(difference, dtype=np.float64) / domain.width, domain)
+    if values.ndim > data.PICTURE_AXES:
+        largest = np.abs(values).argmax(axis=-1)[..., None]
+        values = np.take_along_axis(values, largest, axis=-1)[..., 0]
+    scale = float(np.abs(values).max()) or 1.0
+    coloured = colormaps["RdBu_r"](0.5 + 0.5 * values / scale)[..., :3]
     return _png((coloured * 255).round().astype(np.uint8))
 
 
+def _channels_last(values: NDArray[np.float64], domain: Domain) -> NDArray[np.float64]:
+    """(height, width), or (height, width, channels) where there are several."""
+    if domain.channel_axis is None:
+        return values
+    moved = np.moveaxis(values, domain.channel_axis, -1)
+    return moved[..., 0] if moved.shape[-1] == 1 else moved
+
+
 def _png(values: NDArray[np.uint8]) -> str:
-    if values.ndim == 3 and values.shape[0] in (1, 3):
-        values = values[0] if values.shape[0] == 1 else np.moveaxis(values, 0, -1)
-    if values.ndim not in (2, 3) or (values.ndim == 3 and values.shape[-1] != 3):
-        values = values.reshape(1, -1)
     buffer = io.BytesIO()
     Image.fromarray(values).save(buffer, format="PNG", optimize=True)
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()

@@ -6,36 +6,43 @@ import base64
 import hashlib
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import jinja2
 import numpy as np
 from markupsafe import Markup
 
 from bench import metrics, verdict
+from bench.domain import Domain
+from bench.findings import Level
 from bench.metrics import Evidence
+from bench.norms import Norm
 from bench.plots.style import DARK, network_styles
-from bench.report import cautions, words
+from bench.report import cautions, data, words
 from bench.report.frames import Frames
 from bench.report.gallery import Example
 from bench.report.index import Entry
 from bench.report.sections import NORM_LABELS, sections
 from bench.report.sources import Source
 from bench.report.tables import figure, share
-from bench.verdict import Finding
+from bench.specs import Access, Kind, Origin
+from bench.verdict import CheckResult
 
 ORIGINS = {
-    "native": "the library's own code",
-    "port": "the paper's step on the library's classifier",
-    "stand-in": "another method of the family",
-    "repaired": "the library's code, a defect mended",
+    Origin.NATIVE.value: "the library's own code",
+    Origin.PORT.value: "written here from the paper",
+    Origin.STAND_IN.value: "another method of the family",
+    Origin.REPAIRED.value: "the library's code, a defect mended",
 }
-ACCESSES = {"gradient": "sees gradients", "decision": "sees decisions only"}
+ACCESSES = {
+    Access.GRADIENT.value: "white-box (gradients)",
+    Access.DECISION.value: "black-box (decisions)",
+}
+KINDS = {Kind.LOWER.value: "lower bound", Kind.EXACT.value: "exact distance"}
 
 
-def render(frames: Frames, source: Source, examples: Sequence[Example], found: list[Finding]) -> str:
+def render(frames: Frames, source: Source, examples: Sequence[Example], found: list[CheckResult]) -> str:
     """The page as HTML.
 
     Args:
@@ -50,21 +57,20 @@ def render(frames: Frames, source: Source, examples: Sequence[Example], found: l
     evidence, manifest = frames.evidence, source.manifest
     environment = _environment()
     script = _source(environment, "script.js")
-    unranked = words.unranked(evidence, found)
     context = {
         "title": source.title,
         "runs": source.runs,
-        "facts": _facts(evidence, manifest),
-        "deploy": words.deploy(frames, manifest, found),
-        "answers": words.most_robust(frames, unranked),
+        "facts": _facts(evidence, source),
+        "deploy": words.deploy(frames, manifest),
+        "answers": words.most_robust(frames),
         "attacks": words.best_attacks(frames),
         "library": words.library(frames),
         "not_concluded": cautions.not_concluded(evidence),
         "avoid": words.to_avoid(frames),
         "verdicts": [(name, verdict.overall(found, name), _made(found, name)) for name in evidence.networks],
         "broken": [rule for rule in metrics.invariants(evidence, manifest) if rule.holds is False],
-        "cautions": cautions.cautions(evidence, manifest, frames, found),
-        "overview": overview(frames, unranked),
+        "cautions": cautions.cautions(manifest, frames, found),
+        "overview": overview(frames),
         "sections": sections(frames, manifest, examples, found),
         "cards": [card for card in manifest["rows"] if any(evidence.rows["attack"] == card["name"])],
         "filters": _filters(evidence),
@@ -73,6 +79,9 @@ def render(frames: Frames, source: Source, examples: Sequence[Example], found: l
         "script_hash": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         "origins": ORIGINS,
         "accesses": ACCESSES,
+        "kinds": KINDS,
+        "units": {norm.value: _behind(evidence.domain, norm) for norm in Norm},
+        "box": data.box(evidence.domain),
         "norm_labels": NORM_LABELS,
     }
     return environment.get_template("report.html.j2").render(context)
@@ -97,7 +106,14 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"command": command, "slug": slug, "figure": figure, "share": share, "svg": Markup}
+    environment.filters |= {
+        "command": command,
+        "slug": slug,
+        "chosen": data.chosen,
+        "figure": figure,
+        "share": share,
+        "svg": Markup,
+    }
     return environment
 
 
@@ -134,10 +150,10 @@ def _colours(evidence: Evidence) -> str:
     return "\n".join(lines)
 
 
-def _made(found: Sequence[Finding], network: str) -> str:
+def _made(found: Sequence[CheckResult], network: str) -> str:
     """How many of a network's checks could be made."""
-    outcomes = [finding.outcome for finding in found if finding.network == network]
-    return f"{sum(outcome is not verdict.Outcome.NONE for outcome in outcomes)} of {len(outcomes)} checks made"
+    levels = [result.level for result in found if result.network == network]
+    return f"{sum(level is not Level.NONE for level in levels)} of {len(levels)} checks made"
 
 
 def _filters(evidence: Evidence) -> list[tuple[str, str, list[tuple[str, str]]]]:
@@ -152,16 +168,22 @@ def _filters(evidence: Evidence) -> list[tuple[str, str, list[tuple[str, str]]]]
     return [choice for choice in choices if len(choice[2]) > 1]
 
 
-def _facts(evidence: Evidence, manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _behind(domain: Domain, norm: Norm) -> str:
+    """The unit as it stands behind a distance: counted things as words, what a step of 1 is in brackets."""
+    unit = data.unit(domain, norm)
+    return f" {unit}" if norm.counts or domain.per_feature else f" ({unit})" if unit else ""
+
+
+def _facts(evidence: Evidence, source: Source) -> list[tuple[str, str]]:
     """The line under the title."""
-    images = int(evidence.records["image"].nunique())
+    manifest, several = source.manifest, len(source.runs) > 1
     return [
         ("Suite", str(manifest["suite"]["name"])),
-        ("Images", f"{images:,} of split {manifest['split']}"),
+        ("Images", data.chosen(manifest)),
         ("Networks", f"{len(evidence.networks)}"),
-        ("Attacks", f"{int((evidence.rows['kind'] == 'upper').sum())}"),
+        ("Attacks", f"{int((evidence.rows['kind'] == Kind.UPPER.value).sum())}"),
         ("Seed", str(manifest["seed"])),
-        ("Started", str(manifest["started"])[:16].replace("T", " ") + " UTC"),
+        ("First started" if several else "Started", str(manifest["started"])[:16].replace("T", " ") + " UTC"),
         ("Status", str(manifest.get("status", "finished"))),
     ]
 
@@ -180,15 +202,16 @@ class Bar:
     compares: bool
 
 
-def overview(frames: Frames, unranked: Sequence[str] = ()) -> list[tuple[str, str, list[Bar]]]:
-    """For each norm the medians of all networks as bars: norm, label, bars. Those unranked cannot be the best."""
+def overview(frames: Frames) -> list[tuple[str, str, list[Bar]]]:
+    """For each norm the medians of all networks as bars: norm, label, bars. Those left out cannot be the best."""
+    left_out = words.left_out(frames)
     content = frames["networks"]
     made = []
     for norm in frames.evidence.norms:
         lines = content[content["norm"] == norm.value]
         ends = lines[["median", "median_high"]].to_numpy(dtype=np.float64)
         top = float(ends[np.isfinite(ends)].max(initial=0.0)) or 1.0
-        ranked = lines[~lines["network"].isin(list(unranked))]
+        ranked = lines[~lines["network"].isin(left_out)]
         best = float(ranked["median"].max()) if len(ranked) else 0.0
         bars = [
             Bar(
@@ -198,8 +221,8 @@ def overview(frames: Frames, unranked: Sequence[str] = ()) -> list[tuple[str, st
                 width=_place(line["median"], top),
                 low=_place(line["median_low"], top),
                 high=_place(line["median_high"], top),
-                best=bool(line["median"] == best) and line["network"] not in unranked,
-                compares=line["network"] not in unranked,
+                best=bool(line["median"] == best) and line["network"] not in left_out,
+                compares=line["network"] not in left_out,
             )
             for line in lines.to_dict("records")
         ]

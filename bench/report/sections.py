@@ -9,10 +9,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bench.metrics import Evidence, invariants, violations
+from bench.findings import Level
+from bench.metrics import BUILT_IN, METRICS, SIGNIFICANT, Evidence, invariants, library_choice, violations
+from bench.metrics.frames import FAILURES
 from bench.norms import Norm
+from bench.plots import PLOTS
 from bench.records import Status
-from bench.report.figures import Group, figures
+from bench.report import data
+from bench.report.figures import FigureGroup, figures
 from bench.report.frames import Frames
 from bench.report.gallery import Example
 from bench.report.tables import (
@@ -31,10 +35,14 @@ from bench.report.tables import (
     table,
     text,
 )
-from bench.specs import LIBRARY_LABELS
-from bench.verdict import Check, Finding, Outcome
+from bench.specs import Access
+from bench.verdict import Check, CheckResult
 
 NORM_LABELS = {norm.value: norm.label for norm in Norm}
+ACCESS = {Access.GRADIENT.value: "white-box", Access.DECISION.value: "black-box"}
+PLACED = frozenset(PLOTS)
+"""The figures of the bench itself, which have their sections; what is added later has a section of its own."""
+
 _NOT_FOUND = "nothing was found on half of the images or more"
 
 
@@ -46,12 +54,12 @@ class Section:
     title: str
     intro: str
     tables: Sequence[Table] = field(default_factory=list)
-    groups: Sequence[Group] = field(default_factory=list)
+    groups: Sequence[FigureGroup] = field(default_factory=list)
     examples: Sequence[Example] = field(default_factory=list)
 
 
 def sections(
-    frames: Frames, manifest: Mapping[str, Any], examples: Sequence[Example], found: Sequence[Finding]
+    frames: Frames, manifest: Mapping[str, Any], examples: Sequence[Example], found: Sequence[CheckResult]
 ) -> list[Section]:
     """All sections that have something to show, in their order.
 
@@ -73,7 +81,7 @@ def sections(
             "distributions",
             "Minimal norms, network against network",
             "A minimal norm is the size of the smallest known change that makes the network wrong on an image, over all "
-            "attacks of the run, in whatever norm an attack worked.",
+            "attacks of the run, including those that minimise another norm.",
             groups=[*figures("cumulative", frames), *figures("violins", frames)],
         ),
         Section(
@@ -92,7 +100,7 @@ def sections(
         Section(
             "security",
             "Security evaluation curves",
-            "How many images stay right as the allowed change grows.",
+            "How robust accuracy falls as the allowed change grows.",
             groups=figures("security", frames),
         ),
         Section(
@@ -111,7 +119,8 @@ def sections(
         Section(
             "libraries",
             "Library against library",
-            "The same method, written twice, on the same images.",
+            "The same method, implemented by two libraries themselves, on the same images. Ports and repaired variants are not "
+            "compared.",
             tables=_agreement(frames),
             groups=figures("libraries", frames),
         ),
@@ -124,30 +133,69 @@ def sections(
         Section(
             "gallery",
             "Gallery",
-            "The easiest, the median and the hardest image of each network and norm among those with a known adversarial "
-            "example: original, adversarial example, and the change (blue darker, red lighter, at full strength for the "
-            "largest change of that picture). 7 → 2 is a 7 that is taken for a 2. Who found it stands last; a certified bound "
-            "may come with an adversarial example of its own.",
+            _gallery_intro(frames.evidence),
             examples=examples,
         ),
         Section("run", "What was run", "What it takes to run it again.", tables=_run_tables(frames, manifest)),
     ]
+    made.insert(-1, _further(frames))
     return [section for section in made if section.tables or section.groups or section.examples]
 
 
+def _gallery_intro(evidence: Evidence) -> str:
+    """What the gallery shows, in words that fit the data."""
+    domain = evidence.domain
+    first = "The easiest, the median and the hardest image of each network and norm among those with a known adversarial example"
+    if data.is_picture(domain):
+        several = "; of several channels the one that changes most" if data.channels(domain) > 1 else ""
+        shown = (
+            "original, adversarial example, and the change (blue lower, red higher, at full strength for the largest "
+            f"change of that picture{several})"
+        )
+    else:
+        shown = "the values that change most for their box, before and after"
+    one, two = domain.class_name(0), domain.class_name(1)
+    return (
+        f"{first}: {shown}. {one} → {two} is an image of class {one} that is taken for class {two}. The caption ends with "
+        "the attack (or verifier) that found it."
+    )
+
+
+def _further(frames: Frames) -> Section:
+    """What was added to METRICS and PLOTS: it has no place of its own."""
+    tables = [_plain_table(name, frames) for name in METRICS if name not in BUILT_IN]
+    groups = [group for name in PLOTS if name not in PLACED for group in figures(name, frames)]
+    return Section(
+        "further", "Further metrics and figures", "What was added to those of the bench itself.", tables, groups
+    )
+
+
+def _plain_table(name: str, frames: Frames) -> Table:
+    """A metric of which nothing is known: numbers with three digits, the rest as text."""
+    frame = frames.plain(name)
+    columns = [
+        number(str(key), str(key)) if pd.api.types.is_numeric_dtype(frame[key]) else text(str(key), str(key))
+        for key in frame.columns
+    ]
+    return table(f"table-{name.replace('_', '-')}", f"{name}.", columns, frame)
+
+
 def _networks(manifest: Mapping[str, Any]) -> Table:
+    networks = manifest["networks"]
     content = pd.DataFrame(
         {
-            "network": [str(network["name"]) for network in manifest["networks"]],
-            "accuracy": [float(network.get("accuracy") or np.nan) for network in manifest["networks"]],
-            "parameters": [int(network.get("parameters") or 0) for network in manifest["networks"]],
-            "source": [str(network.get("factory") or "shipped with the bench") for network in manifest["networks"]],
-            "sha256": [str(network.get("sha256", ""))[:12] for network in manifest["networks"]],
+            "network": [str(network["name"]) for network in networks],
+            "accuracy": [
+                np.nan if (value := network.get("accuracy")) is None else float(value) for network in networks
+            ],
+            "parameters": [int(network.get("parameters") or 0) for network in networks],
+            "source": [str(network.get("source") or network.get("factory") or "unknown") for network in networks],
+            "sha256": [str(network.get("sha256", ""))[:12] for network in networks],
         }
     )
     columns = [
         _network_column(),
-        percent("accuracy", "Clean accuracy", f"on the whole {manifest['split']} split", digits=2),
+        percent("accuracy", "Clean accuracy", "on all images of the split", digits=2),
         count("parameters", "Parameters"),
         text("source", "Source"),
         text("sha256", "SHA-256", "of weights and structure, its beginning"),
@@ -169,16 +217,29 @@ def _medians(frames: Frames) -> Table:
         percent(
             "first",
             "Ranked first",
-            "share of bootstrap resamples in which this network has the largest median",
+            "fraction of bootstrap resamples in which this network has the largest median; not defined for one that is left out",
             digits=0,
         ),
         number("certified", "Certified median", "median of the certified lower bounds"),
+        *_pixels(frames.evidence),
         count("exact", "Exact", "images whose distance is known: lower bound and adversarial example meet"),
         count("misclassified", "Misclassified", "clean images that are already wrong; they count at distance 0"),
         count("images", "Images"),
     ]
     caption = "Smallest known distances of each network. Misclassified images count as 0, images without a known adversarial example as infinite."
+    units = {data.unit(frames.evidence.domain, norm) for norm in frames.evidence.norms if not norm.counts} - {""}
+    caption += (
+        f" The unit is {', '.join(sorted(units))}; L0 counts {data.values(frames.evidence.domain)}." if units else ""
+    )
     return table("table-medians", caption, columns, frames["networks"])
+
+
+def _pixels(evidence: Evidence) -> list[Column]:
+    """How many pixels are changed, where a pixel has several values and a norm counts values."""
+    if data.channels(evidence.domain) == 1 or not any(norm.counts for norm in evidence.norms):
+        return []
+    meaning = "median number of pixels changed by these examples; a pixel counts once for all its channels"
+    return [number("pixels", "Pixels", meaning)]
 
 
 def _pairs(frames: Frames) -> Table:
@@ -187,7 +248,7 @@ def _pairs(frames: Frames) -> Table:
         _network_column("network_a", "More robust"),
         _network_column("network_b", "than"),
         interval("difference", "low", "high", "Difference of medians (95% interval)", "bootstrap over the same images"),
-        percent("wins", "Larger on", "share of images on which the first network's distance is larger", digits=0),
+        percent("wins", "Larger on", "fraction of images on which the first network's distance is larger", digits=0),
         percent("losses", "Smaller on", digits=0),
         number(
             "effect",
@@ -198,13 +259,15 @@ def _pairs(frames: Frames) -> Table:
         p_value(
             "p_holm",
             "p (Holm)",
-            "probability of so clear an order by chance alone: Wilcoxon's signed-rank test, adjusted for all lines of this table",
+            "probability of so clear an order by chance alone: Wilcoxon's signed-rank test, adjusted for all lines of this table that have one",
+            undefined="one of the two is left out: its checks fail, or fewer attacks were run on it",
         ),
         count("images", "Images"),
     ]
     caption = (
-        "Every pair of networks compared image by image. p decides: from 0.05 on the order is not settled. Where it is small "
-        "although the interval holds 0, the medians may be equal, but one network's distances are larger on more images."
+        "Every pair of networks compared image by image, on the images that both have. If p >= 0.05, the order is not "
+        "settled. A small p with an interval that contains 0 means: similar medians, but one network is more robust on most "
+        "images. Pairs with a network that is left out of comparisons have no p, and count in no adjustment."
     )
     return table("table-pairs", caption, columns, frames["differences"])
 
@@ -221,8 +284,8 @@ def _robust_accuracy(frames: Frames) -> Table:
         lines = lines.merge(own, on=keys, how="left")
         columns.append(_robust_column(name))
     caption = (
-        "Robust accuracy by size of change. The share of images that no known change of this size makes wrong, with its 95% interval; "
-        "then, where the run has bounds, the share that is certified. The truth lies between the two shares."
+        "Robust accuracy by size of change. The percentage of images that no known change of this size makes wrong, with its 95% interval; "
+        "then, where the run has bounds, the percentage that is certified. The true robust accuracy lies between the two."
     )
     return table("table-robust", caption, columns, lines)
 
@@ -246,7 +309,7 @@ def _norm_column() -> Column:
     return text("norm", "Norm", labels=NORM_LABELS)
 
 
-def _findings(found: Sequence[Finding]) -> Table:
+def _findings(found: Sequence[CheckResult]) -> Table:
     """One line per check, one column per network."""
     networks = list(dict.fromkeys(finding.network for finding in found))
     checks = list(dict.fromkeys(finding.check for finding in found))
@@ -263,16 +326,16 @@ def _findings(found: Sequence[Finding]) -> Table:
     return table("table-verdict", caption, columns, content)
 
 
-def _finding_column(name: str, checks: Sequence[Check], found: Mapping[tuple[Check, str], Finding]) -> Column:
-    tones = {Outcome.PASS: "good", Outcome.WARN: "warn", Outcome.FAIL: "bad"}
-    rank = {outcome: place for place, outcome in enumerate(Outcome)}
+def _finding_column(name: str, checks: Sequence[Check], found: Mapping[tuple[Check, str], CheckResult]) -> Column:
+    tones = {Level.PASS: "good", Level.WARN: "warn", Level.FAIL: "bad", Level.STOP: "bad"}
+    rank = {level: place for place, level in enumerate(Level)}
 
     def cell(line: Mapping[str, Any]) -> Cell:
         finding = found.get((checks[line["place"]], name))
         if finding is None:
             return Cell(UNDEFINED)
-        outcome = finding.outcome
-        return Cell(outcome.value, rank[outcome], tone=tones.get(outcome, ""), note=finding.message)
+        level = finding.level
+        return Cell(level.value, rank[level], tone=tones.get(level, ""), note=finding.message)
 
     return Column(name, cell, numeric=False, wrap=True, tags={"network": name})
 
@@ -288,13 +351,13 @@ def _exact(frames: Frames) -> list[Table]:
         number("median", "Median ratio", "distance found over exact distance", digits=4, infinite=_NOT_FOUND),
         number("p90", "90th percentile", digits=4, infinite="nothing was found on a tenth of the images or more"),
         number("largest", "Largest", digits=4, infinite="nothing was found on some image"),
-        percent("within", "Within 1%", "share of solved images with a ratio of at most 1.01", digits=0),
+        percent("within", "Within 1%", "percentage of solved images with a ratio of at most 1.01", digits=0),
         count("open", "Open", "images between a lower bound and the best attack"),
         Column("Median ratio, open", _open_cell, "from distance over the best known to distance over the lower bound"),
     ]
     caption = (
-        "Every attack against the truth. Solved images are the easier ones, so ratios on them flatter the attacks; on open "
-        "images the true ratio lies in the interval given."
+        "Every attack against the exact distance. Solved images are the easier ones, so ratios on them flatter the attacks; on "
+        "open images the true ratio lies in the interval given."
     )
     return [table("table-exact", caption, columns, content)]
 
@@ -309,26 +372,31 @@ def _agreement(frames: Frames) -> list[Table]:
     content = frames["agreement"]
     if not len(content):
         return []
+    settled = library_choice(frames.evidence, frames.plain("agreement")).settled
 
     def advice(line: Mapping[str, Any]) -> Cell:
         worse = str(line["worse"])
         if not worse:
-            if line["p_holm"] >= 0.05:
-                return Cell("no difference beyond chance")
+            if line["p_holm"] >= SIGNIFICANT:
+                return Cell("no significant difference" if settled else "too few images to tell")
             return Cell("less than 1% apart" if abs(line["ratio"] - 1) <= 0.01 else "no clear order")
-        return Cell(f"{LIBRARY_LABELS.get(worse, worse)} finds larger distances: avoid it here", tone="warn")
+        return Cell(f"{frames.labels.get(worse, worse)} finds larger distances: avoid it here", tone="warn")
 
     columns = [
         _network_column(),
         text("title", "Method"),
         _norm_column(),
-        text("library_a", "A", labels=LIBRARY_LABELS),
-        text("library_b", "B", labels=LIBRARY_LABELS),
+        text("library_a", "A", labels=frames.labels),
+        text("library_b", "B", labels=frames.labels),
         interval(
             "ratio", "low", "high", "A / B (95% interval)", "median over images of A's distance over B's", digits=4
         ),
-        percent("wins_a", "A smaller", "share of images on which A's distance is smaller by more than 1%", digits=0),
-        percent("wins_b", "B smaller", "share of images on which B's distance is smaller by more than 1%", digits=0),
+        percent(
+            "wins_a", "A smaller", "percentage of images on which A's distance is smaller by more than 1%", digits=0
+        ),
+        percent(
+            "wins_b", "B smaller", "percentage of images on which B's distance is smaller by more than 1%", digits=0
+        ),
         p_value(
             "p_holm",
             "p (Holm)",
@@ -337,7 +405,10 @@ def _agreement(frames: Frames) -> list[Table]:
         Column("Advice", advice, numeric=False),
         count("images", "Images"),
     ]
-    caption = "The same method in two libraries on the same images. The smaller distance is the better one."
+    caption = (
+        "The same method in two libraries, with the parameters that their cards give, on the same images. The smaller "
+        "distance is the better one. Other parameters, or more steps, may change the order."
+    )
     return [table("table-agreement", caption, columns, content)]
 
 
@@ -348,19 +419,19 @@ def _summary(frames: Frames) -> Table:
         text(
             "origin",
             "Origin",
-            "whose code: the library's own (native), the paper's step on its classifier (port), another method of the family (stand-in), the library's with a defect mended (repaired)",
+            "whose code: the library's own (native), written here from the paper (port), another method of the family (stand-in), the library's with a defect mended (repaired)",
         ),
-        text("access", "Sees", "gradients, or decisions only"),
+        text("access", "Access", labels=ACCESS),
         number("median", "Median", infinite=_NOT_FOUND),
         Column("Middle half", _middle_cell, "from the first to the third quartile"),
-        percent("found_rate", "Found", "share of the attacked images", warn_below=0.9),
+        percent("found_rate", "Found", "percentage of the attacked images", warn_below=0.9),
         Column("Ratio", _ratio_cell, "median over images of this attack's distance over the best known one"),
         number(
             "optimality",
             "Optimality",
-            "local optimality (arXiv 2404.19460): 0 for doing nothing, 1 for the best known everywhere",
+            "local optimality (arXiv:2404.19460): 0 for doing nothing, 1 for the best known everywhere",
         ),
-        number("seconds", "Seconds", "per attacked image"),
+        number("seconds", "Seconds", "wall time per attacked image, other work on the machine included"),
         number("forwards", "Forward", "images passed forward through the network, per attacked image"),
         number("backwards", "Backward", "gradients asked for, per attacked image"),
         count("failed", "Failed", "error, timeout or invalid candidate; counted as not found", bad_above=0),
@@ -410,13 +481,13 @@ def _run_tables(frames: Frames, manifest: Mapping[str, Any]) -> list[Table]:
         columns = [
             text("family", "Family"),
             _norm_column(),
-            text("library", "Library", labels=LIBRARY_LABELS),
-            text("reason", "Why nothing stands here", wrap=True),
+            text("library", "Library", labels=frames.labels),
+            text("reason", "Reason", wrap=True),
         ]
         made.append(
             table(
                 "table-holes",
-                "Attacks that do not exist: cells of the grid of families, norms and libraries that nothing fills.",
+                "Combinations of family, norm and library that no attack covers.",
                 columns,
                 holes,
             )
@@ -432,11 +503,14 @@ def _run_tables(frames: Frames, manifest: Mapping[str, Any]) -> list[Table]:
             status.value,
             status.label,
             status.explanation,
-            bad_above=0 if status.value in ("error", "timeout", "invalid") else np.inf,
+            bad_above=0 if status in FAILURES else np.inf,
         )
         for status in shown
     ]
-    caption = "How the records ended, over all networks. Of a bound, found means that it has an adversarial example of its own."
+    caption = (
+        "How the records ended, over all networks. For bounds, found means that the verifier also produced an adversarial "
+        "example."
+    )
     made.append(table("table-statuses", caption, columns, statuses))
     failures = _failures(evidence)
     if len(failures):
@@ -462,7 +536,7 @@ def _invariants(evidence: Evidence, manifest: Mapping[str, Any]) -> Table:
             return Cell("open", tone="warn")
         return Cell("holds", tone="good") if kept else Cell("BROKEN", tone="bad")
 
-    columns = [text("rule", "Rule"), Column("Holds", holds, numeric=False), text("detail", "Figures", wrap=True)]
+    columns = [text("rule", "Rule"), Column("Holds", holds, numeric=False), text("detail", "Evidence", wrap=True)]
     return table("table-invariants", "What must hold of every run.", columns, content)
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bench.errors import StoreError
-from bench.report.gallery import Candidates, Pictures
+from bench.report.gallery import CandidateReader, Pictures
 
 
 class Stored(Protocol):
@@ -52,7 +52,7 @@ class Source:
     manifest: Mapping[str, Any]
     records: pd.DataFrame
     images: tuple[NDArray[np.int32], Pictures]
-    candidates: Candidates
+    candidates: CandidateReader
     runs: Sequence[Mapping[str, Any]]
 
 
@@ -77,7 +77,7 @@ def together(runs: Sequence[Stored]) -> Source:
     names = [str(run.manifest.get("name") or "run") for run in runs]
     if len(set(names)) < len(names):
         raise StoreError(f"two of the runs are called the same ({', '.join(names)}); give runs of different names")
-    _demand_same_images([run.manifest for run in runs], names)
+    _require_same_images([run.manifest for run in runs], names)
     called = _network_names(runs, names)
     parts = []
     for run, name in zip(runs, names, strict=True):
@@ -113,11 +113,12 @@ def _network_names(runs: Sequence[Stored], names: Sequence[str]) -> dict[tuple[s
     return {(name, network): f"{network} ({name})" if count[network] > 1 else network for name, network in own}
 
 
-def _demand_same_images(manifests: Sequence[Mapping[str, Any]], names: Sequence[str]) -> None:
+def _require_same_images(manifests: Sequence[Mapping[str, Any]], names: Sequence[str]) -> None:
     known: dict[str, tuple[str, str]] = {}
     for manifest, name in zip(manifests, names, strict=True):
-        for key in ("shape", "box"):
-            if manifest[key] != manifests[0][key]:
+        for key in ("shape", "low", "high", "classes"):
+            one, other = manifests[0]["domain"][key], manifest["domain"][key]
+            if one != other:
                 raise StoreError(f"runs {names[0]} and {name} differ in {key} of their images; they cannot be compared")
         for index, sha256 in manifest["image_sha256"].items():
             other, first = known.setdefault(index, (sha256, name))
@@ -157,7 +158,8 @@ def _merged(
         },
         "split": ", ".join(dict.fromkeys(str(manifest["split"]) for manifest in manifests)),
         "seed": ", ".join(dict.fromkeys(str(manifest["seed"]) for manifest in manifests)),
-        "samples": max(int(manifest["samples"]) for manifest in manifests),
+        "samples": _range(sorted({int(manifest["samples"]) for manifest in manifests})),
+        "libraries": _distinct_by_name([library for manifest in manifests for library in manifest["libraries"]]),
         "rows": list(rows.values()),
         "holes": _distinct([hole for manifest in manifests for hole in manifest.get("holes", [])]),
         "networks": [
@@ -168,6 +170,15 @@ def _merged(
         "warnings": warnings,
         "planned": sum(int(count) for count in planned if count is not None) if None not in planned else None,
     }
+
+
+def _range(samples: Sequence[int]) -> int | str:
+    """How many images the runs have: a number, or ``6 to 50``."""
+    return samples[0] if len(samples) == 1 else f"{samples[0]:,} to {samples[-1]:,}"
+
+
+def _distinct_by_name(items: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    return list({str(item["name"]): item for item in reversed(items)}.values())[::-1]
 
 
 def _distinct(holes: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

@@ -45,7 +45,7 @@ class Column:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class Line:
     """One line: its cells, and the names by which the page filters it."""
 
     cells: Sequence[Cell]
@@ -59,17 +59,17 @@ class Table:
     id: str
     caption: str
     columns: Sequence[Column]
-    rows: Sequence[Row] = field(default_factory=list)
+    lines: Sequence[Line] = field(default_factory=list)
 
 
 def table(id_: str, caption: str, columns: Sequence[Column], frame: pd.DataFrame) -> Table:
-    """A table of a frame: one row per line, tagged with whatever of ``TAGS`` the frame has."""
-    rows = []
+    """A table of a frame: one line per row of it, tagged with whatever of ``TAGS`` the frame has."""
+    lines = []
     for line in frame.to_dict("records"):
         content = {str(key): value for key, value in line.items()}
         tags = {tag: str(content[tag]) for tag in TAGS if isinstance(content.get(tag), str)}
-        rows.append(Row([column.cell(content) for column in columns], tags))
-    return Table(id_, caption, columns, rows)
+        lines.append(Line([column.cell(content) for column in columns], tags))
+    return Table(id_, caption, columns, lines)
 
 
 def text(
@@ -126,12 +126,14 @@ def interval(key: str, low: str, high: str, heading: str, explanation: str = "",
     return Column(heading, cell, explanation)
 
 
-def p_value(key: str, heading: str, explanation: str = "") -> Column:
-    """A column of p values: below 0.001 their size says nothing more."""
+def p_value(key: str, heading: str, explanation: str = "", *, undefined: str = "") -> Column:
+    """A column of p values: below 0.001 their size says nothing more; ``undefined`` explains one that is missing."""
 
     def cell(line: Mapping[str, Any]) -> Cell:
         value = float(line[key])
-        return Cell("< 0.001" if value < 0.001 else figure(value, 2), sort_key(value))
+        return Cell(
+            "< 0.001" if value < 0.001 else figure(value, 2), sort_key(value), undefined if math.isnan(value) else ""
+        )
 
     return Column(heading, cell, explanation)
 

@@ -15,12 +15,49 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from bench import store
+from bench.domain import Domain
 from bench.norms import Norm, distances
 from bench.records import SCHEMA, Record, Status, from_table
-from bench.specs import Access, AttackSpec, Family, Hole, Kind, Method, Origin, Suite, VerifierSpec, to_json
+from bench.specs import (
+    Access,
+    AttackSpec,
+    Family,
+    Hole,
+    Kind,
+    Method,
+    Origin,
+    Suite,
+    Variant,
+    VerifierSpec,
+    to_json,
+)
 
 Floats = NDArray[np.float64]
-SHAPE = (1, 28, 28)
+DIGITS = Domain(shape=(1, 28, 28), classes=10, low=0.0, high=1.0, channel_axis=0, unit="grey level")
+COLOURS = Domain(
+    shape=(3, 8, 8),
+    classes=4,
+    low=0.0,
+    high=255.0,
+    channel_axis=0,
+    class_names=("cat", "dog", "ship", "truck"),
+    unit="intensity level",
+)
+FEATURES = Domain(
+    shape=(6,),
+    classes=2,
+    low=(0.0, -1.0, 10.0, 0.0, 0.0, -5.0),
+    high=(1.0, 1.0, 500.0, 3.0, 2.5, 5.0),
+    class_names=("benign", "malignant"),
+    feature_names=("radius", "texture", "area", "smoothness", "concavity", "symmetry"),
+)
+LIBRARIES = (
+    {"name": "art", "label": "ART", "ours": False, "marker": "s"},
+    {"name": "foolbox", "label": "Foolbox", "ours": False, "marker": "o"},
+    {"name": "paper", "label": "from the paper", "ours": True, "marker": "D"},
+    {"name": "certify", "label": "certified", "ours": True, "marker": "^"},
+)
+"""As a manifest lists them."""
 
 
 def method(slug: str, title: str, family: Family, access: Access = Access.GRADIENT) -> Method:
@@ -40,10 +77,12 @@ CW = method("cw", "C&W", Family.CW)
 HSJ = method("hsj", "HopSkipJump", Family.BOUNDARY, Access.DECISION)
 BB = method("bb", "Brendel-Bethge", Family.BOUNDARY_FOLLOWING)
 REFERENCE = method("reference", "DDN", Family.REFERENCE)
+REPAIRED = Variant(slug="repaired", title="repaired", idea="Its search refines upwards.")
 
 
 def attack(of: Method, norm: Norm, library: str = "foolbox", **options: Any) -> AttackSpec:
-    return AttackSpec(method=of, norm=norm, library=library, target="fakes:Attack", params={"steps": 50}, **options)
+    given = {"params": {"steps": 50}, "steps": "steps"} | options
+    return AttackSpec(method=of, norm=norm, library=library, target="fakes:Attack", **given)
 
 
 def verifier(norm: Norm, kind: Kind = Kind.EXACT) -> VerifierSpec:
@@ -56,9 +95,11 @@ SUITE = Suite(
     description="Made-up rows for tests.",
     rows=(
         *(attack(DEEPFOOL, norm) for norm in (Norm.L2, Norm.LINF)),
-        *(attack(DEEPFOOL, norm, "art", origin=Origin.PORT) for norm in (Norm.L2, Norm.LINF)),
+        attack(DEEPFOOL, Norm.L2, "art"),
+        attack(DEEPFOOL, Norm.LINF, "paper", origin=Origin.PORT),
         *(attack(CW, norm) for norm in (Norm.L2,)),
         *(attack(CW, norm, "art", defects="Its search never refines upwards.", cap=10) for norm in (Norm.L2,)),
+        attack(CW, Norm.L2, "art", origin=Origin.REPAIRED, variant=REPAIRED),
         *(attack(HSJ, norm) for norm in (Norm.L0, Norm.L2, Norm.LINF)),
         *(attack(BB, norm, lib) for norm in (Norm.L0, Norm.L2, Norm.LINF) for lib in ("art", "foolbox")),
         *(attack(REFERENCE, norm) for norm in (Norm.L0, Norm.L2, Norm.LINF)),
@@ -106,7 +147,8 @@ def frame(records: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
         "l0": np.inf, "l1": np.inf, "l2": np.inf, "linf": np.inf, "lower": 0.0, "seconds": 0.01,
         "forwards": 10.0, "backwards": 10.0, "message": "",
     }  # fmt: skip
-    return typed(pd.DataFrame([defaults | dict(record) for record in records], columns=SCHEMA.names))
+    filled = [defaults | {"pixels": record.get("l0", np.inf)} | dict(record) for record in records]
+    return typed(pd.DataFrame(filled, columns=SCHEMA.names))
 
 
 def typed(content: pd.DataFrame) -> pd.DataFrame:
@@ -115,19 +157,24 @@ def typed(content: pd.DataFrame) -> pd.DataFrame:
         content[column] = content[column].astype("category")
     for column in ("block", "image", "label", "predicted", "adversarial_class"):
         content[column] = content[column].astype(np.int32)
-    for column in (*(norm.value for norm in Norm), "lower", "seconds", "forwards", "backwards"):
+    for column in (*(norm.value for norm in Norm), "pixels", "lower", "seconds", "forwards", "backwards"):
         content[column] = content[column].astype(np.float64)
     return content[list(SCHEMA.names)]
 
 
 def manifest(
-    suite: Suite = SUITE, networks: Sequence[str] = tuple(NETWORK_SCALE), samples: int = 20, **extra: Any
+    suite: Suite = SUITE,
+    networks: Sequence[str] = tuple(NETWORK_SCALE),
+    samples: int = 20,
+    domain: Domain = DIGITS,
+    **extra: Any,
 ) -> dict[str, Any]:
-    """A finished run's manifest."""
+    """A finished run's manifest, in the layout of format 2."""
     content = to_json(suite)
+    used = {item["library"] for item in [*content["rows"], *content["holes"]]}
     planned = len(networks) * sum(min(samples, row.cap or samples) for row in suite.rows)
     return {
-        "format": 1,
+        "format": store.FORMAT,
         "name": "synthetic",
         "status": "finished",
         "started": "2026-01-02T03:04:05+00:00",
@@ -141,18 +188,26 @@ def manifest(
         "networks": [
             {
                 "name": name,
-                "factory": None,
-                "weights": None,
+                "source": name,
                 "sha256": hashlib.sha256(name.encode()).hexdigest(),
                 "parameters": 118_282,
-                "classes": 10,
+                "classes": domain.classes,
                 "accuracy": 0.98,
                 "structure": f"{name}(...)",
             }
             for name in networks
         ],
-        "box": [0.0, 1.0],
-        "shape": list(SHAPE),
+        "data": {
+            "name": "made-up",
+            "title": "Made-up pictures",
+            "source": "made-up",
+            "sha256": hashlib.sha256(b"made up").hexdigest(),
+            "split": "test",
+            "size": 10_000,
+            "chosen": "first",
+        },
+        "domain": domain.to_json(),
+        "libraries": [library | {"packages": [], "versions": {}} for library in LIBRARIES if library["name"] in used],
         "image_sha256": {str(i): hashlib.sha256(bytes([i % 256, i // 256])).hexdigest() for i in range(samples)},
         "packages": {"torch": "2.14.1", "foolbox": "3.3.4"},
         "git": {"revision": "fc357ae", "dirty": False},
@@ -163,15 +218,26 @@ def manifest(
     } | extra
 
 
-def pictures(samples: int, seed: int) -> NDArray[np.float32]:
-    """(samples, 1, 28, 28) images of one bright stroke each."""
+def pictures(samples: int, seed: int, domain: Domain = DIGITS) -> NDArray[np.float32]:
+    """(samples, *shape) images in the unit box: one bright stroke each, or noise where inputs are no pictures."""
     rng = np.random.default_rng(seed)
-    y, x = np.mgrid[0:28, 0:28]
+    if domain.channel_axis != 0 or len(domain.shape) != 3:
+        return rng.random((samples, *domain.shape)).astype(np.float32)
+    channels, high, wide = domain.shape
+    y, x = np.mgrid[0:high, 0:wide]
+    y, x = y - (high - 1) / 2, x - (wide - 1) / 2
     angle = rng.uniform(0, np.pi, size=(samples, 1, 1))
-    away = np.abs((x - 13.5) * np.cos(angle) + (y - 13.5) * np.sin(angle))
-    along = np.abs(-(x - 13.5) * np.sin(angle) + (y - 13.5) * np.cos(angle))
-    strokes: NDArray[np.float32] = np.where(along < 9, np.clip(2.2 - away, 0, 1), 0).astype(np.float32)[:, None]
-    return strokes
+    away = np.abs(x * np.cos(angle) + y * np.sin(angle))
+    along = np.abs(-x * np.sin(angle) + y * np.cos(angle))
+    strokes = np.where(along < 9 * high / 28, np.clip(2.2 - away, 0, 1), 0).astype(np.float32)[:, None]
+    coloured: NDArray[np.float32] = strokes * np.linspace(1, 0.4, channels, dtype=np.float32)[:, None, None]
+    return coloured
+
+
+def placed(points: NDArray[np.float32], domain: Domain) -> NDArray[np.float32]:
+    """Points of the unit box as float32 inputs; equal values stay equal."""
+    low, high = domain.ends
+    return points if domain.is_unit else (low + (high - low) * points.astype(np.float64)).astype(np.float32)
 
 
 def run(
@@ -184,6 +250,7 @@ def run(
     clean_errors: float = 0.03,
     failures: float = 0.03,
     solved: float = 0.7,
+    domain: Domain = DIGITS,
     **extra: Any,
 ) -> SyntheticRun:
     """A run in which every attack finds its factor times the image's true distance, or more.
@@ -197,11 +264,12 @@ def run(
         clean_errors: share of misclassified images.
         failures: share of ``not_found``, ``error`` and ``timeout`` among decision-based rows.
         solved: share of images that the verifier closes.
+        domain: of the images.
         extra: manifest entries to set.
     """
     rng = np.random.default_rng(seed)
-    images = pictures(samples, seed)
-    labels = rng.integers(0, 10, samples)
+    images = pictures(samples, seed, domain)
+    labels = rng.integers(0, domain.classes, samples)
     parts: list[pd.DataFrame] = []
     changed: dict[tuple[str, str], dict[int, NDArray[np.float32]]] = {}
     ease = rng.normal(0, 0.35, samples)
@@ -220,11 +288,13 @@ def run(
                 wrong=wrong[:n],
                 failures=failures,
                 solved=solved,
+                domain=domain,
             )
             parts.append(part)
             changed[network, row.name] = candidates
     content = typed(pd.concat(parts, ignore_index=True))
-    return SyntheticRun(Path(path), manifest(suite, networks, samples, seed=seed) | extra, content, images, changed)
+    described = manifest(suite, networks, samples, domain, seed=seed) | extra
+    return SyntheticRun(Path(path), described, content, placed(images, domain), changed)
 
 
 def _rows(
@@ -238,18 +308,24 @@ def _rows(
     wrong: NDArray[np.bool_],
     failures: float,
     solved: float,
+    domain: Domain,
 ) -> tuple[pd.DataFrame, dict[int, NDArray[np.float32]]]:
     n = len(images)
     scale = SCALE[row.norm]
-    exact = np.maximum(np.round(true * scale), 1) if row.norm is Norm.L0 else true * scale
+    # Distances are made up in the unit box, for 784 values; smaller inputs have smaller ones.
+    scale *= {Norm.L0: 1.0, Norm.L1: domain.size / 784, Norm.L2: (domain.size / 784) ** 0.5, Norm.LINF: 1.0}[row.norm]
+    exact = np.clip(np.round(true * scale), 1, domain.size - 1) if row.norm is Norm.L0 else true * scale
     verifies = isinstance(row, VerifierSpec)
     factor = 1.0 if isinstance(row, VerifierSpec) else METHOD_FACTOR.get(row.method.slug, 1.2)
     excess = factor if verifies else 1 + (factor - 1) * rng.lognormal(0, 0.8, n) * (1.2 if row.library == "art" else 1)
     wanted = exact * excess
     if row.norm is Norm.L0:
         wanted = np.ceil(wanted - 1e-9)
-    candidates = np.stack([_change(image, row.norm, size, rng) for image, size in zip(images, wanted, strict=True)])
-    measured = distances(images, candidates)
+    moved = np.stack([_change(image, row.norm, size, rng) for image, size in zip(images, wanted, strict=True)])
+    candidates = placed(moved, domain)
+    change = candidates.astype(np.float64) - placed(images, domain)
+    measured = distances(domain.measured(change))
+    pixels = domain.changed_pixels(change)
     status = np.full(n, "found", dtype=object)
     lower = np.zeros(n)
     if isinstance(row, AttackSpec) and row.method.access is Access.DECISION:
@@ -267,13 +343,15 @@ def _rows(
     values = {}
     for norm in Norm:
         values[norm.value] = np.select([status == "found", status == "misclassified"], [measured[norm], 0.0], np.inf)
+    values["pixels"] = np.select([status == "found", status == "misclassified"], [pixels, 0.0], np.inf)
     attacked = status != "misclassified"
-    target = (labels + rng.choice([1, 2, 5], n)) % 10
+    target = (labels + rng.choice([1, 2, 5], n) % max(domain.classes - 1, 1)) % domain.classes
+    target = np.where(target == labels, (labels + 1) % domain.classes, target)
     part = pd.DataFrame(
         {
             "network": network, "attack": row.name, "library": row.library, "norm": row.norm.value,
-            "kind": row.kind.value, "block": np.arange(n) // row.batch, "image": np.arange(n), "label": labels,
-            "predicted": np.where(wrong, (labels + 1) % 10, labels), "status": status,
+            "kind": row.kind.value, "block": np.arange(n) // row.block, "image": np.arange(n), "label": labels,
+            "predicted": np.where(wrong, (labels + 1) % domain.classes, labels), "status": status,
             "adversarial_class": np.where(status == "found", target, -1), **values, "lower": lower,
             "seconds": attacked * rng.lognormal(-3 + 3 * (factor - 1), 0.2, n),
             "forwards": attacked * 100.0, "backwards": attacked * (0.0 if factor > 1.2 else 100.0),
@@ -288,7 +366,7 @@ def _change(image: NDArray[np.float32], norm: Norm, size: float, rng: np.random.
     """A candidate inside the box at about the wanted distance."""
     toward = 1.0 - 2.0 * (image > 0.5)
     if norm is Norm.L0:
-        chosen = rng.choice(image.size, int(size), replace=False)
+        chosen = rng.choice(image.size, min(int(size), image.size), replace=False)
         mask = np.zeros(image.size, dtype=bool)
         mask[chosen] = True
         return np.where(mask.reshape(image.shape), (image <= 0.5).astype(np.float32), image).astype(np.float32)
@@ -334,14 +412,14 @@ def write_large(path: Path, samples: int) -> Path:
     Returns:
         The folder.
     """
-    rows = tuple(replace(row, batch=PIECE // 2, cap=None) for row in SUITE.rows)
+    rows = tuple(replace(row, block=PIECE // 2, cap=None) for row in SUITE.rows)
     suite = replace(SUITE, rows=rows)
     small = run(suite=suite, samples=PIECE, seed=0)
     records = from_table(pa.Table.from_pandas(small.frame, preserve_index=False).cast(SCHEMA))
     rng = np.random.default_rng(0)
     with store.writing(path) as writer:
         content = manifest(suite, samples=samples) | {"plan": "synthetic"}
-        content["images_file_sha256"] = writer.images(range(samples), np.resize(small.clean, (samples, *SHAPE)))
+        content["images_file_sha256"] = writer.images(range(samples), np.resize(small.clean, (samples, *DIGITS.shape)))
         writer.manifest(content)
         for first in range(0, samples, PIECE):
             # One factor for all rows of an image, so that bounds stay below distances; pixels stay whole.
@@ -360,8 +438,6 @@ def _moved(record: Record, first: int, factor: float) -> Record:
         record,
         image=first + record.image,
         block=record.block + 2 * first // PIECE,
-        l1=record.l1 * factor,
-        l2=record.l2 * factor,
-        linf=record.linf * factor,
-        lower=record.lower * (1.0 if record.norm is Norm.L0 else factor),
+        distances={norm: value * (1.0 if norm.counts else factor) for norm, value in record.distances.items()},
+        lower=record.lower * (1.0 if record.norm.counts else factor),
     )

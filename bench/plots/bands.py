@@ -1,4 +1,4 @@
-"""Attacks below each other, the networks stacked within each: the frame of the plots that compare attacks."""
+"""A band for each attack, the networks stacked within it: the frame of the plots that compare attacks."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def height(networks: int) -> float:
     return TITLE + networks + SLACK
 
 
-class Rows:
+class Bands:
     """Where each attack and network stands: the attack's name above its networks, so that it takes no width."""
 
     def __init__(self, frame: pd.DataFrame, networks: list[str]) -> None:
