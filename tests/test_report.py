@@ -676,6 +676,7 @@ def test_a_page_of_features_speaks_of_features(features: Page) -> None:
     assert "benign → malignant" in text
     assert "L0 counts values" in text
     assert "box widths" in text
+    assert "breaks a rule" not in text
     for name in ("radius", "symmetry"):
         assert name in text
     assert not [values for tag, values in features.tags if tag == "img"]
@@ -686,6 +687,7 @@ def test_a_page_of_colour_pictures_counts_values_and_pixels(colours: Page) -> No
     assert colours.faults == []
     assert re.search(r"L0 distance \d+ values in \d+ pixels?", text)
     assert "intensity level" in text
+    assert "breaks a rule" not in text
     assert "grey" not in text
     assert "Pixels" in colours.tables["table-medians"][0]
     assert any("taken for class ship" in str(values.get("alt")) for tag, values in colours.tags if tag == "img")
