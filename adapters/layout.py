@@ -1,27 +1,40 @@
-"""How a network's convolutions are computed: in what order their weights lie in memory, and by which kernel."""
+"""A copy of a network whose convolutions are computed in the fastest way: in what memory order, and by which kernel."""
 
 from __future__ import annotations
+
+import copy
 
 import torch
 from torch import Tensor, nn
 
 
-def lay_out(network: nn.Module) -> None:
-    """Gives a network's convolutions the layout in which a CPU attacks them fastest.
+def laid_out(network: nn.Module) -> nn.Module:
+    """A copy of a network in eval mode, frozen, with its convolutions laid out as CPUs attack them fastest.
 
-    In place; the parameters stay the same objects. Weights lie ``channels_last``, and convolutions of one channel become a
-    :class:`GreyConv2d`. These are rules from measurements on CPUs, and are not measured again at each start: both change
-    the rounding, and records are to be the same everywhere.
+    Weights of convolutions lie ``channels_last``, and convolutions of one channel are computed by :class:`GreyConv2d`.
+    These are rules from measurements on CPUs, and are not measured again at each start: both change the rounding, and
+    records are to be the same everywhere.
 
     Args:
-        network: any; one without convolutions stays as it is.
+        network: any; it stays as it is.
+
+    Returns:
+        The copy; the network itself where it cannot be copied.
     """
-    for layer in network.modules():
+    try:
+        copied = copy.deepcopy(network).eval().requires_grad_(requires_grad=False)
+    except Exception:
+        return network
+    for layer in list(copied.modules()):
         if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
             layer.to(memory_format=torch.channels_last)
-            # A class of somebody else's has a forward of its own.
-            if type(layer) is nn.Conv2d and _is_grey(layer):
-                layer.__class__ = GreyConv2d
+    faster: dict[nn.Module, nn.Module] = {}
+    for layer in list(copied.modules()):
+        for name, child in list(layer._modules.items()):  # noqa: SLF001 - every name, where a layer has several
+            if isinstance(child, nn.Conv2d) and _is_grey(child):
+                # A layer that occurs twice stays one layer.
+                setattr(layer, name, faster.setdefault(child, GreyConv2d(child)))
+    return GreyConv2d(copied) if isinstance(copied, nn.Conv2d) and _is_grey(copied) else copied
 
 
 class GreyConv2d(nn.Conv2d):
@@ -30,7 +43,15 @@ class GreyConv2d(nn.Conv2d):
     oneDNN computes several channels at once. Where there is but one, the gradient with respect to the image takes it
     several times as long as torch's kernel, which multiplies matrices (``tests/benchmarks/test_adapters.py`` measures
     it); with more channels oneDNN is the faster one, and without a gradient it is so for all but single images.
+
+    Args:
+        layer: what it takes the place of; parameters and all else are shared.
     """
+
+    def __init__(self, layer: nn.Conv2d) -> None:
+        nn.Module.__init__(self)
+        # All that the layer has, what its owner added to it included.
+        vars(self).update(vars(layer))
 
     def forward(self, images: Tensor) -> Tensor:
         """What ``nn.Conv2d`` gives, up to rounding: (n, 1, h, w) to (n, channels, h', w')."""
@@ -45,16 +66,16 @@ class GreyConv2d(nn.Conv2d):
         # What follows, pooling above all, is several times faster with channels last.
         return features.contiguous(memory_format=torch.channels_last)
 
-    def _get_name(self) -> str:
-        # A network's printed structure is part of its fingerprint, and is the same as before.
-        return "Conv2d"
-
 
 def _is_grey(layer: nn.Conv2d) -> bool:
+    """Whether a layer is a plain convolution of one channel: a class, a hook or a method of its owner's is left alone."""
     return (
-        layer.in_channels == 1
+        type(layer) is nn.Conv2d
+        and layer.in_channels == 1
         and layer.groups == 1
         and layer.dilation == (1, 1)
         and layer.padding_mode == "zeros"
         and not isinstance(layer.padding, str)
+        and not {"forward", "__call__"} & set(vars(layer))
+        and not any(hooks for name, hooks in vars(layer).items() if name.endswith("_hooks"))
     )

@@ -1,4 +1,8 @@
-"""When an image is adversarial beyond the rounding of float32, and the last touch that makes a candidate so."""
+"""When an image is adversarial beyond the rounding of float32, and the last step that makes a candidate so.
+
+One sign: an *excess* is a logit of another class minus the label's, z_k - z_y, so that an image is adversarial where its
+largest excess is above 0. The literature's *margin*, z_y - max z_k, is the negative of the largest excess.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +12,12 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-ROUNDING = 1e-5
-"""The margin, over the largest absolute logit.
+from bench.domain import UNIT_BOX
 
-The judge decides in float64, the attacks in float32, where logits of these networks carry errors up to 1e-6 of the
+ROUNDING = 1e-5
+"""The least excess that counts, in units of the largest absolute logit.
+
+The judge decides in float64, the attacks in float32, where the logits of small networks carry errors up to 1e-6 of the
 largest, and of another size in another batch. Ten times that costs about 1e-5 of a distance.
 """
 
@@ -26,7 +32,7 @@ def size(logits: Tensor) -> Tensor:
     return largest
 
 
-def margins(logits: Tensor, labels: Tensor) -> Tensor:
+def excess(logits: Tensor, labels: Tensor) -> Tensor:
     """How far each other class is ahead of the label.
 
     Args:
@@ -53,49 +59,61 @@ def adversarial(logits: Tensor, labels: Tensor, clean: Tensor | float = 0.0) -> 
         image's included; False where a logit is not finite.
     """
     with torch.no_grad():
-        ahead = margins(logits, labels).amax(1)
+        ahead = excess(logits, labels).amax(1)
         return (ahead > ROUNDING * size(logits).clamp(min=clean)) & logits.isfinite().all(1)
 
 
 STRETCHES = (1e-5, 3e-5, 1e-4, 3e-4, 1e-3)
-"""By how much, at most, :func:`settle` lengthens a change: it can cost a thousandth of a distance."""
+"""By how much, at most, :func:`past_rounding` lengthens a change: it can cost a thousandth of a distance."""
 
 
 @torch.no_grad()
-def settle(
-    network: Callable[[Tensor], Tensor],
-    images: Tensor,
-    candidates: Tensor,
-    labels: Tensor,
-    box: tuple[float, float] = (0.0, 1.0),
-) -> Tensor:
-    """Moves candidates that lie on the boundary within rounding a little further away from their image.
+def past_rounding(network: Callable[[Tensor], Tensor], images: Tensor, candidates: Tensor, labels: Tensor) -> Tensor:
+    """Move candidates that lie on the boundary, within rounding, a little further away from their image.
 
     Attacks that converge to the boundary keep the nearest point that float32 takes for adversarial. That favours the
     points where rounding was lucky, and in float64 most of them have the label's class. Here the change is stretched
     by the smallest of ``STRETCHES`` that makes them adversarial beyond doubt.
 
     Args:
-        network: (n, ...) images to (n, classes) logits.
-        images: (n, ...) float32 in the box.
-        candidates: (n, ...) float32.
+        network: (n, *shape) images to (n, classes) logits.
+        images: (n, *shape) float32 in the unit box.
+        candidates: (n, *shape) float32.
         labels: (n,) int64.
-        box: the lowest and highest value of an image.
 
     Returns:
-        (n, ...): the candidates; those that no stretch makes adversarial are as they were.
+        (n, *shape): the candidates; those that no stretch makes adversarial are as they were.
     """
-    settled = candidates.clone()
+    moved = candidates.clone()
     scale = size(network(images))
     open_rows = torch.arange(len(images), device=images.device)
     for stretch in (0.0, *STRETCHES):
         clean = images[open_rows]
         tried = candidates[open_rows]
         if stretch:
-            tried = (clean + (1 + stretch) * (tried - clean)).clamp(*box)
+            tried = (clean + (1 + stretch) * (tried - clean)).clamp(*UNIT_BOX)
         done = adversarial(network(tried), labels[open_rows], scale[open_rows])
-        settled[open_rows[done]] = tried[done]
+        moved[open_rows[done]] = tried[done]
         open_rows = open_rows[~done]
         if not len(open_rows):
             break
-    return settled
+    return moved
+
+
+def other_classes(logits: Tensor, labels: Tensor, most: int) -> Tensor:
+    """The classes other than the label that an attack considers for an image.
+
+    Args:
+        logits: (n, classes) of the clean images.
+        labels: (n,) int64.
+        most: the maximum number of classes for an image.
+
+    Returns:
+        (n, m) int64: every other class, in ascending order, where there are at most ``most``; else the ``most`` classes
+        with the largest logits, the largest first.
+    """
+    classes = logits.shape[1]
+    if classes - 1 <= most:
+        others = torch.arange(classes - 1, device=logits.device).expand(len(labels), -1)
+        return others + (others >= labels.unsqueeze(1)).long()
+    return logits.detach().scatter(1, labels.unsqueeze(1), -math.inf).topk(most, 1).indices

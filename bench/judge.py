@@ -13,15 +13,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from bench.domain import ROUNDING, Domain
 from bench.errors import NetworkError
-from bench.norms import Norm, distances, without_small_changes
+from bench.norms import L0_TOLERANCE, Norm, distances
 from bench.records import Status
-
-BOX_TOLERANCE = 1e-6
-"""How far a value may leave the box and count as rounding; it is then set to the box's edge and judged there.
-
-float32 values near 1 are 6e-8 apart; an attack that rescales an image makes a few such errors, not twenty.
-"""
 
 TIE = 1e-9
 """Logits (relative to the largest) closer than this are compared again with the image alone in its batch.
@@ -37,17 +32,17 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What the network says of one image, in float64.
+    """The network's decision on one image, in float64.
 
     Attributes:
         label: the true class.
         predicted: the class of the largest logit, the lowest where several tie; -1 if a logit is not finite.
-        margin: largest logit of another class minus the label's; the image is adversarial when it is above 0.
+        excess: largest logit of another class minus the label's; the image is adversarial when it is above 0.
     """
 
     label: int
     predicted: int
-    margin: float
+    excess: float
 
     @property
     def finite(self) -> bool:
@@ -57,17 +52,18 @@ class Decision:
     @property
     def wrong(self) -> bool:
         """Whether some other class has a strictly larger logit than the label: a tie fools nobody."""
-        return self.finite and self.margin > 0
+        return self.finite and self.excess > 0
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class Judgement:
     """What a candidate is worth.
 
     Attributes:
         status: ``found``, ``not_found`` or ``invalid``.
         adversarial_class: the network's class for it if ``found``, else -1.
-        distances: every norm of the change if ``found``, else +inf.
+        distances: every norm of the change if ``found``, else +inf; in the units of :meth:`bench.domain.Domain.measured`.
+        pixels: how many pixels change if ``found``, else +inf.
         message: why it is ``invalid``.
         candidate: the values judged, float32 inside the box, if ``found``.
     """
@@ -75,6 +71,7 @@ class Verdict:
     status: Status
     adversarial_class: int = -1
     distances: dict[Norm, float] = field(default_factory=lambda: dict.fromkeys(Norm, math.inf))
+    pixels: float = math.inf
     message: str = ""
     candidate: NDArray[np.float32] | None = None
 
@@ -85,22 +82,26 @@ class Judge:
     What it decides for an image does not depend on the other images it is given with it.
     """
 
-    def __init__(self, network: nn.Module, box: tuple[float, float] = (0.0, 1.0)) -> None:
+    def __init__(self, network: nn.Module, domain: Domain) -> None:
         """Copy the network.
 
         Args:
-            network: logits out for (n, ...) images.
-            box: lowest and highest value of an image.
+            network: (n, *shape) images of the domain to (n, classes) logits.
+            domain: the space of its inputs; candidates are judged in its units and its box.
 
         Raises:
             NetworkError: the network cannot be copied or converted.
         """
+        device = next((p.device for p in network.parameters()), torch.device("cpu"))
+        # Devices without float64, Apple's among them, leave the judging to the CPU.
+        self._device = torch.device("cpu") if device.type == "mps" else device
         try:
-            self._network = copy.deepcopy(network).to(torch.float64).eval().requires_grad_(False)
+            judged = copy.deepcopy(network).to(self._device)
+            self._network = judged.to(torch.float64).eval().requires_grad_(False)
         except Exception as error:
-            raise NetworkError(f"the network cannot be copied in float64: {type(error).__name__}: {error}") from error
-        self._device = next((p.device for p in network.parameters()), torch.device("cpu"))
-        self._box = box
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            raise NetworkError(f"the network cannot be copied in float64: {reason}") from error
+        self._domain = domain
 
     def decide(self, images: Array | Tensor, labels: Sequence[int] | Array | Tensor) -> list[Decision]:
         """The network's decision for each image.
@@ -122,7 +123,7 @@ class Judge:
 
     def judge(
         self, images: Array | Tensor, labels: Sequence[int] | Array | Tensor, candidates: object
-    ) -> list[Verdict]:
+    ) -> list[Judgement]:
         """Judge one candidate for each correctly classified image.
 
         Args:
@@ -131,41 +132,47 @@ class Judge:
             candidates: what the attack returned: (n, *shape) in the box if it is in order, else anything.
 
         Returns:
-            One verdict per image. A candidate is rounded to float32, the network's input type, before it is
-            judged. One that leaves the box by more than ``BOX_TOLERANCE``, holds NaN, or has another shape is
-            ``invalid``. An L0 distance counts the values that changed by more than its tolerance, if the image
-            with the smaller changes put back is adversarial as well; otherwise every changed value counts.
+            One judgement per image. A candidate is rounded to float32, the network's input type, before it is
+            judged. One that leaves the box by more than ``bench.domain.ROUNDING`` of its width, holds NaN, or has another
+            shape is ``invalid``. An L0 distance counts the values that changed by more than ``bench.norms.L0_TOLERANCE``
+            widths, if the image with the smaller changes undone is adversarial as well (the witness); otherwise every
+            changed value counts.
         """
         clean = np.asarray(images, dtype=np.float64)
         proposed, fault = _as_array(candidates, clean.shape)
         if proposed is None:
-            return [Verdict(Status.INVALID, message=fault) for _ in clean]
+            return [Judgement(Status.INVALID, message=fault) for _ in clean]
         faults = [self._fault(values) for values in proposed]
-        low, high = self._box
-        inside = np.where(np.isfinite(proposed), np.clip(proposed, low, high), clean).astype(np.float32)
+        inside = np.where(np.isfinite(proposed), self._domain.clip(proposed), clean).astype(np.float32)
         decisions = self.decide(inside, labels)
-        lengths = distances(clean, inside)
-        restored = without_small_changes(clean, inside)
-        few = Norm.L0.of(restored - clean)
+        changes = inside - clean
+        lengths = distances(self._domain.measured(changes))
+        pixels = self._domain.changed_pixels(changes)
+        fewer_changes = np.where(np.abs(changes) <= L0_TOLERANCE * self._domain.width, 0.0, changes)
+        few = Norm.L0.of(fewer_changes)
         fewer = [i for i, decision in enumerate(decisions) if decision.wrong and few[i] < lengths[Norm.L0][i]]
-        witnesses = self.decide(restored[fewer], [decisions[i].label for i in fewer])
+        restored = np.where(fewer_changes[fewer] == 0, clean[fewer], inside[fewer].astype(np.float64))
+        witnesses = self.decide(restored, [decisions[i].label for i in fewer])
         for i, witness in zip(fewer, witnesses, strict=True):
             if witness.wrong:
                 lengths[Norm.L0][i] = few[i]
-        verdicts = []
+                pixels[i] = self._domain.changed_pixels(fewer_changes[i : i + 1])[0]
+        judgements = []
         for i, decision in enumerate(decisions):
             if faults[i]:
-                verdicts.append(Verdict(Status.INVALID, message=faults[i]))
+                judgements.append(Judgement(Status.INVALID, message=faults[i]))
             elif not decision.finite:
-                verdicts.append(
-                    Verdict(Status.INVALID, message="the network's logits for the candidate are not finite")
+                judgements.append(
+                    Judgement(Status.INVALID, message="the network's logits for the candidate are not finite")
                 )
             elif not decision.wrong:
-                verdicts.append(Verdict(Status.NOT_FOUND))
+                judgements.append(Judgement(Status.NOT_FOUND))
             else:
                 measured = {norm: float(values[i]) for norm, values in lengths.items()}
-                verdicts.append(Verdict(Status.FOUND, decision.predicted, measured, candidate=inside[i]))
-        return verdicts
+                judgements.append(
+                    Judgement(Status.FOUND, decision.predicted, measured, float(pixels[i]), candidate=inside[i])
+                )
+        return judgements
 
     def _logits(self, images: Tensor) -> Array:
         with torch.no_grad():
@@ -177,11 +184,13 @@ class Judge:
         missing = int((~np.isfinite(values)).sum())
         if missing:
             return f"{missing} of {values.size} values are not finite"
-        low, high = self._box
-        excess = np.maximum(low - values, values - high)
-        if excess.max(initial=0.0) > BOX_TOLERANCE:
-            outside = int((excess > BOX_TOLERANCE).sum())
-            return f"left the box [{low:g}, {high:g}] by up to {excess.max():.3g} at {outside} of {values.size} values"
+        excess = self._domain.excess(values)
+        if excess.max() > ROUNDING:
+            outside = excess > ROUNDING
+            low, high = self._domain.ends
+            by = np.maximum(low - values, values - high)[outside].max()
+            box = "its box" if self._domain.per_feature else f"the box [{low:g}, {high:g}]"
+            return f"left {box} by up to {by:.3g} at {int(outside.sum())} of {values.size} values"
         return ""
 
 

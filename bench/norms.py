@@ -42,13 +42,14 @@ class Norm(StrEnum):
     Attributes:
         label: how tables and plots print it.
         unit: what it sums up, of a change; distances are in the data's own units.
+        measure: from the differences (n, d) to the distances (n,).
         counts: whether distances are whole numbers, without a unit.
     """
 
     label: str
     unit: str
     counts: bool
-    _measure: Measure
+    measure: Measure
 
     def __new__(cls, value: str, label: str = "", unit: str = "", measure: Measure = _l2, counts: bool = False) -> Self:
         """A member with its attributes; ``Norm("l2")`` looks one up."""
@@ -57,7 +58,7 @@ class Norm(StrEnum):
         member.label = label
         member.unit = unit
         member.counts = counts
-        member._measure = measure
+        member.measure = measure
         return member
 
     L0 = ("l0", "L0", "number of changed values", _l0, True)
@@ -76,7 +77,7 @@ class Norm(StrEnum):
             channel counts by itself, as in ART and Foolbox. NaN gives NaN in the other norms.
         """
         rows = np.asarray(differences, dtype=np.float64)
-        return self._measure(rows.reshape(len(rows), -1))
+        return self.measure(rows.reshape(len(rows), -1))
 
 
 def distances(differences: ArrayLike) -> dict[Norm, FloatArray]:

@@ -123,7 +123,8 @@ class InUnitBox(nn.Module):
         # A value that the box leaves no choice stays where it is.
         for name, value in (("low", low), ("width", high - low)):
             self.register_buffer(name, torch.as_tensor(value.copy(), dtype=torch.float64, device=device))
-        self.train(network.training)
+        # Not train(), which would set the flags of the network's own layers.
+        self.training = network.training
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (n, classes) of (n, *shape) images in the unit box."""

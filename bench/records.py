@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
-from typing import Self
-
-import pyarrow as pa
+from functools import cache
+from typing import TYPE_CHECKING, Any, Self
 
 from bench.norms import Norm
 from bench.specs import Kind
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 class Status(StrEnum):
@@ -55,7 +57,8 @@ class Record:
         predicted: the network's class for the clean image, decided in float64; -1 where its logits are not finite.
         status: how it ended.
         adversarial_class: the network's class for the candidate when ``found``, else -1.
-        l0, l1, l2, linf: distances of the candidate, float64; 0 when ``misclassified``, +inf when not found.
+        distances: of the candidate in every norm; 0 when ``misclassified``, +inf when not found.
+        pixels: how many pixels the candidate changes: its L0, but for inputs of several channels; 0 and +inf likewise.
         lower: certified lower bound of the distance in ``norm``; 0 where nothing is proved.
         seconds: wall time of the call that made it, divided by the images in the call.
         forwards, backwards: images passed forward and backward through the network, divided likewise.
@@ -73,10 +76,8 @@ class Record:
     predicted: int
     status: Status
     adversarial_class: int = -1
-    l0: float = math.inf
-    l1: float = math.inf
-    l2: float = math.inf
-    linf: float = math.inf
+    distances: Mapping[Norm, float] = field(default_factory=lambda: dict.fromkeys(Norm, math.inf))
+    pixels: float = math.inf
     lower: float = 0.0
     seconds: float = 0.0
     forwards: float = 0.0
@@ -86,60 +87,75 @@ class Record:
     @property
     def distance(self) -> float:
         """The distance in the row's own norm."""
-        return float(getattr(self, self.norm.value))
+        return float(self.distances[self.norm])
 
 
-_TEXT = pa.dictionary(pa.int32(), pa.string())
-SCHEMA = pa.schema(
-    [
-        ("network", _TEXT),
-        ("attack", _TEXT),
-        ("library", _TEXT),
-        ("norm", _TEXT),
-        ("kind", _TEXT),
-        ("block", pa.int32()),
-        ("image", pa.int32()),
-        ("label", pa.int32()),
-        ("predicted", pa.int32()),
-        ("status", _TEXT),
-        ("adversarial_class", pa.int32()),
-        *((norm.value, pa.float64()) for norm in Norm),
-        ("lower", pa.float64()),
-        ("seconds", pa.float64()),
-        ("forwards", pa.float64()),
-        ("backwards", pa.float64()),
-        ("message", pa.string()),
-    ]
-)
-"""The columns of a part of ``records/``: the fields of :class:`Record`, in their order."""
+@cache
+def schema() -> pa.Schema:
+    """The columns of a part of ``records/``: the fields of :class:`Record` in their order, a column for each norm."""
+    import pyarrow as pa  # noqa: PLC0415 - a command line that stores nothing starts sooner without it
+
+    text = pa.dictionary(pa.int32(), pa.string())
+    return pa.schema(
+        [
+            ("network", text),
+            ("attack", text),
+            ("library", text),
+            ("norm", text),
+            ("kind", text),
+            ("block", pa.int32()),
+            ("image", pa.int32()),
+            ("label", pa.int32()),
+            ("predicted", pa.int32()),
+            ("status", text),
+            ("adversarial_class", pa.int32()),
+            *((norm.value, pa.float64()) for norm in Norm),
+            ("pixels", pa.float64()),
+            ("lower", pa.float64()),
+            ("seconds", pa.float64()),
+            ("forwards", pa.float64()),
+            ("backwards", pa.float64()),
+            ("message", pa.string()),
+        ]
+    )
+
+
+def columns() -> list[str]:
+    """The names of the columns of :func:`schema`."""
+    return list(schema().names)
 
 
 def to_table(records: Sequence[Record]) -> pa.Table:
-    """Records as an Arrow table of ``SCHEMA``."""
-    columns = {item.name: [getattr(record, item.name) for record in records] for item in fields(Record)}
-    plain = {name: [str(v) if isinstance(v, StrEnum) else v for v in values] for name, values in columns.items()}
-    return pa.table(plain, schema=SCHEMA)
+    """Records as an Arrow table of :func:`schema`."""
+    import pyarrow as pa  # noqa: PLC0415 - as above
+
+    content: dict[str, list[Any]] = {}
+    for item in fields(Record):
+        values = [getattr(record, item.name) for record in records]
+        if item.name == "distances":
+            content |= {norm.value: [distances[norm] for distances in values] for norm in Norm}
+        else:
+            content[item.name] = [str(value) if isinstance(value, StrEnum) else value for value in values]
+    return pa.table(content, schema=schema())
 
 
-def from_table(table: pa.Table) -> list[Record]:
-    """The records of a table of ``SCHEMA``."""
-    return [
-        Record(**row | {"norm": Norm(row["norm"]), "kind": Kind(row["kind"]), "status": Status(row["status"])})
-        for row in table.to_pylist()
-    ]
+def block_key(network: str, attack: str, number: int) -> str:
+    """The name of a block's parts in the store, without digest and ending."""
+    return f"{network}.{attack}.{number:05d}"
 
 
 def problems(records: Iterable[Record]) -> list[str]:
     """What contradicts itself in records: an empty list when nothing does.
 
     The rules: a distance is never NaN or negative; it is finite exactly when ``found`` or ``misclassified``; it is
-    0 in every norm when ``misclassified`` and, being a real change, above 0 in every norm when ``found``; L0 is a
-    whole number; no certified lower bound exceeds the record's own distance; what failed says why.
+    0 in every norm when ``misclassified`` and, being a real change, above 0 in every norm when ``found``; what counts
+    is a whole number, and there are no more changed pixels than changed values; no certified lower bound exceeds the record's own distance; what failed says why.
     """
     found = []
     for record in records:
         where = f"{record.network}, {record.attack}, image {record.image}"
-        values = {norm: float(getattr(record, norm.value)) for norm in Norm}
+        values = {norm.label: float(record.distances[norm]) for norm in Norm} | {"pixels": float(record.pixels)}
+        counts = {norm.label: values[norm.label] for norm in Norm if norm.counts} | {"pixels": values["pixels"]}
         finite = record.status in (Status.FOUND, Status.MISCLASSIFIED)
         explained = record.status in (Status.INVALID, Status.ERROR, Status.TIMEOUT, Status.UNSUPPORTED)
         if any(math.isnan(v) or v < 0 for v in values.values()):
@@ -148,8 +164,10 @@ def problems(records: Iterable[Record]) -> list[str]:
             finite and any((v == 0) != (record.status is Status.MISCLASSIFIED) for v in values.values())
         ):
             found.append(f"{where}: status {record.status} with distances {values}")
-        elif finite and not values[Norm.L0].is_integer():
-            found.append(f"{where}: L0 of {values[Norm.L0]} is not a number of pixels")
+        elif finite and not all(value.is_integer() for value in counts.values()):
+            found.append(f"{where}: {counts} are no whole numbers")
+        elif values["pixels"] > values[Norm.L0.label]:
+            found.append(f"{where}: {values['pixels']:g} changed pixels of {values[Norm.L0.label]:g} changed values")
         if not 0 <= record.lower <= record.distance:
             found.append(f"{where}: certified lower bound {record.lower} and distance {record.distance}")
         if explained != bool(record.message):

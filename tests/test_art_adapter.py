@@ -3,34 +3,35 @@
 from __future__ import annotations
 
 import dataclasses
-import random
+import pickle
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
+import rows
 import torch
 from art.attacks.evasion import BoundaryAttack, CarliniL2Method, HopSkipJump, brendel_bethge
 from art.attacks.evasion import DeepFool as ArtDeepFool
 from art.estimators.classification import PyTorchClassifier
 from torch import Tensor, nn
 
-from adapters import base
-from adapters import margins as decisions
-from adapters.art import attacker as art_adapter
-from adapters.art.attacker import ATTACKER, classifier
+from adapters import art_classifier, calls, margins
+from adapters.art import attacker as art_attacker
+from adapters.art import attacks
+from adapters.art.attacker import ATTACKER, Doubtless
 from adapters.art.attacks import RepairedCarliniL2
-from adapters.art.classifier import Array
-from adapters.layout import GreyConv2d, lay_out
-from bench import data, networks
+from adapters.art.classifier import Array, LeanClassifier
+from adapters.layout import laid_out
 from bench.engine.queries import CountedNetwork
-from bench.specs import AttackSpec, Origin
-from suites.grid import art as _art
-from suites.grid import foolbox as _foolbox
+from bench.problem import Problem
+from bench.specs import AttackSpec, Coupling, Origin, Start
+from suites.grid import art
 
 SHAPE = (1, 6, 6)
 CLASSES = 4
-ROWS = _art.ROWS
+BOX = (0.0, 1.0)
+ROWS = art.ROWS
 names = pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 
 FEWER = {
@@ -83,6 +84,16 @@ def some(network: nn.Module, count: int = 2) -> tuple[Tensor, Tensor]:
     return images, network(images).argmax(1)
 
 
+def problem(network: nn.Module, count: int = 2) -> Problem:
+    return rows.unit(network, *some(network, count), seed=1)
+
+
+def lean_classifier(network: nn.Module, shape: tuple[int, ...] = SHAPE) -> LeanClassifier:
+    found = art_classifier(network, shape=shape, box=BOX)
+    assert isinstance(found, LeanClassifier)
+    return found
+
+
 def few(row: AttackSpec) -> int:
     """How many images: one where a search for every pixel takes seconds."""
     return 1 if row.target.endswith(":CarliniL0Method") else 2
@@ -115,13 +126,17 @@ class AsFloat32(nn.Module):
 
 
 def stock(
-    network: nn.Module, shape: tuple[int, ...] = SHAPE, box: tuple[float, float] = data.BOX, *, cast: bool = True
+    network: nn.Module,
+    shape: tuple[int, ...] = SHAPE,
+    box: tuple[float, float] = BOX,
+    *,
+    loss: Any = None,
+    cast: bool = True,
 ) -> PyTorchClassifier:
-    """The library's classifier, on the lean one's layout."""
-    lay_out(network)
+    """The library's classifier."""
     return PyTorchClassifier(
         AsFloat32(network) if cast else network,
-        nn.CrossEntropyLoss(),
+        loss or nn.CrossEntropyLoss(),
         shape,
         CLASSES,
         clip_values=box,
@@ -129,108 +144,69 @@ def stock(
     )
 
 
+def stock_like(
+    given: PyTorchClassifier, model: nn.Module, *, loss: Any = None, shape: tuple[int, ...] | None = None
+) -> PyTorchClassifier:
+    """What :meth:`LeanClassifier.like` gives, of the library."""
+    return stock(model, shape or given.input_shape, loss=loss or given.loss)
+
+
 @names
 def test_every_row_is_the_stock_classifiers_to_the_bit(
     row: AttackSpec, network: nn.Module, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    images, labels = some(network, few(row))
-    lean = ATTACKER.attack(short(row), network, images, labels, seed=1)
-    monkeypatch.setattr(art_adapter, "classifier", stock)
-    assert torch.equal(lean, ATTACKER.attack(short(row), network, images, labels, seed=1))
-    assert not torch.equal(lean, images)
+    given = problem(laid_out(network), few(row))
+    lean = ATTACKER.attack(short(row), given)
+    monkeypatch.setattr(PyTorchClassifier, "like", stock_like, raising=False)
+    monkeypatch.setattr(art_attacker, "classifier", stock)
+    assert torch.equal(lean, ATTACKER.attack(short(row), given))
+    assert not torch.equal(lean, given.images)
 
 
 @names
-def test_a_seed_says_everything(row: AttackSpec, capfd: pytest.CaptureFixture[str]) -> None:
-    network = trained(mlp)
-    images, labels = some(network, few(row))
-    untouched = images.clone()
-    np.random.seed(11)  # noqa: NPY002 - the state that must be left alone
-    random.seed(11)
-    torch.manual_seed(11)
-    first = ATTACKER.attack(short(row), network, images, labels, seed=1)
-    drawn = np.random.rand(), random.random(), torch.rand(1).item()  # noqa: NPY002 - as above
-    np.random.seed(11)  # noqa: NPY002 - as above
-    random.seed(11)
-    torch.manual_seed(11)
-    assert drawn == (np.random.rand(), random.random(), torch.rand(1).item())  # noqa: NPY002 - as above
-    assert torch.equal(first, ATTACKER.attack(short(row), network, images, labels, seed=1))
-    assert torch.equal(images, untouched)
+def test_nothing_is_printed(row: AttackSpec, capfd: pytest.CaptureFixture[str]) -> None:
+    ATTACKER.attack(short(row), problem(trained(mlp), few(row)))
     assert capfd.readouterr() == ("", "")
 
 
-@names
-def test_neighbours_change_nothing(row: AttackSpec) -> None:
-    network = trained(mlp)
-    images, labels = some(network)
-    together = ATTACKER.attack(short(row), network, images, labels, seed=1)
-    alone = [
-        ATTACKER.attack(short(row), network, images[i : i + 1], labels[i : i + 1], seed=1) for i in range(len(images))
-    ]
-    assert torch.allclose(together, torch.cat(alone), atol=1e-5, rtol=0)
-    if row.name in SINGLY:
-        assert torch.equal(together, torch.cat(alone))
-
-
-SINGLY = {row.name for row in ROWS if row.target.split(":")[1] in art_adapter.SINGLY}
+@pytest.mark.parametrize("row", [row for row in ROWS if row.coupling is Coupling.BATCH], ids=lambda row: row.name)
+def test_an_image_that_is_a_call_of_its_own_gets_the_same_to_the_bit(row: AttackSpec) -> None:
+    given = problem(trained(mlp))
+    together = ATTACKER.attack(short(row), given)
+    assert torch.equal(
+        together, torch.cat([ATTACKER.attack(short(row), given.select(slice(i, i + 1))) for i in range(2)])
+    )
 
 
 @names
 def test_nothing_found_is_nothing_adversarial(row: AttackSpec) -> None:
     network = trained(mlp)
     fix(network[-1], torch.zeros((CLASSES, 24)), torch.tensor([0.0, 3.0, 1.0, 2.0]))
-    images, labels = some(network)
-    assert labels.tolist() == [1, 1]
-    candidates = ATTACKER.attack(short(row), network, images, labels, seed=1)
-    assert candidates.shape == images.shape
-    assert not decisions.adversarial(network(candidates), labels).any()
-    if row.target.split(":")[1] in ("BoundaryAttack", "HopSkipJump", "BrendelBethgeAttack"):
-        assert torch.equal(candidates, images)
-
-
-@names
-def test_queries_pass_the_counter(row: AttackSpec) -> None:
-    network = trained(mlp)
-    images, labels = some(network, few(row))
-    counted = CountedNetwork(network)
-    ATTACKER.attack(short(row), counted, images, labels, seed=1)
-    assert counted.forwards >= len(images)
-    assert (counted.backwards > 0) == (row.method.access == "gradient")
+    given = problem(network)
+    assert given.labels.tolist() == [1, 1]
+    candidates = ATTACKER.attack(short(row), given)
+    assert candidates.shape == given.images.shape
+    assert not margins.adversarial(network(candidates), given.labels).any()
+    if row.start is not Start.IMAGE:
+        assert torch.equal(candidates, given.images)
 
 
 def test_targeted_is_never_left_to_the_default() -> None:
     for row in ROWS:
-        kind = art_adapter.resolve(row)
+        kind = calls.target(row, None)
         if "targeted" in getattr(kind, "attack_params", ()) and row.origin is Origin.NATIVE:
             assert row.params["targeted"] is False, row.name
 
 
-@pytest.mark.filterwarnings("ignore:Please import .* from the .scipy.ndimage:DeprecationWarning")  # Foolbox's import
-@pytest.mark.parametrize(
-    "rows", [(_art.DEEPFOOL_L2, _foolbox.DEEPFOOL_L2), (_art.DEEPFOOL_LINF, _foolbox.DEEPFOOL_LINF)], ids=["l2", "linf"]
-)
-def test_both_libraries_agree_on_deepfool(rows: tuple[AttackSpec, AttackSpec]) -> None:
-    network = networks.load("MLP")
-    images, labels = data.test(21)
-    right = network(images).argmax(1) == labels
-    images, labels = images[right], labels[right]
-    medians = []
-    for row in rows:
-        candidates = base.load(row.library).attack(row, network, images, labels, seed=0)
-        assert decisions.adversarial(network(candidates), labels).all()
-        medians.append(np.median(row.norm.of(candidates - images)))
-    assert medians[0] == pytest.approx(medians[1], rel=0.1)
-
-
 def test_it_is_a_real_classifier(network: nn.Module) -> None:
-    lean = classifier(network, SHAPE)
+    lean = lean_classifier(network)
     assert isinstance(lean, PyTorchClassifier)
     assert lean.input_shape == SHAPE
     assert lean.nb_classes == CLASSES
     assert lean.clip_values.tolist() == [0.0, 1.0]
     assert lean.model is network
     for row in ROWS:
-        kind = art_adapter.resolve(row)
+        kind = calls.target(row, None)
         if hasattr(kind, "is_estimator_valid"):
             assert kind.is_estimator_valid(lean, kind._estimator_requirements)
     images, _ = some(network)
@@ -243,7 +219,7 @@ def test_predictions_and_gradients_are_the_stock_ones(network: nn.Module, dtype:
     images, labels = some(network, 7)
     x: Array = images.numpy().astype(dtype)
     y = np.eye(CLASSES, dtype=np.float32)[labels.numpy()]
-    lean, library = classifier(network, SHAPE), stock(network)
+    lean, library = lean_classifier(network), stock(network)
     for ours, theirs in (
         (lean.predict(x), library.predict(x)),
         (lean.predict(x, batch_size=3), library.predict(x, batch_size=3)),
@@ -262,47 +238,126 @@ def test_predictions_and_gradients_are_the_stock_ones(network: nn.Module, dtype:
 
 @pytest.mark.parametrize("label", [CLASSES, -1, [0, 1], "0", 1.5])
 def test_a_class_that_is_none_is_refused(label: Any) -> None:
-    lean = classifier(trained(mlp), SHAPE)
+    lean = lean_classifier(trained(mlp))
     with pytest.raises(ValueError, match="is not a class of 0 to 3, or one for each of 3 images"):
         lean.class_gradient(np.zeros((3, *SHAPE), dtype=np.float32), label=label)
 
 
 def test_what_is_not_lean_is_the_librarys() -> None:
     network = nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(36, CLASSES))
-    lean = classifier(network, SHAPE)
+    lean = lean_classifier(network)
     x: Array = np.random.default_rng(0).random((5, *SHAPE))
     still = lean.predict(x)
     torch.manual_seed(0)
     assert not np.array_equal(lean.predict(x, training_mode=True), still)
     assert np.array_equal(lean.predict(x), still), "the mode is put back"
     network.train()
-    assert np.array_equal(lean.predict(x), still), "whoever changed it"
+    assert np.array_equal(lean.predict(x), still)
+    assert network.training
     lean.set_params(preprocessing=(0.5, 2.0))
-    expected = classifier(network, SHAPE).predict((x - 0.5) / 2)
+    expected = lean_classifier(network).predict((x - 0.5) / 2)
     assert np.allclose(lean.predict(x), expected, atol=1e-6)
     assert np.allclose(
-        lean.class_gradient(x, label=0) * 2, classifier(network, SHAPE).class_gradient(x, label=0), atol=1e-6
+        lean.class_gradient(x, label=0) * 2, lean_classifier(network).class_gradient(x, label=0), atol=1e-6
     )
 
 
-def test_parameters_are_left_alone() -> None:
+def test_it_is_a_live_view_that_changes_nothing() -> None:
+    network = nn.Sequential(
+        nn.Conv2d(1, 3, 3), nn.BatchNorm2d(3), nn.ReLU(), nn.Dropout(0.5), nn.Flatten(), nn.Linear(48, CLASSES)
+    ).train()
+    network[1].eval()
+    for parameter in network.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    printed, state = repr(network), {name: value.clone() for name, value in network.state_dict().items()}
+    x, y = np.random.default_rng(0).random((3, *SHAPE), dtype=np.float32), np.eye(CLASSES, dtype=np.float32)[:3]
+    lean = lean_classifier(network)
+    before = lean.predict(x)
+    lean.class_gradient(x)
+    lean.class_gradient(x, label=1)
+    lean.loss_gradient(x, y)
+    lean.loss_gradient(torch.from_numpy(x), torch.from_numpy(y))
+    lean.compute_loss(x, y)
+    lean.get_activations(x, layer=2)
+    ArtDeepFool(lean, max_iter=2, verbose=False).generate(x)
+    assert repr(network) == printed
+    assert [layer.training for layer in network] == [True, False, True, True, True, True]
+    assert network.training
+    assert all(type(layer).__module__.startswith("torch.") for layer in network.modules())
+    assert next(network.parameters()).is_contiguous()
+    assert all(p.requires_grad and p.grad is not None and bool((p.grad == 1).all()) for p in network.parameters())
+    assert all(torch.equal(network.state_dict()[name], value) for name, value in state.items())
+    with torch.no_grad():
+        list(network.parameters())[-1].add_(1.0)
+    assert np.allclose(lean.predict(x), before + 1, atol=1e-5), "what changes the network is seen"
+
+
+def test_it_can_be_trained_like_any_other() -> None:
     network = trained(mlp).requires_grad_()
     x, y = np.zeros((2, *SHAPE), dtype=np.float32), np.eye(CLASSES, dtype=np.float32)[:2]
-    lean = classifier(network, SHAPE)
-    lean.loss_gradient(x, y)
-    lean.class_gradient(x)
-    assert all(parameter.grad is None and parameter.requires_grad for parameter in network.parameters())
+    lean = lean_classifier(network)
     lean._optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
     before = lean.predict(x)
     lean.fit(x.astype(np.float64), y, nb_epochs=1)
-    assert not np.array_equal(lean.predict(x), before), "it can be trained like any other"
+    assert not np.array_equal(lean.predict(x), before)
 
 
-def test_the_layout_is_a_rule() -> None:
-    lean = classifier(trained(cnn), SHAPE)
-    assert isinstance(lean.model[0], GreyConv2d)
-    assert lean.model[2].weight.is_contiguous(memory_format=torch.channels_last)
-    assert not lean.model[2].weight.is_contiguous()
+def test_it_can_be_pickled(network: nn.Module) -> None:
+    lean = lean_classifier(network)
+    again = pickle.loads(pickle.dumps(lean))
+    x = some(network)[0].numpy()
+    assert np.array_equal(again.predict(x), lean.predict(x))
+    assert np.array_equal(again.class_gradient(x), lean.class_gradient(x))
+
+
+class Bytes(nn.Module):
+    """A network of images of bytes."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.network(images / 255)
+        return logits
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int64, bool])
+def test_images_of_integers_have_gradients_of_floats(network: nn.Module, dtype: type) -> None:
+    x: Array = (np.random.default_rng(0).random((2, *SHAPE)) * 255).astype(dtype)
+    y = np.eye(CLASSES, dtype=np.float32)[:2]
+    lean = art_classifier(Bytes(network), shape=SHAPE, box=(0, 255))
+    floats = x.astype(np.float32)
+    assert np.array_equal(lean.predict(x), lean.predict(floats))
+    for ours, expected in (
+        (lean.loss_gradient(x, y), lean.loss_gradient(floats, y)),
+        (lean.class_gradient(x), lean.class_gradient(floats)),
+        (lean.class_gradient(x, label=1), lean.class_gradient(floats, label=1)),
+    ):
+        assert ours.dtype == np.float32
+        assert np.array_equal(ours, expected)
+        assert (ours != 0).any()
+
+
+def test_each_value_may_have_a_box_of_its_own() -> None:
+    low, high = np.full(12, -1.0, dtype=np.float32), np.linspace(1, 5, 12, dtype=np.float32)
+    network = nn.Linear(12, 3).eval()
+    lean = art_classifier(network, shape=(12,), box=(low, high))
+    x = np.random.default_rng(0).uniform(low, high, (4, 12)).astype(np.float32)
+    candidates = ArtDeepFool(lean, verbose=False).generate(x)
+    assert (candidates >= low).all()
+    assert (candidates <= high).all()
+
+
+def test_deepfool_considers_a_part_of_many_classes_for_each_image_alone() -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Flatten(), nn.Linear(36, 40)).eval()
+    x = torch.rand((3, *SHAPE)).numpy()
+    counted = CountedNetwork(network)
+    ours = attacks.DeepFool(lean_classifier(counted), max_iter=3, batch_size=3, verbose=False)
+    together = ours.generate(x)
+    assert counted.backwards <= 3 * 10 * 4
+    assert np.array_equal(together, np.concatenate([ours.generate(image[None]) for image in x]))
 
 
 def test_the_stock_classifier_fails_in_float64() -> None:
@@ -317,17 +372,14 @@ def test_the_stock_boundary_attack_passes_the_image_off_as_its_result() -> None:
     network = nn.Sequential(nn.Flatten(), nn.Linear(36, CLASSES))
     fix(network[1], torch.zeros((CLASSES, 36)), torch.arange(float(CLASSES)))
     x = np.full((1, *SHAPE), 0.5, dtype=np.float32)
-    attack = BoundaryAttack(classifier(network, SHAPE), targeted=False, init_size=2, verbose=False)
+    attack = BoundaryAttack(lean_classifier(network), targeted=False, init_size=2, verbose=False)
     assert np.array_equal(attack.generate(x), x)
 
 
-def test_a_search_without_end_ends() -> None:
-    class Stubborn:
-        def _adversarial_satisfactory(self, **_: Any) -> Any:
-            return np.array([False])
-
-    attack: Any = art_adapter._ending(Stubborn())
-    for _ in range(art_adapter.MOST_HALVINGS):
+def test_a_search_without_end_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(HopSkipJump, "_adversarial_satisfactory", lambda *_, **__: np.array([False]))
+    attack = attacks.HopSkipJump(lean_classifier(trained(mlp)), verbose=False)
+    for _ in range(attacks.MOST_HALVINGS):
         attack._adversarial_satisfactory(samples=None)
     with pytest.raises(RuntimeError, match="would search for ever"):
         attack._adversarial_satisfactory(samples=None)
@@ -341,9 +393,9 @@ def test_doubt_is_no_misclassification() -> None:
     logits = torch.tensor([[1.0, 1.0 + 1e-6], [1.0, 1.1], [1.1, 1.0], [1.0, float("nan")], [-1e-6, 1e-6]])
     labels = torch.zeros(5, dtype=torch.int64)
     clean = torch.tensor([[3.0, -3.0]])
-    decided = art_adapter._Doubtless(Fixed(), clean, 0)(logits).argmax(1) != 0
+    decided = Doubtless(Fixed(), clean, 0)(logits).argmax(1) != 0
     assert decided.tolist() == [False, True, False, False, False]
-    assert torch.equal(decided, decisions.adversarial(logits, labels, decisions.size(clean)))
+    assert torch.equal(decided, margins.adversarial(logits, labels, margins.size(clean)))
 
 
 def test_repaired_cw_reaches_the_boundary_where_the_stock_one_does_not() -> None:
@@ -354,7 +406,7 @@ def test_repaired_cw_reaches_the_boundary_where_the_stock_one_does_not() -> None
     # Black and white pixels, each at the end of the box from which the boundary lies in the other direction.
     images = (weights > 0).float().reshape(1, *SHAPE)
     optimum = float((weights @ images.flatten()) / weights.norm())
-    lean = classifier(network.eval(), SHAPE)
+    lean = lean_classifier(network.eval())
     labels = np.array([0])
     repaired = RepairedCarliniL2(lean, binary_search_steps=4, max_iter=100).generate(images.numpy(), y=labels)
     library = CarliniL2Method(lean, initial_const=10.0, max_iter=30, verbose=False).generate(images.numpy(), y=labels)

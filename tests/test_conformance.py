@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import math
 import random
 import re
 
@@ -13,15 +12,16 @@ import pytest
 import rows
 import torch
 from closed_form import CASES, SHAPE
-from torch import nn
+from torch import Tensor, nn
 
 import suites
-from adapters import base
+from bench import libraries
 from bench.engine.queries import CountedNetwork
 from bench.norms import Norm
-from bench.specs import Access, AttackSpec, Family, Hole, Origin, Suite
+from bench.specs import Access, AttackSpec, Coupling, Family, Hole, Origin, Start, Suite
 
 CASE = CASES[1]
+LIBRARIES = ("art", "foolbox")
 
 SUITES = [suites.load(name) for name in suites.names()]
 every_suite = pytest.mark.parametrize("suite", SUITES, ids=lambda suite: suite.name)
@@ -47,22 +47,22 @@ def test_every_cell_of_the_grid_is_filled_or_a_hole_with_its_reason() -> None:
     holes = {(hole.family, hole.norm, hole.library) for hole in suite.holes}
     for family in (Family.DEEPFOOL, Family.CW, Family.BOUNDARY):
         for norm in (Norm.L0, Norm.L2, Norm.LINF):
-            for library in ("art", "foolbox"):
-                assert ((family, norm, library) in filled) != ((family, norm, library) in holes), (
-                    family,
-                    norm,
-                    library,
-                )
+            for library in LIBRARIES:
+                cell = (family, norm, library)
+                assert (cell in filled) != (cell in holes), cell
+    names = {row.name for row in suite.rows}
     for hole in suite.holes:
         assert isinstance(hole, Hole)
         assert len(hole.reason) > 20
+        assert set(re.findall(r"paper-[a-z0-9-]+", hole.reason)) <= names, "it names a row that there is not"
 
 
 @rows.every_attack()
 def test_a_row_is_complete(row: AttackSpec) -> None:
     method = row.method
-    assert row.library in base.libraries()
-    assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", method.slug)
+    library = libraries.load(row.library)
+    assert library.attacker
+    assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", row.name)
     assert method.title
     assert re.fullmatch(r"arXiv:\d{4}\.\d{5}", method.paper)
     assert method.idea.count(". ") == 1, "the idea takes two sentences"
@@ -72,10 +72,19 @@ def test_a_row_is_complete(row: AttackSpec) -> None:
     assert all(row.reasons.values())
     assert (row.cap is None) == ("cap" not in row.reasons)
     assert row.cap is None or row.cap > 0
-    assert row.batch > 0
-    assert math.isfinite(row.bound)
-    assert (row.bound == 1.25) == (not row.bound_reason), "another bound has a reason"
-    assert (row.origin is Origin.PORT) == row.target.startswith("adapters.paper.attacks:")
+    assert row.block > 0
+    assert row.batch is None or row.batch > 0
+    assert row.defects == "" or row.defects.endswith(".")
+    assert (row.origin is Origin.PORT) == library.ours
+    assert (row.origin is Origin.REPAIRED) == (row.variant is not None)
+    assert (row.steps == "") == (not {"steps", "max_iter"} & set(row.params))
+    assert row.steps == "" or isinstance(row.params[row.steps], int)
+
+
+@rows.every_attack()
+def test_a_row_says_its_norm_once_or_twice_the_same(row: AttackSpec) -> None:
+    said = {str(row.params[name]).removeprefix("l") for name in ("norm", "constraint") if name in row.params}
+    assert said <= {row.norm.value.removeprefix("l")}
 
 
 @rows.every_attack()
@@ -87,46 +96,91 @@ def test_the_target_resolves_and_takes_the_parameters(row: AttackSpec) -> None:
     assert unlike - {"norm", "constraint"} <= set(row.reasons), "other than the default, without a reason"
 
 
-@rows.every_attack()
+@rows.every_attack(twice=False)
 def test_the_seed_alone_decides(row: AttackSpec) -> None:
     row = rows.shortened(row)
     torch.manual_seed(1)
-    first = rows.attack(row, CASE.network, CASE.images, CASE.labels, seed=5)
+    first = rows.attack(row, CASE.problem(seed=5))
     torch.manual_seed(2)
     np.random.seed(2)  # noqa: NPY002 - the global state is what is tested
     random.seed(2)
-    assert torch.equal(first, rows.attack(row, CASE.network, CASE.images, CASE.labels, seed=5))
+    assert torch.equal(first, rows.attack(row, CASE.problem(seed=5)))
 
 
-@rows.every_attack()
+@rows.every_attack(twice=False)
 def test_global_random_states_are_left_alone(row: AttackSpec) -> None:
-    base.load(row.library)  # what a library draws when it is imported is no attack's doing
+    rows.attacker(row)  # what a library draws when it is imported is no attack's doing
     before = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state()  # type: ignore[index]  # noqa: NPY002 - as above
-    rows.attack(rows.shortened(row), CASE.network, CASE.images[:1], CASE.labels[:1])
+    rows.attack(rows.shortened(row), CASE.problem().select(slice(0, 1)))
     assert random.getstate() == before[0]
     assert np.random.get_state()[1].tolist() == before[1]  # type: ignore[index]  # noqa: NPY002 - as above
     assert torch.equal(torch.get_rng_state(), before[2])
 
 
-@rows.every_attack()
+@rows.every_attack(twice=False)
+def test_images_networks_and_modes_are_left_alone(row: AttackSpec) -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Flatten(), nn.Linear(64, 16), nn.Dropout(0.5), nn.ReLU(), nn.Linear(16, 4)).train()
+    network[0].eval()
+    images = torch.rand((1, *SHAPE))
+    with torch.no_grad():
+        labels = nn.Sequential(*(layer for layer in network if not isinstance(layer, nn.Dropout)))(images).argmax(1)
+    problem = rows.unit(network, images, labels)
+    state = {name: value.clone() for name, value in network.state_dict().items()}
+    rows.attack(rows.shortened(row), problem)
+    assert torch.equal(problem.images, images)
+    assert [layer.training for layer in network] == [False, True, True, True, True]
+    assert network.training
+    assert all(parameter.requires_grad and parameter.grad is None for parameter in network.parameters())
+    assert all(torch.equal(network.state_dict()[name], value) for name, value in state.items())
+
+
+@rows.every_attack(twice=False, only=lambda row: row.coupling is not Coupling.NOISE)
 def test_an_image_alone_and_among_others_gets_the_same_candidate(row: AttackSpec) -> None:
     row = rows.shortened(row)
-    together = rows.attack(row, CASE.network, CASE.images, CASE.labels)
-    for index in range(len(CASE.images)):
+    problem = CASE.problem()
+    together = rows.attack(row, problem)
+    for index in range(len(problem)):
         one = slice(index, index + 1)
-        alone = rows.attack(row, CASE.network, CASE.images[one], CASE.labels[one])
         # Up to the rounding of float32, which another size of batch changes.
-        torch.testing.assert_close(together[one], alone, atol=2e-5, rtol=1e-4)
+        torch.testing.assert_close(together[one], rows.attack(row, problem.select(one)), atol=2e-5, rtol=1e-4)
 
 
-@rows.every_attack()
+@rows.every_attack(twice=False)
 def test_queries_are_counted_and_a_decision_attack_asks_for_no_gradient(row: AttackSpec) -> None:
     counted = CountedNetwork(CASE.network)
-    candidates = rows.attack(rows.shortened(row), counted, CASE.images[:2], CASE.labels[:2])
+    candidates = rows.attack(rows.shortened(row), rows.unit(counted, CASE.images[:2], CASE.labels[:2]))
     assert candidates.shape == (2, *SHAPE)
     assert candidates.dtype == torch.float32
     assert counted.forwards >= 2
     assert (counted.backwards > 0) == (row.method.access is Access.GRADIENT)
+
+
+class WithClassesFarBehind(nn.Module):
+    """The network, and classes that are never near."""
+
+    def __init__(self, network: nn.Module, classes: int) -> None:
+        super().__init__()
+        self.network, self.classes = network, classes
+        self.eval()
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.network(images)
+        return nn.functional.pad(logits, (0, self.classes), value=-30.0)
+
+
+@rows.every_attack(twice=False)
+def test_classes_that_are_never_near_cost_nothing_and_change_nothing(row: AttackSpec) -> None:
+    row = rows.shortened(row)
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Flatten(), nn.Linear(16, 12)).eval().requires_grad_(False)
+    images = torch.rand((2, 1, 4, 4))
+    few, many = (CountedNetwork(WithClassesFarBehind(network, number)) for number in (1, 500))
+    labels = network(images).argmax(1)
+    candidates = [rows.attack(row, rows.unit(counted, images, labels)) for counted in (few, many)]
+    torch.testing.assert_close(candidates[0], candidates[1], atol=2e-5, rtol=1e-4)
+    assert few.backwards == many.backwards
+    assert few.forwards == many.forwards
 
 
 class NeverWrong(nn.Module):
@@ -140,41 +194,39 @@ class NeverWrong(nn.Module):
             self.layer.bias.copy_(torch.tensor([10.0, 0.0, 0.0, 0.0]))
         self.requires_grad_(False).eval()
 
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        logits: torch.Tensor = self.layer(images.flatten(1))
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.layer(images.flatten(1))
         return logits
 
 
-@rows.every_attack()
+@rows.every_attack(twice=False)
 def test_a_failed_attack_returns_an_image_of_the_true_class(row: AttackSpec) -> None:
     network = NeverWrong()
     images = CASE.images[2:]
-    candidates = rows.attack(rows.shortened(row), network, images, torch.zeros(len(images), dtype=torch.int64))
+    problem = rows.unit(
+        network, images, torch.zeros(len(images), dtype=torch.int64), starts=images.flip(0).unsqueeze(1)
+    )
+    candidates = rows.attack(rows.shortened(row), problem)
     assert candidates.shape == images.shape
     assert candidates.isfinite().all()
     assert (network(candidates).argmax(1) == 0).all()
+    if row.start is not Start.IMAGE:
+        assert torch.equal(candidates, images), "there is no start"
 
 
 class OnlyBlackIsWrong(nn.Module):
     """Class 1 for images that are all but black, class 0 for all others."""
 
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
+    def forward(self, images: Tensor) -> Tensor:
         total = images.flatten(1).sum(1)
         return torch.stack([total - 0.01, torch.zeros_like(total)], 1)
 
 
-@rows.every_attack()
+@rows.every_attack(twice=False, only=lambda row: row.method.family in (Family.CW, Family.REFERENCE))
 def test_a_black_image_is_no_substitute_for_a_result(row: AttackSpec) -> None:
     row = rows.shortened(row)
-    tiny = {name: 1 for name in ("steps", "max_iter", "binary_search_steps") if name in row.params}
+    tiny = {name: 1 for name in (row.steps, "binary_search_steps") if name in row.params}
     params = {**row.params, **tiny, **({"initial_const": 1e-6} if "initial_const" in row.params else {})}
-    candidates = rows.attack(
-        AttackSpec(
-            method=row.method, library=row.library, norm=row.norm, target=row.target, params=params, batch=row.batch
-        ),
-        OnlyBlackIsWrong(),
-        CASE.images[:1],
-        torch.zeros(1, dtype=torch.int64),
-    )
-    if row.method.family in (Family.CW, Family.REFERENCE):
-        assert (candidates != 0).any(), "a black image that nothing led to"
+    failing = AttackSpec(method=row.method, library=row.library, norm=row.norm, target=row.target, params=params)
+    problem = rows.unit(OnlyBlackIsWrong().eval(), CASE.images[:1], torch.zeros(1, dtype=torch.int64))
+    assert (rows.attack(failing, problem) != 0).any(), "a black image that nothing led to"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bench.guide import step_counts
-from bench.guide.step_counts import Evidence
+from bench.guide.step_counts import Measured
 from bench.specs import AttackSpec
 
 PAGE = Path(__file__).parent.parent / "docs" / "step_counts.md"
@@ -21,7 +21,7 @@ every_row = pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 def test_the_committed_page_has_the_row_with_its_steps_and_a_reason_where_more_would_help(row: AttackSpec) -> None:
     (found,) = [line for line in PAGE.read_text().splitlines() if line.startswith(f"| {row.label} |")]
     cells = [cell.strip() for cell in found.strip("|").split("|")]
-    assert cells[1] == str(row.params[str(step_counts.parameter(row))])
+    assert cells[1] == str(row.params[row.steps])
     verdict = cells[-1]
     assert verdict == "enough" or len(verdict.partition("; ")[2]) > 20
 
@@ -34,10 +34,9 @@ def test_the_committed_page_has_nothing_else() -> None:
 
 @every_row
 def test_steps_are_scaled_and_never_none(row: AttackSpec) -> None:
-    name = str(step_counts.parameter(row))
     for factor in (1e-6, *step_counts.FACTORS):
         other = step_counts.scaled(row, factor)
-        assert other.params[name] == max(1, round(int(str(row.params[name])) * factor))
+        assert other.params[row.steps] == max(1, round(int(str(row.params[row.steps])) * factor))
         assert dataclasses.replace(other, params=row.params) == row
 
 
@@ -53,10 +52,10 @@ def test_steps_are_scaled_and_never_none(row: AttackSpec) -> None:
 def test_the_verdict_is_the_networks_that_gains_most(
     medians: tuple[tuple[float, ...], ...], gain: float, verdict: str
 ) -> None:
-    row = dataclasses.replace(ROWS[0], reasons={str(step_counts.parameter(ROWS[0])): "why it stops"})
-    evidence = Evidence(row, 7, medians)
-    assert evidence.gain == pytest.approx(gain)
-    cells = [cell.strip() for cell in step_counts.line(evidence).strip("|").split("|")]
+    row = dataclasses.replace(ROWS[0], reasons={ROWS[0].steps: "why it stops"})
+    measured = Measured(row, 7, medians)
+    assert measured.gain == pytest.approx(gain)
+    cells = [cell.strip() for cell in step_counts.line(measured).strip("|").split("|")]
     assert cells[0] == row.label
     assert cells[2] == "7"
     assert len(cells) == 12
@@ -65,7 +64,7 @@ def test_the_verdict_is_the_networks_that_gains_most(
 
 def test_more_steps_of_a_row_are_run_and_judged() -> None:
     (row,) = [row for row in ROWS if row.name == "foolbox-ddn-l2"]
-    evidence = step_counts.measure(dataclasses.replace(row, params={**row.params, "steps": 40}), images=4)
-    assert evidence.images == 4
-    assert all(0 < last < math.inf for *_, last in evidence.medians)
-    assert all(last < 1.02 * first for first, *_, last in evidence.medians)
+    measured = step_counts.measure(dataclasses.replace(row, params={**row.params, "steps": 40}), images=4)
+    assert measured.images == 4
+    assert all(0 < last < math.inf for *_, last in measured.medians)
+    assert all(last < 1.02 * first for first, *_, last in measured.medians)

@@ -1,21 +1,235 @@
-"""ART's C&W attacks with their defects mended: each beside the library's own, never in its place."""
+"""ART's attacks where the adapter changes how they are called, and its C&W attacks with their defects mended.
+
+A class that is called after the library's does what that does. The mended ones stand beside the library's own, never in
+their place.
+"""
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-from art.attacks.evasion import CarliniL2Method, CarliniLInfMethod
+import torch
+from art.attacks import evasion
+from art.attacks.evasion import brendel_bethge
 from art.utils import check_and_transform_label_format, original_to_tanh, tanh_to_original
 from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from adapters.compiled import CachedSolver
+from adapters.margins import other_classes
 
 Array = NDArray[Any]
+
+MOST_HALVINGS = 1_100
+"""Halving a float64 this often makes it 0: a search that has not ended by then never will."""
+
+
+class DeepFool(evasion.DeepFool):  # type: ignore[misc]  # ART has no type information, its classes are Any
+    """ART's DeepFool, one image at a time where it considers a part of the classes.
+
+    Of several images the library considers the classes of all of them together: each would depend on the others, and time
+    and memory would grow with their number.
+    """
+
+    def generate(self, x: Array, y: Array | None = None, **kwargs: Any) -> Array:
+        """The library's attack on (n, ...) images, which reads no classes ``y``; (n, ...) candidates."""
+        if self.nb_grads >= self.estimator.nb_classes:
+            return np.asarray(super().generate(x, y=y, **kwargs))
+        return np.concatenate([super(DeepFool, self).generate(image[None], **kwargs) for image in x])
+
+
+class HopSkipJump(evasion.HopSkipJump):  # type: ignore[misc]  # as above
+    """ART's HopSkipJump for one image, made to end.
+
+    It halves a step until the class is wrong, for ever if even a step of 0 leaves it right. That happens when the point it
+    stands on is adversarial for the bisection that found it and not, by rounding, for the search that follows.
+    """
+
+    _failures = 0
+
+    def _adversarial_satisfactory(self, *args: Any, **kwargs: Any) -> Array:
+        answers: Array = super()._adversarial_satisfactory(*args, **kwargs)
+        self._failures = 0 if answers.any() else self._failures + 1
+        if self._failures > MOST_HALVINGS:
+            raise RuntimeError("HopSkipJump stands on a point that is no longer adversarial, and would search for ever")
+        return answers
+
+
+class BrendelBethgeAttack(evasion.BrendelBethgeAttack):  # type: ignore[misc]  # as above
+    """ART's Brendel-Bethge, its solver compiled once per machine, with the classifier that it is given.
+
+    The library makes itself a classifier of its own kind, with a loss of its own.
+    """
+
+    @functools.wraps(evasion.BrendelBethgeAttack.__init__)  # type: ignore[misc]  # for its signature
+    def __init__(self, estimator: Any, *args: Any, **kwargs: Any) -> None:
+        with _solvers_from_disk():
+            super().__init__(estimator, *args, **kwargs)
+        if hasattr(estimator, "like"):
+            self._estimator = estimator.like(estimator.model, loss=self.estimator.loss)
+
+    def generate(self, x: Array, y: Array | None = None, x_adv_init: Array | None = None, **kwargs: Any) -> Array:
+        """The library's attack.
+
+        Args:
+            x: (n, ...) images. One at a time: it bisects for all images at once, and hides every image's class from
+                every other image.
+            y: (n,) their classes.
+            x_adv_init: (n, ...) adversarial images to start from, as in the library's other attacks.
+            kwargs: the library's.
+
+        Returns:
+            (n, ...) candidates.
+        """
+        return np.asarray(super().generate(x, y=y, starting_points=x_adv_init, **kwargs))
+
+
+class CarliniL0Method(evasion.CarliniL0Method):  # type: ignore[misc]  # as above
+    """ART's C&W in L0, one image at a time, with pixels along the first axis.
+
+    The library gives up one index of the first axis in each pass, and so must see images of shape (values, 1, 1).
+    """
+
+    def generate(self, x: Array, y: Array | None = None, **kwargs: Any) -> Array:
+        """The library's attack on (n, ...) images of (n,) classes ``y``; (n, ...) candidates."""
+        if y is None:
+            y = self.estimator.predict(x).argmax(axis=1)
+        flat = x.reshape(len(x), -1, 1, 1)
+        given = self.estimator
+        self._estimator = given.like(Reshaped(given.model, x.shape[1:]), shape=flat.shape[1:])
+        try:
+            found = [
+                super(CarliniL0Method, self).generate(x[None], y=y[None], **kwargs)
+                for x, y in zip(flat, y, strict=True)
+            ]
+        finally:
+            self._estimator = given
+        return np.concatenate(found).reshape(x.shape)
+
+
+class Reshaped(nn.Module):
+    """A network for images of another shape with as many values.
+
+    Args:
+        network: (n, *shape) to (n, classes).
+        shape: the one that the network takes.
+    """
+
+    def __init__(self, network: nn.Module, shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.network = network
+        self.shape = shape
+        self.training = network.training
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits (n, classes) of (n, ...) images."""
+        logits: Tensor = self.network(images.reshape(-1, *self.shape))
+        return logits
+
+
+class SaliencyMapMethod(evasion.SaliencyMapMethod):  # type: ignore[misc]  # as above
+    """ART's JSMA, which is targeted, towards each other class in turn; of what is adversarial, the fewest changed values.
+
+    Args:
+        classifier, theta, gamma, batch_size, verbose: as in the library.
+        candidates: the maximum number of classes for an image: see :func:`adapters.margins.other_classes`.
+    """
+
+    def __init__(
+        self,
+        classifier: Any,
+        theta: float = 0.1,
+        gamma: float = 1.0,
+        batch_size: int = 1,
+        *,
+        candidates: int = 10,
+        verbose: bool = True,
+    ) -> None:
+        super().__init__(classifier, theta=theta, gamma=gamma, batch_size=batch_size, verbose=verbose)
+        self.candidates = candidates
+
+    def generate(self, x: Array, y: Array | None = None, **kwargs: Any) -> Array:
+        """Candidates for images.
+
+        Args:
+            x: (n, ...) images in the classifier's box.
+            y: (n,) integers, the classes to leave; None for the predicted ones.
+            kwargs: the library's.
+
+        Returns:
+            (n, ...) float32; the clean image where nothing adversarial was found.
+        """
+        true = self.estimator.predict(x, batch_size=self.batch_size).argmax(axis=1) if y is None else y
+        best, fewest = x.copy(), np.full(len(x), np.inf)
+        for targets in self._targets(x, true):
+            candidates = super().generate(x, y=targets, **kwargs)
+            changed = np.count_nonzero((candidates != x).reshape(len(x), -1), axis=1)
+            better = (self.estimator.predict(candidates).argmax(axis=1) != true) & (changed < fewest)
+            best[better], fewest[better] = candidates[better], changed[better]
+        return best
+
+    def _targets(self, x: Array, true: Array) -> Iterator[Array]:
+        """The (n,) classes of each turn."""
+        classes = self.estimator.nb_classes
+        if classes - 1 > self.candidates:
+            logits = torch.from_numpy(self.estimator.predict(x, batch_size=self.batch_size))
+            yield from other_classes(logits, torch.from_numpy(true), self.candidates).numpy().T
+        else:
+            yield from ((true + shift) % classes for shift in range(1, classes))
+
+
+@contextmanager
+def _solvers_from_disk() -> Iterator[None]:
+    """Let Brendel-Bethge, which makes its solver itself, make one that is compiled once per machine."""
+    names = ("L0Optimizer", "L2Optimizer", "LinfOptimizer")
+    solvers = {name: getattr(brendel_bethge, name) for name in names}
+    try:
+        for name, solver in solvers.items():
+            if hasattr(solver, "class_type"):  # compiled by numba
+                setattr(brendel_bethge, name, functools.partial(CachedSolver, solver))
+        yield
+    finally:
+        for name, solver in solvers.items():
+            setattr(brendel_bethge, name, solver)
+
 
 _BETA_1, _BETA_2, _EPSILON = 0.9, 0.999, 1e-8
 """Adam's constants, those of its paper (arXiv:1412.6980)."""
 
 
-class RepairedCarliniL2(CarliniL2Method):  # type: ignore[misc]  # ART has no type information, its classes are Any
+class _Mended:
+    """What the mended attacks share: images in batches, their classes one-hot."""
+
+    estimator: Any
+    batch_size: int
+
+    def generate(self, x: Array, y: Array | None = None, **_: Any) -> Array:
+        """Candidates for images.
+
+        Args:
+            x: (n, ...) images in the classifier's box.
+            y: (n,) integers or (n, classes) one-hot, the classes to leave; None for the predicted ones.
+
+        Returns:
+            (n, ...) float32; the clean image where nothing adversarial was found.
+        """
+        if y is None:
+            y = self.estimator.predict(x, batch_size=self.batch_size).argmax(axis=1)
+        y = check_and_transform_label_format(np.asarray(y), nb_classes=self.estimator.nb_classes)
+        x = x.astype(np.float32)
+        batches = [slice(i, i + self.batch_size) for i in range(0, len(x), self.batch_size)]
+        return np.concatenate([self._candidates(x[batch], y[batch]) for batch in batches])
+
+    def _candidates(self, x: Array, y: Array) -> Array:
+        """Candidates for one batch of float32 images and their one-hot classes."""
+        raise NotImplementedError
+
+
+class RepairedCarliniL2(_Mended, evasion.CarliniL2Method):  # type: ignore[misc]  # as above
     """C&W in L2 (arXiv:1608.04644) with the library's loss, and the paper's optimiser and search.
 
     What is mended:
@@ -56,23 +270,8 @@ class RepairedCarliniL2(CarliniL2Method):  # type: ignore[misc]  # ART has no ty
         )
         self._tanh_smoother = smoother
 
-    def generate(self, x: Array, y: Array | None = None, **_: Any) -> Array:
-        """Candidates for images.
-
-        Args:
-            x: (n, ...) images in the classifier's box.
-            y: (n,) integers or (n, classes) one-hot, the classes to leave; None for the predicted ones.
-
-        Returns:
-            (n, ...) float32; the clean image where nothing adversarial was found.
-        """
-        if y is None:
-            y = self.estimator.predict(x, batch_size=self.batch_size).argmax(axis=1)
-        y = check_and_transform_label_format(np.asarray(y), nb_classes=self.estimator.nb_classes)
-        x = x.astype(np.float32)
-        starts = range(0, len(x), self.batch_size)
-        parts = [self._minimise(x[i : i + self.batch_size], y[i : i + self.batch_size])[0] for i in starts]
-        return np.concatenate(parts)
+    def _candidates(self, x: Array, y: Array) -> Array:
+        return self._minimise(x, y)[0]
 
     def _minimise(self, x: Array, y: Array, free: Array | None = None) -> tuple[Array, Array]:
         """The nearest adversarial images that were met, with only the ``free`` values moving.
@@ -118,8 +317,8 @@ class RepairedCarliniL0(RepairedCarliniL2):
     Args:
         classifier, confidence, learning_rate, binary_search_steps, max_iter, initial_const, batch_size, smoother: as
             in :class:`RepairedCarliniL2`, for each pass.
-        passes: the most repetitions.
-        share: of the pixels still free, how many are fixed in a pass; at least one, and all that did not change.
+        passes: the maximum number of repetitions.
+        fraction: of the pixels still free, how many are fixed in a pass; at least one.
     """
 
     def __init__(
@@ -134,7 +333,7 @@ class RepairedCarliniL0(RepairedCarliniL2):
         batch_size: int = 25,
         smoother: float = 0.9999,
         passes: int = 40,
-        share: float = 0.2,
+        fraction: float = 0.2,
     ) -> None:
         super().__init__(
             classifier,
@@ -147,18 +346,9 @@ class RepairedCarliniL0(RepairedCarliniL2):
             smoother=smoother,
         )
         self.passes = passes
-        self.share = share
+        self.fraction = fraction
 
-    def generate(self, x: Array, y: Array | None = None, **_: Any) -> Array:
-        """Candidates for images: see :meth:`RepairedCarliniL2.generate`."""
-        if y is None:
-            y = self.estimator.predict(x, batch_size=self.batch_size).argmax(axis=1)
-        y = check_and_transform_label_format(np.asarray(y), nb_classes=self.estimator.nb_classes)
-        x = x.astype(np.float32)
-        starts = range(0, len(x), self.batch_size)
-        return np.concatenate([self._eliminate(x[i : i + self.batch_size], y[i : i + self.batch_size]) for i in starts])
-
-    def _eliminate(self, x: Array, y: Array) -> Array:
+    def _candidates(self, x: Array, y: Array) -> Array:
         free, best = np.ones(x.shape, dtype=bool), x.copy()
         running = np.arange(len(x))
         for _ in range(self.passes):
@@ -172,7 +362,7 @@ class RepairedCarliniL0(RepairedCarliniL2):
             for row, contribution in zip(running, contributions, strict=True):
                 (indices,) = np.nonzero(free[row].ravel())
                 order = indices[np.argsort(contribution.ravel()[indices], kind="stable")]
-                free[row].ravel()[order[: max(1, int(self.share * len(order)))]] = False
+                free[row].ravel()[order[: max(1, int(self.fraction * len(order)))]] = False
         return best
 
     def _margin_gradient(self, x: Array, y: Array) -> Array:
@@ -182,7 +372,7 @@ class RepairedCarliniL0(RepairedCarliniL2):
         return np.asarray(own - self.estimator.class_gradient(x, label=others)).reshape(x.shape)
 
 
-class RepairedCarliniLInf(CarliniLInfMethod):  # type: ignore[misc]  # as above
+class RepairedCarliniLInf(_Mended, evasion.CarliniLInfMethod):  # type: ignore[misc]  # as above
     """C&W in Linf (arXiv:1608.04644, section VI.C) with the library's loss, and the paper's search.
 
     What is mended:
@@ -229,16 +419,7 @@ class RepairedCarliniLInf(CarliniLInfMethod):  # type: ignore[misc]  # as above
         )
         self._tanh_smoother = smoother
 
-    def generate(self, x: Array, y: Array | None = None, **_: Any) -> Array:
-        """Candidates for images: see :meth:`RepairedCarliniL2.generate`."""
-        if y is None:
-            y = self.estimator.predict(x, batch_size=self.batch_size).argmax(axis=1)
-        y = check_and_transform_label_format(np.asarray(y), nb_classes=self.estimator.nb_classes)
-        x = x.astype(np.float32)
-        starts = range(0, len(x), self.batch_size)
-        return np.concatenate([self._tighten(x[i : i + self.batch_size], y[i : i + self.batch_size]) for i in starts])
-
-    def _tighten(self, x: Array, y: Array) -> Array:
+    def _candidates(self, x: Array, y: Array) -> Array:
         """Searches below a limit that falls with every success; where one fails, the constant rises, until it may not."""
         low, high = self.estimator.clip_values
         w = original_to_tanh(x, low, high, np.float32(self._tanh_smoother))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import eagerpy as ep
@@ -17,7 +17,10 @@ from foolbox.attacks import brendel_bethge
 from foolbox.attacks.carlini_wagner import L2CarliniWagnerAttack
 from foolbox.attacks.fast_minimum_norm import LInfFMNAttack
 
+from adapters.calls import spread
 from adapters.compiled import CachedSolver
+from adapters.margins import other_classes
+from bench.domain import UNIT_BOX
 
 
 class Misclassification(foolbox_criteria.Misclassification):
@@ -60,14 +63,13 @@ class HopSkipJumpAttack(foolbox_hop_skip_jump.HopSkipJumpAttack):
             raise ValueError(f"one image at a time, not {len(x_advs)}")
         shape = (steps, *x_advs.shape[1:])
         noise = (ep.normal(x_advs, shape) if self.constraint == "l2" else ep.uniform(x_advs, shape, -1, 1)).raw
-        per_image = (-1, *[1] * (noise.ndim - 1))
-        noise = noise / (noise.flatten(1).square().sum(1).sqrt().view(per_image) + 1e-12)
-        around = (x_advs.raw + delta.raw * noise).clamp(0, 1)
+        noise = noise / (spread(noise.flatten(1).square().sum(1).sqrt(), noise) + 1e-12)
+        around = (x_advs.raw + delta.raw * noise).clamp(*UNIT_BOX)  # as in the library, whatever the model's bounds
         moves = (around - x_advs.raw) / (delta.raw + 1e-8)
         wrong = torch.where(is_adversarial(astensor(around)).raw, 1.0, -1.0)
         mean = wrong.mean()
         votes = torch.where(mean.abs() == 1, wrong, wrong - mean)
-        normal = (votes.view(per_image) * moves).mean(0, keepdim=True)
+        normal = (spread(votes, moves) * moves).mean(0, keepdim=True)
         result: Tensor = astensor(normal / (normal.square().sum().sqrt() + 1e-12))
         return result
 
@@ -80,6 +82,8 @@ class _EveryClass:
 
     order: float
     """Of the norm by which results are compared."""
+    candidates: int
+    """The maximum number of classes: see :func:`adapters.margins.other_classes`."""
 
     def run(self, model: Any, inputs: Any, criterion: Any, **kwargs: Any) -> Any:
         """The library's attack, once for each class.
@@ -96,10 +100,10 @@ class _EveryClass:
         tensor, restore = astensor_(inputs)
         images, labels = tensor.raw, criterion.labels.raw
         with torch.no_grad():
-            classes = model(images).shape[1]
+            logits = model(images)
         best, shortest = images.clone(), torch.full((len(images),), torch.inf, device=images.device)
-        for shift in range(1, classes):
-            towards = foolbox_criteria.TargetedMisclassification((labels + shift) % classes)
+        for classes in self._classes(logits, labels):
+            towards = foolbox_criteria.TargetedMisclassification(classes)
             found = super().run(model, images, towards, **kwargs)  # type: ignore[misc]  # of the class it is mixed with
             length = torch.linalg.vector_norm((found - images).flatten(1), self.order, 1)
             with torch.no_grad():
@@ -107,17 +111,52 @@ class _EveryClass:
             best[nearer], shortest[nearer] = found[nearer], length[nearer]
         return restore(astensor(best))
 
+    def _classes(self, logits: torch.Tensor, labels: torch.Tensor) -> Iterator[torch.Tensor]:
+        """The (n,) classes of each turn."""
+        classes = logits.shape[1]
+        if classes - 1 > self.candidates:
+            yield from other_classes(logits, labels, self.candidates).unbind(1)
+        else:
+            yield from ((labels + shift) % classes for shift in range(1, classes))
+
 
 class LInfFMNEveryClassAttack(_EveryClass, LInfFMNAttack):
     """Foolbox's FMN in Linf towards every class."""
 
     order = math.inf
 
+    def __init__(
+        self, *, steps: int = 100, max_stepsize: float = 1.0, gamma: float = 0.05, candidates: int = 10
+    ) -> None:
+        super().__init__(steps=steps, max_stepsize=max_stepsize, gamma=gamma)
+        self.candidates = candidates
+
 
 class L2CarliniWagnerEveryClassAttack(_EveryClass, L2CarliniWagnerAttack):
     """Foolbox's C&W towards every class: the paper's best case."""
 
     order = 2.0
+
+    def __init__(
+        self,
+        *,
+        binary_search_steps: int = 9,
+        steps: int = 10000,
+        stepsize: float = 1e-2,
+        confidence: float = 0,
+        initial_const: float = 1e-3,
+        abort_early: bool = True,
+        candidates: int = 10,
+    ) -> None:
+        super().__init__(
+            binary_search_steps=binary_search_steps,
+            steps=steps,
+            stepsize=stepsize,
+            confidence=confidence,
+            initial_const=initial_const,
+            abort_early=abort_early,
+        )
+        self.candidates = candidates
 
 
 class _Quiet:

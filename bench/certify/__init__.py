@@ -1,6 +1,5 @@
-"""Certified lower bounds and exact minimal distances, in L0, L2 and Linf."""
+"""Certified lower bounds and exact minimal distances, in L0, L2 and Linf: see docs/certify.md.
 
-from bench.certify.layers import Unsupported
-from bench.certify.verifier import Bounds, bound
-
-__all__ = ["Bounds", "Unsupported", "bound"]
+From CROWN to the code: ``layers`` (a network as arrays), ``regions`` (what a norm provides), ``dense`` (bound propagation,
+cuts, branch and bound), ``pooled`` (maxima over windows), ``l0`` (pixels), ``verifier`` (what ties them together).
+"""

@@ -1,4 +1,4 @@
-"""What is found on the way: adversarial examples, kept as the float32 images that a judge will see."""
+"""The best adversarial example so far, as the float32 input that a judge will see, and an attack that looks for one."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from bench.certify.layers import FloatArray
+from bench.domain import Domain
 from bench.norms import Norm
+from bench.problem import InUnitBox
 
 _BISECTIONS = 26
 
@@ -15,31 +17,43 @@ _BISECTIONS = 26
 class Incumbent:
     """The nearest adversarial example of one image so far.
 
+    Points are flat and lie in the unit box; whether a point is adversarial is decided on the input that it stands for,
+    rounded to float32 in the domain's own units, by the user's own network in float64.
+
     Attributes:
+        network: (n, *shape) float64 unit points to logits.
+        label: the true class.
         norm: what near means.
-        distance: of the nearest one, float64; +inf before any is found.
-        candidate: (d,) float32, that image; None before any is found.
+        shape: of an input.
+        centre: (d,) float64, the image: the exact translation of the clean input to the unit box.
+        clean: how far the best other class lies above the label at the image; negative.
+        distance: of the nearest one in the unit box, float64; +inf before any is found.
+        candidate: (d,) float64 unit point, the translation of a float32 input; None before any is found.
     """
 
-    def __init__(self, network: nn.Module, image: Tensor, label: int, norm: Norm) -> None:
+    def __init__(self, network: nn.Module, clean: Tensor, label: int, norm: Norm, domain: Domain) -> None:
         """The start: nothing found.
 
         Args:
-            network: logits out, in float64: the judge's view of it.
-            image: (...) without the batch dimension, values in [0, 1].
+            network: (n, *shape) unit points to logits, in float64 (:func:`bench.certify.reading.in_double`).
+            clean: (*shape) float32, the input in the domain's box.
             label: the true class.
             norm: what near means.
+            domain: of the inputs.
         """
-        self.network, self.label, self.norm = network, label, norm
-        self.shape = image.shape
-        self.centre = image.double().reshape(-1)
+        self.network, self.label, self.norm, self.domain = network, label, norm, domain
+        self.judge = network.network if isinstance(network, InUnitBox) else network
+        self.shape = clean.shape
+        self._input = clean.double().numpy()
+        self.centre = self._points(clean.double()[None])[0]
+        self.clean = float(self._excess(clean.double()[None])[0])
         self.distance = float("inf")
-        self.candidate: np.ndarray | None = None
+        self.candidate: FloatArray | None = None
 
     @torch.no_grad()
-    def excess(self, points: Tensor) -> Tensor:
+    def _excess(self, inputs: Tensor) -> Tensor:
         """How far the best other class lies above the label's: (n,) float64, adversarial where positive."""
-        logits = self.network(points.reshape(-1, *self.shape)).clone()
+        logits = self.judge(inputs.reshape(-1, *self.shape)).clone()
         own = logits[:, self.label].clone()
         logits[:, self.label] = -torch.inf
         excess: Tensor = logits.max(dim=1).values - own
@@ -49,7 +63,7 @@ class Incumbent:
         """Pull points back towards the image as far as they stay adversarial, and keep the nearest.
 
         Args:
-            points: (n, d) float64; those that are not adversarial are passed over.
+            points: (n, d) float64 in the unit box; those that are not adversarial are passed over.
             shrink: whether to pull back; without it the points are taken as they are.
 
         Returns:
@@ -57,7 +71,7 @@ class Incumbent:
         """
         points = torch.as_tensor(points, dtype=torch.float64)
         points = points[torch.isfinite(points).all(dim=1)].clamp(0.0, 1.0)
-        points = points[self.excess(self._rounded(points)) > 0] if len(points) else points
+        points = points[self._excess(self._inputs(points)) > 0] if len(points) else points
         if not len(points):
             return False
         high = torch.ones(len(points), 1, dtype=torch.float64)
@@ -65,23 +79,30 @@ class Incumbent:
             low = torch.zeros_like(high)
             for _ in range(_BISECTIONS):
                 middle = (low + high) / 2
-                wrong = self.excess(self._rounded(self.centre + middle * (points - self.centre)))[:, None] > 0
+                wrong = self._excess(self._inputs(self.centre + middle * (points - self.centre)))[:, None] > 0
                 low, high = torch.where(wrong, low, middle), torch.where(wrong, middle, high)
-        nearest = self._rounded(self.centre + high * (points - self.centre))
-        distances = self.norm.of((nearest - self.centre).numpy())
+        nearest = self._inputs(self.centre + high * (points - self.centre))
+        found = self._points(nearest)
+        distances = self.norm.of((found - self.centre).numpy())
         best = int(distances.argmin())
-        if distances[best] >= self.distance or not float(self.excess(nearest[best][None])[0]) > 0:
+        if distances[best] >= self.distance or not float(self._excess(nearest[best][None])[0]) > 0:
             return False
-        self.distance, self.candidate = float(distances[best]), nearest[best].float().numpy()
+        self.distance, self.candidate = float(distances[best]), found[best].numpy()
         return True
 
-    def _rounded(self, points: Tensor) -> Tensor:
-        """To float32 and back: unchanged values stay exactly those of the image."""
-        return points.float().double()
+    def _inputs(self, points: Tensor) -> Tensor:
+        """The float32 inputs, (n, *shape) as float64, of (n, d) points: unchanged values stay exactly those of the input."""
+        shaped = points.reshape(-1, *self.shape).numpy()
+        inputs = self.domain.from_unit(shaped, self._input, self.centre.reshape(self.shape).numpy())
+        return torch.from_numpy(self.domain.clip(inputs.astype(np.float32)))
+
+    def _points(self, inputs: Tensor) -> Tensor:
+        """The unit points, (n, d) float64, of (n, *shape) inputs."""
+        return torch.from_numpy(self.domain.to_unit(inputs.numpy())).reshape(len(inputs), -1)
 
 
 def attack(incumbent: Incumbent, targets: list[int], starts: Tensor, steps: int) -> None:
-    """Look for nearer adversarial examples with the fast minimum-norm attack (arXiv 2102.12827), L2 and Linf.
+    """Look for nearer adversarial examples with the fast minimum-norm attack (arXiv:2102.12827), L2 and Linf.
 
     Args:
         incumbent: where to keep them.

@@ -1,4 +1,4 @@
-"""Support functions: how far a linear function can rise inside a ball and the box. All that a norm has to provide.
+"""Regions and their support functions: how far a function can rise inside a ball and the box. All that a norm provides.
 
 A region is ``{x0 + d : low <= d <= high, |d|_p <= radius}``. For a row ``b`` the support function is ``sup b.d``.
 Each norm has one kernel that gives, for ``row + gamma * cut``, a value that is never below the support function,
@@ -8,6 +8,8 @@ the move ``d`` that (nearly) reaches it, and the slope of the value in ``gamma``
 * L2: for any ``lam > 0``, ``sum b_i d_i + lam/2 (R^2 - sum d_i^2)`` with ``d_i = clip(b_i / lam, low_i, high_i)`` is
   the Lagrangian dual, hence an upper bound; a fixed point in ``lam`` makes it tight.
 * L0 with k pixels: the k largest of ``max(b_i low_i, b_i high_i)``. Exact.
+
+The same for functions with a bend at the image, ``a.d + sum_j h_j |d_j|`` with h >= 0: each pixel has two directions.
 """
 
 from __future__ import annotations
@@ -28,7 +30,8 @@ BoolArray = NDArray[np.bool_]
 SLACK = 1e-9
 """Every bound is moved outward by this much, times 1 + the size of what was summed for it.
 
-A sum of n float64 terms is off by at most about n * 1.1e-16 of the sum of their sizes; with the few thousand terms of
+All points lie in the unit box, so the size of a row bounds what it sums. A sum of n float64 terms is off by at most
+about n * 1.1e-16 of the sum of their sizes; with the few thousand terms of
 these networks that is below 1e-12, so the slack covers it a thousand times over, and yet it is far below the 1e-4
 to which distances are wanted.
 """
@@ -38,7 +41,7 @@ CODES = {Norm.LINF: BOX, Norm.L2: BALL, Norm.L0: PIXELS}
 """How the kernels call the norms."""
 
 _LAGRANGE_STEPS = 12
-"""Most steps of the fixed point for the L2 multiplier; it converges in three to six."""
+"""Maximum steps of the fixed point for the L2 multiplier; it converges in three to six."""
 
 _BLOCK = 112
 """So many pixels at a time are compared with the least of the largest gains."""
@@ -79,7 +82,7 @@ class Region:
             low, high = np.maximum(low, -radius), np.minimum(high, radius)
         return cls(norm, centre, radius, low, high, np.zeros(len(centre), dtype=np.bool_))
 
-    def scaled(self, radius: float) -> Self:
+    def resized(self, radius: float) -> Self:
         """The same ball with another radius."""
         if self.norm is Norm.LINF:
             return self.ball(self.norm, self.centre, radius)
@@ -117,17 +120,29 @@ class Region:
             at the centre. For L0 the radius is a whole number of pixels.
         """
 
-        def negative(radius: float) -> bool:
-            return float(self.scaled(radius).suprema(row[None], np.array([constant]))[0][0]) < 0
+        def negative(region: Region) -> bool:
+            return float(region.suprema(row[None], np.array([constant]))[0][0]) < 0
 
-        if negative(self.radius):
+        return self.largest(negative, 1e-6)
+
+    def largest(self, holds: Callable[[Region], bool], precision: float) -> float:
+        """The largest radius, at most the region's, at which something holds that holds at every smaller one.
+
+        Args:
+            holds: asked of regions that differ from this one in their radius.
+            precision: how close to come, as a fraction of the region's radius.
+
+        Returns:
+            The radius, from below; a whole number for L0; 0 where it holds nowhere.
+        """
+        if holds(self):
             return self.radius
         if self.norm is Norm.L0:
-            return float(next((k for k in range(int(self.radius) - 1, 0, -1) if negative(k)), 0))
+            return float(next((k for k in range(int(self.radius) - 1, 0, -1) if holds(self.resized(k))), 0))
         low, high = 0.0, self.radius
-        while high - low > 1e-6 * self.radius:
+        while high - low > precision * self.radius:
             middle = (low + high) / 2
-            low, high = (middle, high) if negative(middle) else (low, middle)
+            low, high = (middle, high) if holds(self.resized(middle)) else (low, middle)
         return low
 
 
@@ -156,10 +171,14 @@ def _ball(row, cut, gamma, low, high, size, lam, move, clipped):  # type: ignore
         clipped[i] = 0.0 if held == free else held
     slope, squares, spent = np.dot(cut, move), np.dot(move, move), np.dot(clipped, clipped)
     value = np.dot(row, move) + gamma * slope + 0.5 * lam * (size * size - squares)
-    # The fixed point: scale so that the unclipped moves use up what the clipped ones leave of the budget.
-    left = size * size - spent
-    following = lam * np.sqrt(max(squares - spent, 0.0) / left) if left > 0.0 else lam * 4.0
-    return value, slope, max(following, lam * 0.05)
+    return value, slope, _next_multiplier(lam, squares - spent, size * size - spent)
+
+
+@jit
+def _next_multiplier(lam, free, left):  # type: ignore[no-untyped-def]  # compiled
+    """The fixed point for the L2 multiplier: ``free``, the squares of unclipped moves, is to use up what is ``left``."""
+    following = lam * np.sqrt(max(free, 0.0) / left) if left > 0.0 else lam * 4.0
+    return max(following, lam * 0.05, 1e-300)
 
 
 @jit
@@ -261,12 +280,83 @@ def _suprema(code, low, high, size, chosen, rows, moves):  # type: ignore[no-unt
 
 
 @jit
+def _bent(row, spread, low, high):  # type: ignore[no-untyped-def]  # compiled
+    """The better direction of one pixel: its slope, signed, and how far it can go."""
+    rising, falling = row + spread, spread - row
+    if rising * high >= falling * -low:
+        return rising, high
+    return -falling, low
+
+
+@jit
+def bent_suprema(code, low, high, size, rows, spreads, moves):  # type: ignore[no-untyped-def]  # compiled
+    """Upper bounds of ``a.d + sum h |d|`` over a region, without slack: two directions a pixel.
+
+    L2: ``sum_j max_d (a d + h |d| - lam/2 d^2) + lam/2 R^2`` for every ``lam > 0``; each pixel's maximum is the better of
+    those of its two directions.
+    """
+    pixels = rows.shape[1]
+    values, gains = np.empty(len(rows)), np.empty(pixels)
+    for r in range(len(rows)):
+        row, spread, move = rows[r], spreads[r], moves[r]
+        if code != BALL:
+            for i in range(pixels):
+                slope, end = _bent(row[i], spread[i], low[i], high[i])
+                move[i], gains[i] = end, max(slope * end, 0.0)
+                if gains[i] == 0.0:
+                    move[i] = 0.0
+            if code == PIXELS:
+                order = np.argsort(-gains)[int(size) :]
+                for i in order:
+                    move[i] = gains[i] = 0.0
+            values[r] = gains.sum()
+            continue
+        total = 0.0
+        for i in range(pixels):
+            slope, end = _bent(row[i], spread[i], low[i], high[i])
+            if slope * end > 0.0:
+                total += slope * slope
+        lam, best = max(np.sqrt(total) / size, 1e-300) if size > 0.0 else 1e300, np.inf
+        for _step in range(_LAGRANGE_STEPS):
+            value, used, free = 0.5 * lam * size * size, 0.0, 0.0
+            for i in range(pixels):
+                rising, falling = row[i] + spread[i], spread[i] - row[i]
+                up, down = min(max(rising / lam, 0.0), high[i]), min(max(falling / lam, 0.0), -low[i])
+                gain_up, gain_down = rising * up - 0.5 * lam * up * up, falling * down - 0.5 * lam * down * down
+                if gain_up >= gain_down:
+                    d, clipped = up, up == high[i]
+                    value += gain_up
+                else:
+                    d, clipped = -down, down == -low[i]
+                    value += gain_down
+                used += d * d
+                if not clipped:
+                    free += d * d
+                gains[i] = d
+            if value < best:
+                best = value
+                move[:] = gains
+            left = size * size - (used - free)
+            following = _next_multiplier(lam, free, left)
+            if abs(following - lam) <= 1e-4 * lam:
+                break
+            lam = following
+        values[r] = best
+        length = 0.0
+        for i in range(pixels):
+            length += move[i] ** 2
+        if length > size * size:
+            move *= size / np.sqrt(length)
+    return values
+
+
+@jit
 def cut_suprema(  # type: ignore[no-untyped-def]  # compiled
     code, low, high, size, chosen, rows, constants, cut, cut_constant, gammas, evaluations
 ):
     """Upper bounds of ``row.d + constant`` over the part of a region where ``cut.d + cut_constant >= 0``.
 
-    Each is ``min over gamma >= 0 of sup (row + gamma cut).d + constant + gamma cut_constant`` (arXiv 2208.05740 uses
+    Each is ``min over gamma >= 0 of sup (row + gamma cut).d + constant + gamma cut_constant`` (arXiv:2208.05740 uses
     such multipliers for general cuts): convex in gamma, and an upper bound for every gamma, so the search for
     the best gamma may stop anywhere. It stops early once a bound is negative: the sign is then known.
 

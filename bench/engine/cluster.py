@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from concurrent.futures import Executor, Future
+from concurrent.futures import Future
 from typing import Any
 
 import distributed
 
-from bench.engine.executors import settle
+from bench.engine.executors import Executor, Work, prepare
+from bench.engine.task import Task
+from bench.engine.worker import Part
 from bench.errors import UsageError
 
 
@@ -43,35 +44,40 @@ def connect(scheduler: str | None, workers: int) -> Executor:
             f"Dask worker {crowded[0]} has {threads[crowded[0]]} threads; a block seeds its whole process, so start "
             "workers with 'dask worker --nthreads 1 --nworkers auto'"
         )
-    client.register_plugin(_Settled())
+    client.register_plugin(_Prepared())
     return _DaskExecutor(client)
 
 
-class _Settled(distributed.WorkerPlugin):
-    """A Dask worker plugin: every worker, also one that comes later, is settled before its first task."""
+class _Prepared(distributed.WorkerPlugin):
+    """A Dask worker plugin: every worker, also one that comes later, is prepared before its first task."""
 
-    name = "settled"
+    name = "prepared"
 
     def setup(self, worker: Any) -> None:
-        """Settle the worker's process, or refuse it."""
+        """Prepare the worker's process, or refuse it."""
         if worker.state.nthreads != 1:
             raise ValueError("start workers with --nthreads 1")
-        settle()
+        prepare()
 
 
 class _DaskExecutor(Executor):
-    """Dask's own executor, which keeps each task from being taken for another with equal arguments."""
+    """Tasks on a Dask cluster, none of them taken for another with equal arguments."""
 
     def __init__(self, client: distributed.Client) -> None:
         self._client = client
         self._executor = client.get_executor(pure=False)
 
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        """Queue ``fn(*args, **kwargs)`` on the cluster."""
-        future: Future[Any] = self._executor.submit(fn, *args, **kwargs)
+    @property
+    def ahead(self) -> int:
+        """Two for each worker that there is now, and some for those to come."""
+        return 2 * len(self._client.scheduler_info(n_workers=-1)["workers"]) + 8
+
+    def submit(self, work: Work, task: Task) -> Future[Part]:
+        """Queue ``work(task)`` on the cluster."""
+        future: Future[Part] = self._executor.submit(work, task)
         return future
 
-    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+    def shutdown(self, *, cancel: bool = False) -> None:
         """Leave the cluster; one that was started here ends."""
-        self._executor.shutdown(wait=wait and not cancel_futures)
+        self._executor.shutdown(wait=not cancel)
         self._client.close()

@@ -10,10 +10,13 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bench.errors import BenchError, StoreError
 from bench.specs import Row, VerifierSpec
-from bench.store import Run, read
+
+if TYPE_CHECKING:
+    from bench.store import Run
 
 FILE = Path(__file__).parents[2] / "suites" / "costs.json"
 UNKNOWN = 1.0
@@ -32,11 +35,11 @@ def load(suite: str, file: Path = FILE) -> Costs:
 def expected(row: Row, network: str, measured: Costs) -> float:
     """Seconds per image that a row should take on one core.
 
-    A network that was never measured is taken to cost what the dearest measured one does. A verifier takes no longer
-    than its limit.
+    A network that was never measured is taken to cost what the most expensive measured one does. A verifier takes no
+    longer than its limit.
     """
-    dearest = max((rows[row.name] for rows in measured.values() if row.name in rows), default=None)
-    known = measured.get(network, {}).get(row.name, dearest)
+    largest = max((rows[row.name] for rows in measured.values() if row.name in rows), default=None)
+    known = measured.get(network, {}).get(row.name, largest)
     if isinstance(row, VerifierSpec):
         return row.seconds if known is None else min(known, row.seconds)
     return UNKNOWN if known is None else known
@@ -64,8 +67,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("run", type=Path, help="results/<run>")
     options = parser.parse_args(arguments)
+    from bench import store  # noqa: PLC0415 - only this command reads a run; pandas takes half a second to import
+
     try:
-        run = read(options.run)
+        run = store.read(options.run)
         content = json.loads(FILE.read_text()) if FILE.is_file() else {}
         kept = content.setdefault(run.manifest["suite"]["name"], {})
         for network, rows in measure(run).items():

@@ -1,64 +1,59 @@
-"""Where blocks are computed: in worker processes on this machine, or in this process (``bench.engine.cluster``: on others)."""
+"""Where tasks are computed: in worker processes on this machine, or in this process (``bench.engine.cluster``: on others)."""
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
 import threading
 import time
 import warnings
-from collections.abc import Callable
-from concurrent.futures import Executor, Future
-from typing import Any, Protocol
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from multiprocessing import popen_spawn_posix, spawn
+from multiprocessing.context import SpawnContext, SpawnProcess
+from types import TracebackType
+from typing import Any, Self
 
 import torch
 from pebble import ProcessPool
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
+from bench.engine.task import Task
+from bench.engine.worker import Part
 
-class Limited(Protocol):
-    """A task that says how long it may take."""
+Work = Callable[[Task], Part]
+
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+class Executor(ABC):
+    """Computes tasks, each in its own time."""
 
     @property
-    def limit(self) -> float:
-        """Seconds of wall time."""
-        ...
+    @abstractmethod
+    def ahead(self) -> int:
+        """How many tasks to hand over at once, so that no worker waits: more would only take memory."""
 
+    @abstractmethod
+    def submit(self, work: Work, task: Task) -> Future[Part]:
+        """Queue ``work(task)``."""
 
-def single_threaded() -> None:
-    """Give this process one thread for torch's and for NumPy's arithmetic: every core has a process of its own.
+    @abstractmethod
+    def shutdown(self, *, cancel: bool = False) -> None:
+        """End: after the queued tasks, or at once with ``cancel``."""
 
-    It also makes sums round alike on machines with other numbers of cores.
-    """
-    # Libraries that are loaded already are told so, those that come later read it from the environment.
-    os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-    threadpool_limits(limits=1)
-    torch.set_num_threads(1)
+    def __enter__(self) -> Self:
+        """The executor itself."""
+        return self
 
-
-def settle() -> None:
-    """Make a process single-threaded and silence the libraries: what they warn of, the judge sees in what they return."""
-    os.environ["TQDM_DISABLE"] = "1"
-    # tqdm shares a lock between processes, which one that is ended from outside would leave behind, with a warning.
-    tqdm.set_lock(threading.RLock())
-    warnings.simplefilter("ignore")
-    single_threaded()
-
-
-def prepare() -> None:
-    """Make a process a local worker, which leaves Ctrl-C to the main process and ends with it."""
-    settle()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
-
-
-def _end_with(parent: int) -> None:
-    """End this process when its parent is gone: a killed run leaves no worker behind."""
-    while os.getppid() == parent:
-        time.sleep(1)
-    os._exit(1)
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """End, at once if something was raised."""
+        self.shutdown(cancel=error is not None)
 
 
 class LocalExecutor(Executor):
@@ -74,37 +69,120 @@ class LocalExecutor(Executor):
         Args:
             workers: how many, at least 1.
         """
-        # Spawned, not forked: a forked copy of torch's and numba's thread pools may deadlock.
-        self._pool = ProcessPool(workers, initializer=prepare, context=multiprocessing.get_context("spawn"))
+        self._workers = workers
+        self._pool = ProcessPool(workers, initializer=prepare_worker, context=_Context())
 
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        """Queue ``fn(*args, **kwargs)``; the first argument that has a ``limit`` sets the time limit."""
-        limit = next((argument.limit for argument in args if hasattr(argument, "limit")), None)
-        future: Future[Any] = self._pool.schedule(fn, args=args, kwargs=kwargs, timeout=limit)
+    @property
+    def ahead(self) -> int:
+        """Two for each worker, and some."""
+        return 2 * self._workers + 2
+
+    def submit(self, work: Work, task: Task) -> Future[Part]:
+        """Queue ``work(task)`` with the task's time limit."""
+        future: Future[Part] = self._pool.schedule(work, args=(task,), timeout=task.limit)
         return future
 
-    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """End the processes: after the queued tasks, or at once with ``cancel_futures``."""
-        if cancel_futures:
+    def shutdown(self, *, cancel: bool = False) -> None:
+        """End the processes: after the queued tasks, or at once with ``cancel``."""
+        if cancel:
             self._pool.stop()
         else:
             self._pool.close()
-        if wait:
-            self._pool.join()
+        self._pool.join()
 
 
 class InlineExecutor(Executor):
-    """Runs each task at once in this process, without a time limit: for tests and debuggers."""
+    """Runs each task at once in this process, without a time limit: for small runs, tests and debuggers."""
 
     def __init__(self) -> None:
-        """Make this process single-threaded."""
-        single_threaded()
+        """Give this process one thread for arithmetic, until :meth:`shutdown`."""
+        self._threads = torch.get_num_threads()
+        self._limits = threadpool_limits(limits=1)
+        torch.set_num_threads(1)
 
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        """Run ``fn(*args, **kwargs)`` now."""
-        future: Future[Any] = Future()
+    @property
+    def ahead(self) -> int:
+        """One: what is computed is stored before more is."""
+        return 1
+
+    def submit(self, work: Work, task: Task) -> Future[Part]:
+        """Run ``work(task)`` now."""
+        future: Future[Part] = Future()
         try:
-            future.set_result(fn(*args, **kwargs))
+            with _quiet():
+                future.set_result(work(task))
         except Exception as error:
             future.set_exception(error)
         return future
+
+    def shutdown(self, *, cancel: bool = False) -> None:  # noqa: ARG002 - nothing is queued here
+        """Give this process its threads back."""
+        self._limits.restore_original_limits()
+        torch.set_num_threads(self._threads)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """No warnings of the libraries: what they warn of, the judge sees in what they return."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def prepare() -> None:
+    """Give this process one thread for torch's and for NumPy's arithmetic, and silence the libraries.
+
+    Every core has a process of its own, and sums round alike on machines with other numbers of cores. What the libraries
+    warn of, the judge sees in what they return.
+    """
+    os.environ["TQDM_DISABLE"] = "1"
+    # tqdm shares a lock between processes, which one that is ended from outside would leave behind, with a warning.
+    tqdm.set_lock(threading.RLock())
+    warnings.simplefilter("ignore")
+    # Libraries that are loaded already are told so, those that come later read it from the environment.
+    os.environ |= dict.fromkeys(THREADS, "1")
+    threadpool_limits(limits=1)
+    torch.set_num_threads(1)
+
+
+def prepare_worker() -> None:
+    """Make a process a local worker, which leaves Ctrl-C to the main process and ends with it."""
+    prepare()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+
+
+def _end_with(parent: int) -> None:
+    """End this process when its parent is gone: a killed run leaves no worker behind."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)
+
+
+class _Process(SpawnProcess):
+    """A process that does not import the program that started it: a script need not guard its main part."""
+
+    @staticmethod
+    def _Popen(process_obj: Any) -> Any:  # noqa: N802 - multiprocessing's name
+        with _STARTING:
+            prepared = spawn.get_preparation_data
+            spawn.get_preparation_data = _without_main  # type: ignore[assignment]
+            try:
+                return popen_spawn_posix.Popen(process_obj)
+            finally:
+                spawn.get_preparation_data = prepared
+
+
+class _Context(SpawnContext):
+    """Spawned, not forked: a forked copy of torch's and numba's thread pools may deadlock."""
+
+    Process = _Process
+
+
+_STARTING = threading.Lock()
+_PREPARATION_DATA = spawn.get_preparation_data
+
+
+def _without_main(name: str) -> dict[str, object]:
+    content: dict[str, object] = dict(_PREPARATION_DATA(name))
+    return {key: value for key, value in content.items() if not key.startswith("init_main")}

@@ -9,122 +9,141 @@ import os
 import platform
 import subprocess
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 import bench
-from bench.engine.plan import Plan
+from bench import libraries
+from bench.engine.request import Job
+from bench.engine.task import Images
 from bench.errors import StoreError
-from bench.networks import NetworkSpec, evaluate, fingerprint
+from bench.networks import evaluate
+from bench.networks.spec import NetworkSpec
 from bench.preflight import Finding
-from bench.records import SCHEMA
 from bench.specs import to_json
 from bench.store import Manifest
 
-PACKAGES = (
-    "torch",
-    "torchvision",
-    "adversarial-robustness-toolbox",
-    "foolbox",
-    "numpy",
-    "scipy",
-    "numba",
-    "pandas",
-    "pyarrow",
-    "seaborn",
-    "matplotlib",
-)
-DECISIVE = ("python", "minimal-norm-bench", *PACKAGES[:7])
-"""The packages whose version can change a record."""
+DECISIVE = ("torch", "torchvision", "numpy", "scipy", "numba")
+"""Packages whose version can change any record; those of the libraries come beside them."""
+
+SHOWING = ("pandas", "pyarrow", "seaborn", "matplotlib")
+"""Packages that only store or show records."""
 
 ROOT = Path(bench.__file__).parent.parent
-SHOWING = (
-    "report",
-    "plots",
-    "metrics",
-    "verdict",
-    "verify",
-    "templates",
-    "run",
-    "costs",
-    "train",
-    "describe",
-    "step_counts",
-    "executors",
-    "cluster",
-)
-"""Parts of ``bench`` that only show, or start, what others compute: they may change between a kill and a resume."""
+DECIDING_CODE = ("certify", "data", "engine", "networks", "judge.py", "domain.py", "norms.py", "problem.py", "specs.py")
+"""Parts of ``bench`` whose code can change a record, with all of ``adapters`` and ``suites``; the others only show."""
+
+EVALUATED = 10_000
+"""Clean accuracy is measured on the whole split where it has no more images than this, else on the run's own."""
 
 
-def describe(
-    plan: Plan,
-    networks: Sequence[tuple[NetworkSpec, nn.Module, list[Finding]]],
-    images: Tensor,
-    whole: tuple[Tensor, Tensor],
-) -> Manifest:
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A network that a run has loaded.
+
+    Attributes:
+        spec: where it is from.
+        module: in eval mode, on the run's device.
+        fingerprint: what tells it from others.
+        source_sha256: of the user's file that it is from; None for a network of the zoo and a live one.
+        checks: the results of the checks before the attacks.
+    """
+
+    spec: NetworkSpec
+    module: nn.Module
+    fingerprint: str
+    source_sha256: str | None
+    checks: Sequence[Finding]
+
+
+def describe(job: Job, networks: Sequence[Loaded], images: Images, device: str) -> Manifest:
     """The manifest of a run that is about to start.
 
     Args:
-        plan: what will be run.
-        networks: each spec with its loaded module and the findings of its preflight.
-        images: the run's clean images (m, ...) float32.
-        whole: images and labels of the whole split, for the clean accuracies.
+        job: what will be run.
+        networks: its networks.
+        images: its images.
+        device: where it computes.
 
     Returns:
         JSON data; ``identity`` holds what decides the records, and ``plan`` is its digest.
     """
+    plan = job.plan
+    used = [libraries.load(name) for name in dict.fromkeys(row.library for row in plan.rows)]
+    hashes = {
+        str(index): hashlib.sha256(image.tobytes()).hexdigest()
+        for index, image in zip(images.indices, images.inputs, strict=True)
+    }
     content: Manifest = {
         "status": "running",
         "started": now(),
         "ended": None,
+        "request": job.request.to_json(),
         "suite": {"name": plan.suite.name, "description": plan.suite.description},
         "rows": [to_json(row) for row in plan.rows],
         "holes": [to_json(hole) for hole in plan.holes],
-        "networks": [
-            {
-                **to_json(spec),
-                "sha256": fingerprint(module),
-                "source_sha256": _source(spec),
-                "parameters": sum(parameter.numel() for parameter in module.parameters()),
-                "accuracy": evaluate(module, *(part.to(plan.device) for part in whole))[1],
-                "structure": repr(module),
-                "preflight": {finding.check: finding.to_json() for finding in findings},
-            }
-            for spec, module, findings in networks
-        ],
+        "libraries": [library.to_json() for library in used],
+        "data": {
+            "name": job.dataset.name,
+            "title": job.dataset.title,
+            "source": job.request.data,
+            "split": job.split,
+            "size": job.dataset.splits[job.split].size,
+            "chosen": "first",
+            "sha256": _digest([hashes, images.labels.tolist()]),
+        },
+        "domain": images.domain.to_json(),
+        "networks": [_network(one, job, images, device) for one in networks],
         "warnings": [
-            {"network": spec.name, "message": finding.message}
-            for spec, _, findings in networks
-            for finding in findings
-            if finding.status != "pass"
+            {"network": one.spec.name, "message": check.message}
+            for one in networks
+            for check in one.checks
+            if check.status != "pass"
         ],
-        "samples": plan.samples,
-        "split": plan.split,
+        "samples": len(plan.indices),
+        "split": job.split,
         "seed": plan.seed,
-        "device": plan.device,
+        "device": device,
         "time_limit": plan.time_limit,
-        "planned": plan.records(),
-        "box": [0.0, 1.0],
-        "shape": list(images.shape[1:]),
-        "image_sha256": {str(i): hashlib.sha256(image.numpy().tobytes()).hexdigest() for i, image in enumerate(images)},
-        "columns": SCHEMA.names,
+        "planned": plan.records,
+        "image_sha256": hashes,
         "packages": versions(),
+        "sources": dict(job.sources),
         "code": code_sha256(),
         "git": _git(),
         "machine": {
             "system": platform.platform(),
             "processor": _processor(),
             "cores": os.cpu_count(),
-            "device": _device(plan.device),
+            "device": _device(device),
         },
     }
     content["identity"] = identity(content)
-    content["plan"] = hashlib.sha256(json.dumps(content["identity"], sort_keys=True).encode()).hexdigest()
+    content["plan"] = _digest(content["identity"])
     return content
+
+
+def _network(one: Loaded, job: Job, images: Images, device: str) -> dict[str, Any]:
+    size = job.dataset.splits[job.split].size
+    whole = size <= EVALUATED and size > len(images.labels)
+    inputs, labels = job.dataset.load(job.split) if whole else (images.inputs, images.labels)
+    accuracy = evaluate(one.module, torch.from_numpy(np.asarray(inputs)), torch.from_numpy(np.asarray(labels)))[1]
+    return {
+        **to_json(one.spec),
+        "sha256": one.fingerprint,
+        "source_sha256": one.source_sha256,
+        "parameters": sum(parameter.numel() for parameter in one.module.parameters()),
+        "accuracy": accuracy,
+        "accuracy_images": len(labels),
+        "structure": repr(one.module),
+        "preflight": {check.check.value: check.to_json() for check in one.checks},
+    }
 
 
 def identity(content: Manifest) -> dict[str, Any]:
@@ -134,19 +153,25 @@ def identity(content: Manifest) -> dict[str, Any]:
         **{f"attack {row['name']}": row for row in content["rows"]},
         **{f"weights of {network['name']}": network["sha256"] for network in content["networks"]},
         **{f"code of {network['name']}": network["source_sha256"] for network in content["networks"]},
-        **{key: content[key] for key in ("samples", "split", "seed", "device", "time_limit", "code")},
-        "data": hashlib.sha256(json.dumps(content["image_sha256"], sort_keys=True).encode()).hexdigest(),
-        **{f"version of {name}": content["packages"].get(name) for name in DECISIVE},
+        **{f"file of {name}": sha256 for name, sha256 in content["sources"].items()},
+        **{key: content[key] for key in ("samples", "split", "seed", "device", "time_limit", "code", "domain")},
+        "data": content["data"]["sha256"],
+        **{f"version of {name}": content["packages"].get(name) for name in ("python", "minimal-norm-bench", *DECISIVE)},
+        **{
+            f"version of {name}": version
+            for library in content["libraries"]
+            for name, version in library["versions"].items()
+        },
     }
 
 
-def demand_same(name: str, stored: Manifest, current: Manifest) -> None:
+def check_same(name: str, stored: Manifest, current: Manifest) -> None:
     """Refuse to go on with a run whose code, weights, data, packages or plan are others than when it began.
 
     Raises:
         StoreError: says what differs.
     """
-    before, after = stored["identity"], current["identity"]
+    before, after = stored.get("identity", {}), current["identity"]
     differences = [
         f"{key} was {_short(before.get(key))}, is {_short(after.get(key))}"
         for key in dict.fromkeys([*before, *after])
@@ -175,7 +200,7 @@ def now() -> str:
 def versions() -> dict[str, str]:
     """The versions of Python, of the bench, and of the packages its numbers pass through."""
     found = {"python": platform.python_version(), "minimal-norm-bench": bench.__version__}
-    for name in PACKAGES:
+    for name in (*DECISIVE, *SHOWING):
         try:
             found[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
@@ -185,21 +210,16 @@ def versions() -> dict[str, str]:
 
 def code_sha256() -> str:
     """SHA-256 over the Python files of the bench that can change a record."""
+    folders = [ROOT / "adapters", ROOT / "suites", *(ROOT / "bench" / name for name in DECIDING_CODE)]
     digest = hashlib.sha256()
-    for package in ("bench", "adapters", "suites"):
-        for path in sorted((ROOT / package).rglob("*.py")):
-            relative = path.relative_to(ROOT)
-            if package == "bench" and relative.parts[1].removesuffix(".py") in SHOWING:
-                continue
-            digest.update(relative.as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    for folder in folders:
+        for path in sorted(folder.rglob("*.py")) if folder.is_dir() else [folder]:
+            digest.update(path.relative_to(ROOT).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()
 
 
-def _source(spec: NetworkSpec) -> str | None:
-    """SHA-256 of the file that a user's network comes from."""
-    if spec.factory is None:
-        return None
-    return hashlib.sha256(Path(spec.factory.rpartition(":")[0]).read_bytes()).hexdigest()
+def _digest(content: object) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def _git() -> dict[str, Any] | None:

@@ -1,4 +1,4 @@
-"""What a run will do: networks x rows x images, cut into blocks, the units of work and of resuming."""
+"""What a run will do: networks x rows x images, cut into blocks, the units of work, of randomness and of resuming."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from fnmatch import fnmatchcase
 
 from bench.engine.costs import Costs, expected
 from bench.errors import UsageError, unknown
-from bench.networks import NetworkSpec
+from bench.networks.spec import NetworkSpec
 from bench.norms import Norm
+from bench.records import block_key
 from bench.specs import Hole, Kind, Row, Suite, VerifierSpec
-from bench.store import block_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,9 +25,7 @@ class Block:
         row: which attack or verifier.
         number: position among the blocks of this network and row.
         images: indices in the split.
-        split: the part of MNIST they come from.
         seed: the block's own, a function of the run's seed, network, row and number alone.
-        device: where it is computed.
         limit: seconds of wall time it may take.
     """
 
@@ -35,9 +33,7 @@ class Block:
     row: Row
     number: int
     images: tuple[int, ...]
-    split: str
     seed: int
-    device: str
     limit: float
 
     @property
@@ -45,25 +41,18 @@ class Block:
         """The name of its parts in the store."""
         return block_key(self.network.name, self.row.name, self.number)
 
-    def singly(self) -> tuple[Block, ...]:
-        """The block cut into one piece per image."""
-        limit = self.limit / len(self.images)
-        return tuple(replace(self, images=(image,), limit=limit) for image in self.images)
 
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """A run's blocks, and what they were made from.
+    """A run's blocks, and what they are made from.
 
     Attributes:
         suite: the suite's name and description come from here.
         rows: the chosen rows of the suite, caps applied or lifted.
         holes: the suite's holes among the chosen norms and libraries.
         networks: which networks.
-        samples: how many images, from the first of the split.
-        split: ``train``, ``test`` or ``val``.
+        indices: of the run's images in the split, in the order in which rows with a cap take them.
         seed: of everything.
-        device: where to compute.
         time_limit: seconds of wall time per image before a row is stopped.
     """
 
@@ -71,15 +60,13 @@ class Plan:
     rows: tuple[Row, ...]
     holes: tuple[Hole, ...]
     networks: tuple[NetworkSpec, ...]
-    samples: int
-    split: str
+    indices: tuple[int, ...]
     seed: int
-    device: str
     time_limit: float
 
-    def images(self, row: Row) -> int:
-        """How many images a row gets: all, or the first ``row.cap``."""
-        return self.samples if row.cap is None else min(row.cap, self.samples)
+    def count(self, row: Row) -> int:
+        """How many images a row gets: all, or ``row.cap`` of them."""
+        return len(self.indices) if row.cap is None else min(row.cap, len(self.indices))
 
     def limit(self, row: Row) -> float:
         """Seconds of wall time an image may take: ``time_limit``, but long enough for a verifier's own CPU time."""
@@ -92,20 +79,19 @@ class Plan:
                 network=network,
                 row=row,
                 number=number,
-                images=tuple(range(start, min(start + row.batch, self.images(row)))),
-                split=self.split,
+                images=(images := self.indices[start : min(start + row.block, self.count(row))]),
                 seed=block_seed(self.seed, network.name, row.name, number),
-                device=self.device,
-                limit=self.limit(row) * (min(start + row.batch, self.images(row)) - start),
+                limit=self.limit(row) * len(images),
             )
             for network in self.networks
             for row in self.rows
-            for number, start in enumerate(range(0, self.images(row), row.batch))
+            for number, start in enumerate(range(0, self.count(row), row.block))
         )
 
+    @property
     def records(self) -> int:
         """How many records the run will have."""
-        return len(self.networks) * sum(self.images(row) for row in self.rows)
+        return len(self.networks) * sum(self.count(row) for row in self.rows)
 
 
 def block_seed(seed: int, network: str, row: str, number: int) -> int:
@@ -126,25 +112,23 @@ def choose(
     Args:
         suite: whose rows.
         norms: ``l0``, ``l2``, ``linf`` in any case; None for all.
-        libraries: ``art``, ``foolbox``, ``certify``; None for all.
+        libraries: ``art``, ``foolbox``, ``paper``, ``certify``, ...; None for all.
         attacks: names of rows, or patterns such as ``foolbox-*`` or ``*deepfool*``; None for all.
 
     Raises:
         UsageError: a name is unknown, or nothing is left.
     """
     rows = suite.rows
-    if norms is not None:
-        known = sorted({row.norm.value for row in rows})
-        for name in norms:
-            if name.lower() not in known:
-                raise unknown("norm", name, known)
-        rows = tuple(row for row in rows if row.norm.value in {name.lower() for name in norms})
-    if libraries is not None:
-        known = sorted({row.library for row in suite.rows})
-        for name in libraries:
-            if name.lower() not in known:
-                raise unknown("library", name, known)
-        rows = tuple(row for row in rows if row.library in {name.lower() for name in libraries})
+    for what, names, value in (
+        ("norm", norms, lambda row: row.norm.value),
+        ("library", libraries, lambda row: row.library),
+    ):
+        if names is not None:
+            known = list(dict.fromkeys(value(row) for row in suite.rows))
+            wanted = {name.lower() for name in names}
+            for name in sorted(wanted - set(known)):
+                raise unknown(what, name, known)
+            rows = tuple(row for row in rows if value(row) in wanted)
     if attacks is not None:
         for pattern in attacks:
             if not any(fnmatchcase(row.name, pattern.lower()) for row in suite.rows):

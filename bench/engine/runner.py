@@ -1,17 +1,19 @@
-"""The runner: a plan's blocks to an executor, their parts to the store; faults cost their block only."""
+"""Submit blocks to an executor, store their results, retry what fails image by image."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
 
 from pebble import ProcessExpired
 
 from bench.engine import costs, worker
 from bench.engine.costs import Costs
+from bench.engine.executors import Executor, Work
 from bench.engine.plan import Block, Plan, expected_seconds
+from bench.engine.task import Images, Task
 from bench.engine.worker import Part
 from bench.errors import BenchError
 from bench.records import Record, Status
@@ -41,14 +43,14 @@ class Progress:
 class _Pieces:
     """A block that failed whole and is tried again, one image at a time."""
 
-    block: Block
+    task: Task
     parts: dict[int, Part] = field(default_factory=dict)
 
     def whole(self) -> Part | None:
         """The block's part once every piece is there."""
-        if len(self.parts) < len(self.block.images):
+        if len(self.parts) < len(self.task):
             return None
-        ordered = [self.parts[image] for image in self.block.images]
+        ordered = [self.parts[image] for image in self.task.block.images]
         records = tuple(record for part in ordered for record in part.records)
         return Part(records, {image: c for part in ordered for image, c in part.candidates.items()})
 
@@ -70,15 +72,15 @@ class _Fault:
 
 @dataclass(frozen=True, slots=True)
 class _Try:
-    """A block at the executor.
+    """A task at the executor.
 
     Attributes:
-        block: what is computed, a piece of a block when ``pieces`` says so.
-        pieces: the block it is a piece of.
+        task: what is computed: a block, or one image of a block when ``pieces`` is set.
+        pieces: the block that it is a piece of.
         again: whether this is the second try of the same images.
     """
 
-    block: Block
+    task: Task
     pieces: _Pieces | None = None
     again: bool = False
 
@@ -89,21 +91,24 @@ class _Try:
         it was killed from outside. Else, and when it dies again, its images are tried one by one.
         """
         if fault.died and not self.again and self.pieces is None:
-            return [_Try(self.block, again=True)]
-        if self.pieces is not None or (len(self.block.images) == 1 and self.again):
+            return [_Try(self.task, again=True)]
+        if self.pieces is not None or (len(self.task) == 1 and self.again):
             return []
-        pieces = _Pieces(self.block)
-        return [_Try(piece, pieces) for piece in self.block.singly()]
+        pieces = _Pieces(self.task)
+        return [_Try(piece, pieces) for piece in self.task.singly()]
 
 
 def run(
     plan: Plan,
+    images: Images,
+    fingerprints: Mapping[str, str],
     stored: Run,
     writer: Writer,
     executor: Executor,
     *,
+    device: str = "cpu",
     report: Callable[[Progress], None] = lambda _: None,
-    work: Callable[[Block], Part] = worker.run,
+    work: Work = worker.run,
 ) -> None:
     """Compute every block of a plan that is not stored yet, and store it.
 
@@ -113,21 +118,26 @@ def run(
 
     Args:
         plan: what to do.
+        images: the plan's.
+        fingerprints: of its networks, by name.
         stored: the run's folder as it is.
         writer: the same folder, for writing.
         executor: where ``work`` is called.
+        device: where workers compute.
         report: called after each stored block.
-        work: what computes a block.
+        work: what computes a task.
 
     Raises:
-        BenchError: the store refuses, or a worker cannot load the network or the data.
+        BenchError: the store refuses, or a worker cannot load the network.
     """
     measured = costs.load(plan.suite.name)
     blocks = plan.blocks()
     left = _ordered([block for block in blocks if block.key not in stored.finished], measured)
     expected = sum(expected_seconds(block, measured) for block in left)
     done, expected_done = len(blocks) - len(left), 0.0
-    for block, part in _results(left, executor, work):
+    tasks = (images.task(block, device, fingerprints[block.network.name]) for block in left)
+    for task, part in _results(tasks, executor, work):
+        block = task.block
         writer.block(block.key, str(stored.manifest["plan"]), part.records, part.candidates)
         done, expected_done = done + 1, expected_done + expected_seconds(block, measured)
         report(Progress(block, part.records, done, len(blocks), expected_done, expected))
@@ -138,44 +148,44 @@ def _ordered(blocks: Sequence[Block], measured: Costs) -> list[Block]:
 
     Those show within seconds that every network can be attacked, and the first numbers.
     """
-    dearest_first = sorted(blocks, key=lambda block: expected_seconds(block, measured), reverse=True)
-    cheapest = {block.network: block for block in dearest_first}
-    rest = [block for block in dearest_first if block is not cheapest[block.network]]
+    most_expensive_first = sorted(blocks, key=lambda block: expected_seconds(block, measured), reverse=True)
+    cheapest = {block.network: block for block in most_expensive_first}
+    rest = [block for block in most_expensive_first if block is not cheapest[block.network]]
     return [*cheapest.values(), *rest]
 
 
-def _results(
-    blocks: Sequence[Block], executor: Executor, work: Callable[[Block], Part]
-) -> Iterator[tuple[Block, Part]]:
-    """Every block with its part, as they are finished."""
-    waiting = deque(_Try(block) for block in blocks)
+def _results(tasks: Iterable[Task], executor: Executor, work: Work) -> Iterator[tuple[Task, Part]]:
+    """Every task with its part, as they are finished."""
+    coming = (_Try(task) for task in tasks)
+    retries: deque[_Try] = deque()
     pending: dict[Future[Part], _Try] = {}
-    while waiting or pending:
-        while waiting:
-            attempt = waiting.popleft()
-            future = executor.submit(work, attempt.block)
-            pending[future] = attempt
-            if future.done():
-                # An executor that computes at once: what it has done is stored before it does more.
+    while True:
+        # Tasks carry their images: only as many are made as the workers need.
+        while len(pending) < executor.ahead:
+            attempt = retries.popleft() if retries else next(coming, None)
+            if attempt is None:
                 break
+            pending[executor.submit(work, attempt.task)] = attempt
+        if not pending:
+            return
         finished, _ = wait(pending, return_when=FIRST_COMPLETED)
         for future in finished:
             attempt = pending.pop(future)
             part, fault = _outcome(future)
             if fault is not None:
                 following = attempt.following(fault)
-                waiting.extendleft(reversed(following))
+                retries.extendleft(reversed(following))
                 if following:
                     continue
-                part = worker.failed(attempt.block, fault.status, fault.message)
+                part = worker.failed(attempt.task, fault.status, fault.message)
             assert part is not None
             if attempt.pieces is None:
-                yield attempt.block, part
+                yield attempt.task, part
                 continue
-            attempt.pieces.parts[attempt.block.images[0]] = part
+            attempt.pieces.parts[attempt.task.block.images[0]] = part
             whole = attempt.pieces.whole()
             if whole is not None:
-                yield attempt.pieces.block, whole
+                yield attempt.pieces.task, whole
 
 
 def _outcome(future: Future[Part]) -> tuple[Part | None, _Fault | None]:

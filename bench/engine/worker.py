@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 import time
 import traceback
-from dataclasses import dataclass
-from functools import lru_cache
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -14,17 +14,22 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-import adapters.base
-from bench import certify, data, networks
-from bench.engine.plan import Block
+from adapters.layout import laid_out
+from bench import libraries, networks
+from bench.domain import Domain
 from bench.engine.queries import CountedNetwork
-from bench.judge import Decision, Judge, Verdict
-from bench.networks import NetworkSpec
+from bench.engine.task import Task
+from bench.errors import BenchError, NetworkError
+from bench.judge import Decision, Judge, Judgement
 from bench.norms import Norm
+from bench.problem import Problem, Unsupported, problem
 from bench.records import Record, Status
 from bench.specs import AttackSpec, VerifierSpec
 
 MESSAGE_LENGTH = 500
+
+MODELS = 8
+"""How many networks a process keeps ready."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +45,8 @@ class Proposal:
     """What one call made of some images, and what it cost per image.
 
     Attributes:
-        candidates: whatever the attack returned.
-        lower: certified lower bounds (n,), zeros for an attack.
+        candidates: (n, *shape) in the domain's box, or whatever else the attack returned.
+        lower: certified lower bounds (n,) in the units of distances, zeros for an attack.
         status, message: set when the call failed.
         seconds, forwards, backwards: per image.
     """
@@ -55,7 +60,59 @@ class Proposal:
     message: str = ""
 
 
-def run(block: Block) -> Part:
+@dataclass(frozen=True, slots=True)
+class _Model:
+    """A network in the forms in which a worker needs it.
+
+    Attributes:
+        plain: as the user made it, in eval mode: what verifiers read.
+        lean: what attacks call, a copy whose convolutions are laid out for speed.
+        judge: decides on a float64 copy.
+        decisions: on clean images, by their bytes and labels; every row of a network needs them.
+    """
+
+    plain: nn.Module
+    lean: nn.Module
+    judge: Judge
+    decisions: dict[tuple[bytes, int], Decision] = field(default_factory=dict)
+
+    def decide(self, inputs: NDArray[np.float32], labels: NDArray[np.int64]) -> list[Decision]:
+        """The judge's decision on each clean image, made once."""
+        keys = [(image.tobytes(), int(label)) for image, label in zip(inputs, labels, strict=True)]
+        missing = [i for i, key in enumerate(keys) if key not in self.decisions]
+        made = self.judge.decide(inputs[missing], labels[missing])
+        self.decisions.update(zip((keys[i] for i in missing), made, strict=True))
+        return [self.decisions[key] for key in keys]
+
+
+class _Models:
+    """The networks that this process has loaded, the latest last."""
+
+    def __init__(self) -> None:
+        self._loaded: dict[tuple[object, ...], _Model] = {}
+
+    def of(self, task: Task) -> _Model:
+        """The network of a task.
+
+        Raises:
+            NetworkError: it cannot be loaded, or is another one than the run began with.
+        """
+        key = (task.block.network, task.device, task.fingerprint, task.domain)
+        model = self._loaded.pop(key, None) or _load(task)
+        self._loaded[key] = model
+        while len(self._loaded) > MODELS:
+            del self._loaded[next(iter(self._loaded))]
+        return model
+
+    def forget(self) -> None:
+        """Let all networks go."""
+        self._loaded.clear()
+
+
+MODELS_OF_THIS_PROCESS = _Models()
+
+
+def run(task: Task) -> Part:
     """Compute a block.
 
     Misclassified images are never attacked. When a call raises, its images are tried again one by one, so that
@@ -65,89 +122,137 @@ def run(block: Block) -> Part:
         Exactly one record for every image of the block, in its order.
 
     Raises:
-        BenchError: the network or the data cannot be loaded.
+        BenchError: the network cannot be loaded, or is another one than the run began with.
     """
-    network, judge = _network(block.network, block.device)
-    images, labels = _images(block.split, block.images)
-    decisions = _decisions(block, judge, images, labels)
+    model = MODELS_OF_THIS_PROCESS.of(task)
+    decisions = model.decide(task.inputs, task.labels)
     attacked = [i for i, decision in enumerate(decisions) if decision.finite and not decision.wrong]
-    records: dict[int, Record] = {
-        i: _untouched(block, i, decisions[i]) for i in range(len(images)) if i not in attacked
-    }
+    records = {i: _untouched(task, i, decisions[i]) for i in range(len(task)) if i not in attacked}
     candidates: dict[int, NDArray[np.float32]] = {}
-    for chosen, proposal in _proposals(block, network, images, labels, attacked):
-        verdicts = _verdicts(judge, images[chosen], labels[chosen], proposal)
-        for position, (i, verdict) in enumerate(zip(chosen, verdicts, strict=True)):
+    for chosen, proposal in _proposals(task, model, attacked):
+        judgements = _judgements(model.judge, task.inputs[chosen], task.labels[chosen], proposal)
+        for position, (i, judgement) in enumerate(zip(chosen, judgements, strict=True)):
             lower = float(proposal.lower[position])
-            records[i] = _record(block, i, decisions[i], verdict, proposal=proposal, lower=lower)
-            if verdict.candidate is not None:
-                candidates[block.images[i]] = verdict.candidate
-    return Part(tuple(records[i] for i in range(len(images))), candidates)
+            records[i] = _record(task, i, decisions[i], judgement, proposal=proposal, lower=lower)
+            if judgement.candidate is not None:
+                candidates[task.block.images[i]] = judgement.candidate
+    return Part(tuple(records[i] for i in range(len(task))), candidates)
 
 
-def failed(block: Block, status: Status, message: str) -> Part:
+def failed(task: Task, status: Status, message: str) -> Part:
     """The part of a block whose process died or ran out of time: a record with the reason for every image.
 
     Raises:
-        BenchError: the network or the data cannot be loaded.
+        BenchError: the network cannot be loaded.
     """
-    _, judge = _network(block.network, block.device)
-    images, labels = _images(block.split, block.images)
-    proposal = Proposal(None, np.zeros(len(images)), block.limit if status is Status.TIMEOUT else 0.0, 0.0, 0.0)
-    verdict = Verdict(status, message=message)
-    decisions = _decisions(block, judge, images, labels)
+    decisions = MODELS_OF_THIS_PROCESS.of(task).decide(task.inputs, task.labels)
+    seconds = task.limit if status is Status.TIMEOUT else 0.0
+    proposal = Proposal(None, np.zeros(len(task)), seconds, 0.0, 0.0)
+    judgement = Judgement(status, message=message)
     return Part(
         tuple(
-            _untouched(block, i, decision)
+            _untouched(task, i, decision)
             if decision.wrong or not decision.finite
-            else _record(block, i, decision, verdict, proposal=proposal)
+            else _record(task, i, decision, judgement, proposal=proposal)
             for i, decision in enumerate(decisions)
         ),
         {},
     )
 
 
-def _proposals(
-    block: Block, network: nn.Module, images: Tensor, labels: Tensor, attacked: list[int]
-) -> list[tuple[list[int], Proposal]]:
-    """One call for all attacked images, or one for each where that call raises."""
-    if not attacked:
-        return []
-    together = _propose(block, network, images[attacked], labels[attacked])
-    if together.status is not Status.ERROR or len(attacked) == 1:
-        return [(attacked, together)]
-    return [([i], _propose(block, network, images[[i]], labels[[i]])) for i in attacked]
+def _load(task: Task) -> _Model:
+    spec = task.block.network
+    network = networks.load(spec, task.device)
+    found = networks.fingerprint(network)
+    if found != task.fingerprint:
+        raise NetworkError(
+            f"network {spec.name} is not the one that the run began with: fingerprint {found[:12]}, expected "
+            f"{task.fingerprint[:12]}; its file or its weights changed meanwhile, or differ on this machine"
+        )
+    # The judge's copy comes first: what attacks do to theirs is nothing to it.
+    judge = Judge(network, task.domain)
+    return _Model(network, laid_out(network), judge)
 
 
-def _propose(block: Block, network: nn.Module, images: Tensor, labels: Tensor) -> Proposal:
+def _proposals(task: Task, model: _Model, attacked: list[int]) -> Iterator[tuple[list[int], Proposal]]:
+    """One call for as many attacked images as the row takes, or one for each image where that call raises."""
+    row = task.block.row
+    most = (row.batch if isinstance(row, AttackSpec) else None) or len(attacked)
+    for first in range(0, len(attacked), max(most, 1)):
+        chosen = attacked[first : first + most]
+        together = _propose(task, model, chosen)
+        if together.status is not Status.ERROR or len(chosen) == 1:
+            yield chosen, together
+        else:
+            yield from (([i], _propose(task, model, [i])) for i in chosen)
+
+
+def _propose(task: Task, model: _Model, chosen: list[int]) -> Proposal:
     """Call the attack or the verifier once, on copies of the images."""
-    counted = CountedNetwork(network)
-    x, y = (part.clone().to(block.device) for part in (images, labels))
-    row = block.row
+    row, domain = task.block.row, task.domain
+    library = libraries.load(row.library)
+    inputs, labels, starts = (
+        torch.from_numpy(values[chosen]).to(task.device) for values in (task.inputs, task.labels, task.starts)
+    )
+    counted = CountedNetwork(model.lean)
+    network = counted if isinstance(row, AttackSpec) else model.plain
+    asked = problem(network, inputs, labels, domain, starts=starts, seed=task.block.seed)
+    clean = asked.images.numpy(force=True).copy()
     # Importing a library is no part of an attack's cost.
-    attacker = adapters.base.load(row.library) if isinstance(row, AttackSpec) else None
-    _seed(block.seed)
-    status, message, lower = None, "", np.zeros(len(images))
+    place = library.attacker if isinstance(row, AttackSpec) else library.verifier
+    engine = libraries.part(library, place)
+    _seed(task.block.seed)
+    status, message, lower = None, "", np.zeros(len(chosen))
     candidates: object = None
-    start = time.perf_counter()
+    start = _now(task.device)
     try:
-        if attacker is not None and isinstance(row, AttackSpec):
-            candidates = attacker.attack(row, counted, x, y, block.seed)
-        elif isinstance(row, VerifierSpec):
-            bounds = certify.bound(row, network, x, y, block.seed)
-            lower = bounds.lower
-            # NaN says that a verifier has no adversarial example, which is no fault: the clean image says it as well.
-            candidates = torch.where(bounds.candidates.isnan(), x, bounds.candidates)
-    except certify.Unsupported as error:
+        if isinstance(row, AttackSpec):
+            candidates = engine.attack(row, asked)
+        else:
+            candidates, lower = _bound(engine, row, asked)
+    except Unsupported as error:
         status, message = Status.UNSUPPORTED, str(error)
+    except BenchError:
+        raise
     except Exception as error:
         status, message = Status.ERROR, _reason(error)
-    seconds = time.perf_counter() - start
-    network.eval()
-    n = len(images)
+    seconds = _now(task.device) - start
+    model.lean.eval()
+    n = len(chosen)
     return Proposal(
-        candidates, lower, seconds / n, counted.forwards / n, counted.backwards / n, status=status, message=message
+        _in_the_box(candidates, task.inputs[chosen], clean, domain),
+        lower * domain.scale(row.norm),
+        seconds / n,
+        counted.forwards / n,
+        counted.backwards / n,
+        status=status,
+        message=message,
     )
+
+
+def _bound(verifier: Any, row: VerifierSpec, asked: Problem) -> tuple[object, NDArray[np.float64]]:
+    """A verifier's examples and bounds; where it has no example, the clean image stands for it, as for an attack."""
+    bounds = verifier.bound(row, asked)
+    clean = asked.images.numpy(force=True)
+    return np.where(np.isnan(bounds.candidates), clean, bounds.candidates), bounds.lower
+
+
+def _in_the_box(candidates: object, inputs: NDArray[np.float32], clean: NDArray[np.float32], domain: Domain) -> object:
+    """Candidates of the unit box in the domain's; what is no array of images is left for the judge to refuse."""
+    if domain.is_unit:
+        return candidates
+    try:
+        values = np.asarray(candidates.detach().cpu() if isinstance(candidates, Tensor) else candidates, np.float64)
+    except (TypeError, ValueError):
+        return candidates
+    return domain.from_unit(values, inputs, clean) if values.shape == inputs.shape else candidates
+
+
+def _now(device: str) -> float:
+    """The time in seconds, when all that the device was asked to do is done."""
+    if torch.device(device).type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
 
 
 def _seed(seed: int) -> None:
@@ -157,47 +262,52 @@ def _seed(seed: int) -> None:
     torch.manual_seed(seed)
 
 
-def _verdicts(judge: Judge, images: Tensor, labels: Tensor, proposal: Proposal) -> list[Verdict]:
+def _judgements(
+    judge: Judge, inputs: NDArray[np.float32], labels: NDArray[np.int64], proposal: Proposal
+) -> list[Judgement]:
     if proposal.status is not None:
-        return [Verdict(proposal.status, message=proposal.message) for _ in images]
-    return judge.judge(images, labels, proposal.candidates)
+        return [Judgement(proposal.status, message=proposal.message) for _ in inputs]
+    return judge.judge(inputs, labels, proposal.candidates)
 
 
 def _record(
-    block: Block, i: int, decision: Decision, verdict: Verdict, *, proposal: Proposal, lower: float = 0.0
+    task: Task, i: int, decision: Decision, judgement: Judgement, *, proposal: Proposal, lower: float = 0.0
 ) -> Record:
     return Record(
-        **_identity(block, i, decision),
-        status=verdict.status,
-        adversarial_class=verdict.adversarial_class,
-        l0=verdict.distances[Norm.L0],
-        l1=verdict.distances[Norm.L1],
-        l2=verdict.distances[Norm.L2],
-        linf=verdict.distances[Norm.LINF],
+        **_identity(task, i, decision),
+        status=judgement.status,
+        adversarial_class=judgement.adversarial_class,
+        distances=judgement.distances,
+        pixels=judgement.pixels,
         lower=lower,
         seconds=proposal.seconds,
         forwards=proposal.forwards,
         backwards=proposal.backwards,
-        message=verdict.message[:MESSAGE_LENGTH],
+        message=judgement.message[:MESSAGE_LENGTH],
     )
 
 
-def _untouched(block: Block, i: int, decision: Decision) -> Record:
+def _untouched(task: Task, i: int, decision: Decision) -> Record:
     """The record of an image that is not attacked: wrong already, or without finite logits."""
     if not decision.finite:
         message = "the network's logits for the clean image are not finite"
-        return Record(**_identity(block, i, decision), status=Status.ERROR, message=message)
-    return Record(**_identity(block, i, decision), status=Status.MISCLASSIFIED, l0=0.0, l1=0.0, l2=0.0, linf=0.0)
+        return Record(**_identity(task, i, decision), status=Status.ERROR, message=message)
+    return Record(
+        **_identity(task, i, decision),
+        status=Status.MISCLASSIFIED,
+        distances=dict.fromkeys(Norm, 0.0),
+        pixels=0.0,
+    )
 
 
-def _identity(block: Block, i: int, decision: Decision) -> dict[str, Any]:
-    row = block.row
+def _identity(task: Task, i: int, decision: Decision) -> dict[str, Any]:
+    block = task.block
     return {
         "network": block.network.name,
-        "attack": row.name,
-        "library": row.library,
-        "norm": row.norm,
-        "kind": row.kind,
+        "attack": block.row.name,
+        "library": block.row.library,
+        "norm": block.row.norm,
+        "kind": block.row.kind,
         "block": block.number,
         "image": block.images[i],
         "label": decision.label,
@@ -210,34 +320,3 @@ def _reason(error: Exception) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     place = f" ({frames[-1].name}, {frames[-1].filename.rsplit('/', 1)[-1]}:{frames[-1].lineno})" if frames else ""
     return " ".join(f"{type(error).__name__}: {error}{place}".split())
-
-
-@lru_cache(maxsize=8)
-def _network(spec: NetworkSpec, device: str) -> tuple[nn.Module, Judge]:
-    network = networks.load(spec, device)
-    return network, Judge(network)
-
-
-def _decisions(block: Block, judge: Judge, images: Tensor, labels: Tensor) -> list[Decision]:
-    """The judge's decisions for the clean images; every row of a network needs them, and they are made once."""
-    known = _clean(block.network, block.device, block.split)
-    missing = [i for i, image in enumerate(block.images) if image not in known]
-    made = judge.decide(images[missing], labels[missing])
-    known.update(zip((block.images[i] for i in missing), made, strict=True))
-    return [known[image] for image in block.images]
-
-
-@lru_cache(maxsize=8)
-def _clean(_network: NetworkSpec, _device: str, _split: str) -> dict[int, Decision]:
-    return {}
-
-
-@lru_cache(maxsize=2)
-def _split(split: str) -> data.Images:
-    return data.load(split)
-
-
-def _images(split: str, indices: tuple[int, ...]) -> data.Images:
-    images, labels = _split(split)
-    chosen = list(indices)
-    return images[chosen], labels[chosen]

@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from itertools import groupby
 
 import suites
+from bench import libraries
 from bench.norms import Norm
-from bench.specs import LIBRARY_LABELS, AttackSpec, Family, Hole, Method, Suite, VerifierSpec
+from bench.specs import AttackSpec, Coupling, Family, Hole, Method, Suite, VerifierSpec
 
 MAIN = "minimal_norm"
 """The suite whose rows are described at length; the others are compared with it."""
@@ -20,12 +21,12 @@ HEAD = """\
 
 Made from the suites by `python -m bench.guide.describe > docs/attacks.md`.
 
-A row's **origin** is *native* (the library's own code), *port* (the paper's step, written on that library's
-classifier), *stand-in* (another method of the same family) or *repaired* (the library's own with its defects mended,
-beside the native row). Its **access** is *gradient* or *decision*, which is what the attack may see. A **cap** is how
-many images of a plan it attacks at most; `--full` lifts it. A **bound** is the most it may find on networks whose
-answer is known, over that answer; 1.25 unless said otherwise. Step counts have their evidence in
-[step_counts.md](step_counts.md).
+A row's **origin** is *native* (the library's own code), *port* (a paper's algorithm, written here), *stand-in* (another
+method of the same family) or *repaired* (the library's own with its defects mended, beside the native row). Its **access**
+is *gradient* or *decision*, which is what the attack may see. Its **start** is the clean *image*, or an adversarial image:
+the *nearest* of another class, or the clean image with salt-and-pepper *noise*. A **block** is the unit of work, of
+randomness and of resuming. A **cap** is the maximum number of images of a run that it attacks; `--full` lifts it. Step
+counts have their evidence in [step_counts.md](step_counts.md).
 """
 
 
@@ -56,13 +57,14 @@ def _methods(rows: list[AttackSpec]) -> list[Method]:
 
 def _grid(suite: Suite) -> Iterator[str]:
     norms = [norm for norm in Norm if any(row.norm is norm for row in suite.rows)]
-    libraries = list(dict.fromkeys(row.library for row in suite.rows if isinstance(row, AttackSpec)))
+    known = list(dict.fromkeys(row.library for row in suite.rows if isinstance(row, AttackSpec)))
     yield f"| family | library | {' | '.join(norm.label for norm in norms)} |"
     yield f"|---|---|{'---|' * len(norms)}"
     for family in Family:
-        for library in libraries:
+        for library in known:
             cells = [_cell(suite, family, library, norm) for norm in norms]
-            yield f"| {family} | {LIBRARY_LABELS[library]} | {' | '.join(cells)} |"
+            if any(cells):
+                yield f"| {family} | {libraries.label(library)} | {' | '.join(cells)} |"
     yield ""
     for hole in suite.holes:
         yield f"- {_place(hole)}: {hole.reason}."
@@ -70,7 +72,7 @@ def _grid(suite: Suite) -> Iterator[str]:
 
 def _cell(suite: Suite, family: Family, library: str, norm: Norm) -> str:
     rows = [
-        row.method.title if row.method.title.endswith(f"({row.origin})") else f"{row.method.title} ({row.origin})"
+        f"{row.method.title} ({row.variant.title if row.variant else row.origin})"
         for row in suite.rows
         if isinstance(row, AttackSpec) and (row.method.family, row.library, row.norm) == (family, library, norm)
     ]
@@ -79,7 +81,7 @@ def _cell(suite: Suite, family: Family, library: str, norm: Norm) -> str:
 
 
 def _place(hole: Hole) -> str:
-    return f"{hole.family} in {hole.norm.label}, {LIBRARY_LABELS[hole.library]}"
+    return f"{hole.family} in {hole.norm.label}, {libraries.label(hole.library)}"
 
 
 def _method(method: Method, rows: list[AttackSpec]) -> str:
@@ -91,11 +93,14 @@ def _method(method: Method, rows: list[AttackSpec]) -> str:
 
 
 def _row(row: AttackSpec) -> str:
-    facts = [f"origin: {row.origin}", f"class: `{row.target}`", f"images to a call: up to {row.batch}"]
+    facts = [f"origin: {row.origin}"]
+    if row.variant is not None:
+        facts.append(f"variant: {row.variant.title}. {row.variant.idea}")
+    facts += [f"class: `{row.target}`", f"start: {row.start}", f"images to a block: {row.block}"]
+    if row.coupling is Coupling.BATCH:
+        facts.append("each image is a call of its own: the images of a call would depend on one another")
     if row.cap is not None:
         facts.append(f"cap: the first {row.cap} images ({row.reasons['cap']})")
-    if row.bound_reason:
-        facts.append(f"bound: {row.bound:g} ({row.bound_reason})")
     lines = [f"#### {row.label}: `{row.name}`\n", *(f"- {fact}" for fact in facts)]
     if row.defects:
         lines.append(f"- **known defects:** {row.defects}")
@@ -142,7 +147,7 @@ def _changes(row: AttackSpec, known: object) -> list[str]:
         for name, value in row.params.items()
         if value != known.params.get(name)
     ]
-    return changes + ([f"up to {row.batch} images to a call"] if row.batch != known.batch else [])
+    return changes + ([f"{row.block} images to a block"] if row.block != known.block else [])
 
 
 def _link(paper: str) -> str:

@@ -1,6 +1,6 @@
 """``python -m bench.guide.step_counts > docs/step_counts.md``: whether more steps would find less, row by row.
 
-It lies here and not among the suites because it judges what it runs.
+It runs attacks, and so lies above the suites.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import torch
 
 import suites
 from bench import networks
-from bench.engine import plan, worker
+from bench.engine import plan
 from bench.engine.plan import Plan
 from bench.networks import NetworkSpec
 from bench.records import Status
@@ -26,13 +26,10 @@ SUITE = "minimal_norm"
 NETWORKS = ("MLP", "CNN")
 FACTORS = (0.25, 0.5, 1.0, 2.0)
 ENOUGH = 0.01
-"""A median that twice the steps lower by less, as a share of it, is where a row may stop."""
+"""A median that twice the steps lower by a smaller fraction of it is where a row may stop."""
 
-IMAGES, DEAR_IMAGES = 20, 3
-"""How many images a row gets: fewer if its cost is out of proportion, which is what its cap says."""
-
-PARAMETERS = ("steps", "max_iter")
-"""What attacks call their number of steps."""
+IMAGES, CAPPED_IMAGES = 20, 3
+"""How many images a row gets: fewer if it is expensive, which is what its cap says."""
 
 HEAD = """\
 # Step counts
@@ -48,7 +45,7 @@ lower no median by 1 %; where they do, the last column says why it stops.
 
 
 @dataclass(frozen=True, slots=True)
-class Evidence:
+class Measured:
     """What a row found with other step counts.
 
     Attributes:
@@ -63,30 +60,22 @@ class Evidence:
 
     @property
     def gain(self) -> float:
-        """The largest share of a median that twice the steps save in any of the networks; below 0 if they save none."""
+        """The largest fraction of a median that twice the steps save in any of the networks; below 0 if they save none."""
         return max(_saved(pinned, doubled) for *_, pinned, doubled in self.medians)
-
-
-def parameter(row: AttackSpec) -> str | None:
-    """The name of the parameter that counts a row's steps; None where an attack ends by itself."""
-    return next((name for name in PARAMETERS if name in row.params), None)
 
 
 def rows() -> tuple[AttackSpec, ...]:
     """The rows of the suite that count steps."""
-    attacks = (row for row in suites.load(SUITE).rows if isinstance(row, AttackSpec))
-    return tuple(row for row in attacks if parameter(row) is not None)
+    return tuple(row for row in suites.load(SUITE).rows if isinstance(row, AttackSpec) and row.steps)
 
 
 def scaled(row: AttackSpec, factor: float) -> AttackSpec:
     """A row with more or fewer steps, at least one."""
-    name = parameter(row)
-    if name is None:
-        raise ValueError(f"{row.name} counts no steps")
-    return replace(row, params={**row.params, name: max(1, round(float(str(row.params[name])) * factor))})
+    steps = max(1, round(float(str(row.params[row.steps])) * factor))
+    return replace(row, params={**row.params, row.steps: steps})
 
 
-def measure(row: AttackSpec, images: int) -> Evidence:
+def measure(row: AttackSpec, images: int) -> Measured:
     """Run a row with every factor on every network.
 
     Args:
@@ -101,17 +90,17 @@ def measure(row: AttackSpec, images: int) -> Evidence:
     ]
     attacked = min(len(distances) for of_network in found for distances in of_network)
     medians = tuple(tuple(median(distances) for distances in of_network) for of_network in found)
-    return Evidence(row, attacked, medians)
+    return Measured(row, attacked, medians)
 
 
-def line(evidence: Evidence) -> str:
+def line(measured: Measured) -> str:
     """A row of the table."""
-    row, name = evidence.row, parameter(evidence.row)
-    medians = [_figure(value) for of_network in evidence.medians for value in of_network]
-    enough = evidence.gain < ENOUGH
-    verdict = "enough" if enough else f"{evidence.gain:.1%} less; {row.reasons.get(name or '', '')}"
-    steps = row.params[name or ""]
-    return f"| {' | '.join([row.label, str(steps), str(evidence.images), *medians, verdict])} |"
+    row = measured.row
+    medians = [_figure(value) for of_network in measured.medians for value in of_network]
+    enough = measured.gain < ENOUGH
+    verdict = "enough" if enough else f"{measured.gain:.1%} less; {row.reasons.get(row.steps, '')}"
+    steps = row.params[row.steps]
+    return f"| {' | '.join([row.label, str(steps), str(measured.images), *medians, verdict])} |"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -121,7 +110,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--attacks", nargs="+", metavar="ATTACK", help="names, or patterns such as 'foolbox-*'")
     parser.add_argument(
-        "--images", type=int, metavar="N", help=f"for every row ({IMAGES}; {DEAR_IMAGES} for capped rows)"
+        "--images", type=int, metavar="N", help=f"for every row ({IMAGES}; {CAPPED_IMAGES} for capped rows)"
     )
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
@@ -129,13 +118,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(HEAD, end="")
     for row in rows():
         if row in chosen:
-            images = options.images or (IMAGES if row.cap is None else min(row.cap, DEAR_IMAGES))
+            images = options.images or (IMAGES if row.cap is None else min(row.cap, CAPPED_IMAGES))
             print(line(measure(row, images)), flush=True)
     return 0
 
 
 def _distances(row: AttackSpec, network: NetworkSpec, images: int) -> list[float]:
     """The distances of the attacked images, infinite where nothing was found."""
+    from bench.engine import worker  # noqa: PLC0415 - until the engine has a function for this
+
     job = Plan(
         suite=suites.load(SUITE),
         rows=(replace(row, cap=None),),

@@ -40,7 +40,7 @@ LOWER = tuple(
         paper=PAPERS[Kind.LOWER],
         idea=IDEAS[Kind.LOWER],
         formula=FORMULA,
-        batch=5,
+        block=5,
     )
     for norm in NORMS
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from bench.norms import Norm
-from bench.specs import AttackSpec, Family, Hole, Origin, Value
+from bench.specs import AttackSpec, Coupling, Family, Hole, Origin, Start, Value
 from suites.grid import methods
 
 DEEPFOOL_L2 = AttackSpec(
@@ -14,10 +14,11 @@ DEEPFOOL_L2 = AttackSpec(
     norm=Norm.L2,
     target="foolbox.attacks:L2DeepFoolAttack",
     params={"steps": 50, "candidates": 10, "overshoot": 0.02, "loss": "logits"},
-    batch=50,
+    steps="steps",
+    block=50,
     reasons={
         "steps": "paper: until the class changes; library: 50, which no image of the four networks reaches",
-        "candidates": "library and paper: 10, which are all classes of MNIST",
+        "candidates": methods.DEEPFOOL_CANDIDATES,
         "overshoot": "library and paper: 0.02; it keeps candidates off the boundary, where rounding would decide",
     },
 )
@@ -28,26 +29,9 @@ DEEPFOOL_LINF = AttackSpec(
     norm=Norm.LINF,
     target="foolbox.attacks:LinfDeepFoolAttack",
     params=DEEPFOOL_L2.params,
-    batch=50,
+    steps="steps",
+    block=50,
     reasons=DEEPFOOL_L2.reasons,
-)
-
-SPARSEFOOL = AttackSpec(
-    method=methods.SPARSEFOOL,
-    library="foolbox",
-    norm=Norm.L0,
-    target="adapters.paper.attacks:SparseFool",
-    params={"steps": 50, "control": 1.0, "overshoot": 0.02, "inner_steps": 50, "inner_overshoot": 0.02},
-    origin=Origin.PORT,
-    batch=50,
-    reasons={
-        "steps": "paper: until the class changes; its code: 20",
-        "control": "paper: 1 to 3, where 3 needs fewer steps and changes more pixels; 1 finds the fewest pixels here",
-        "overshoot": "the paper's code: 0.02",
-        "inner_overshoot": "the paper's code: 0.02",
-    },
-    bound=1.5,
-    bound_reason=methods.WHOLE_PIXELS,
 )
 
 CW_L2 = AttackSpec(
@@ -63,7 +47,8 @@ CW_L2 = AttackSpec(
         "initial_const": 1.0,
         "abort_early": False,
     },
-    batch=25,
+    steps="steps",
+    block=25,
     reasons={
         "binary_search_steps": "paper: 20, library: 9, from a constant that is too small by far",
         "initial_const": "library: 0.001; nearer to the constants that succeed, so that fewer search steps are needed",
@@ -75,8 +60,10 @@ CW_L2 = AttackSpec(
 
 CW_EVERY_CLASS_L2 = replace(
     CW_L2,
-    method=methods.CW_EVERY_CLASS,
+    variant=methods.EVERY_CLASS,
     target="adapters.foolbox.attacks:L2CarliniWagnerEveryClassAttack",
+    params={**CW_L2.params, "candidates": 10},
+    reasons={**CW_L2.reasons, "candidates": methods.CANDIDATES},
     origin=Origin.REPAIRED,
 )
 
@@ -93,17 +80,20 @@ BOUNDARY = AttackSpec(
         "step_adaptation": 1.5,
         "update_stats_every_k": 5,
     },
-    batch=25,
+    steps="steps",
+    start=Start.NEAREST,
+    coupling=Coupling.NOISE,
+    block=25,
     cap=25,
     reasons={
-        "steps": "library: 25000, paper: about as many; the budget ends here, and the distance still falls",
+        "steps": "library: 25000, paper: about as many; the cost allows no more, and the distance still falls",
         "spherical_step": "library and paper: 0.01; the attack adapts it, and a larger one arrives there sooner",
         "source_step": "library and paper: 0.01; as spherical_step",
         "source_step_convergance": "library: 1e-7; 0 never stops an image, so that none depends on the others of its batch",
         "update_stats_every_k": "library: 10; the step sizes adapt twice as often",
         "cap": "thousands of queries one after the other",
     },
-    defects="with the steps that the budget allows it has not converged",
+    defects="With the steps that its cost allows it has not converged.",
 )
 
 HOPSKIPJUMP_L2 = AttackSpec(
@@ -119,7 +109,10 @@ HOPSKIPJUMP_L2 = AttackSpec(
         "gamma": 1.0,
         "constraint": "l2",
     },
-    batch=5,
+    steps="steps",
+    start=Start.NEAREST,
+    coupling=Coupling.BATCH,
+    block=5,
     cap=15,
     reasons={
         "steps": methods.HSJ_STEPS,
@@ -127,8 +120,6 @@ HOPSKIPJUMP_L2 = AttackSpec(
         "max_gradient_eval_steps": "paper and both libraries: 10000",
         "cap": "tens of thousands of queries for each image",
     },
-    bound=1.5,
-    bound_reason="it keeps to the class in which its first steps land, be it the nearest or not",
 )
 
 HOPSKIPJUMP_LINF = AttackSpec(
@@ -137,7 +128,10 @@ HOPSKIPJUMP_LINF = AttackSpec(
     norm=Norm.LINF,
     target="adapters.foolbox.attacks:HopSkipJumpAttack",
     params={**HOPSKIPJUMP_L2.params, "constraint": "linf"},
-    batch=5,
+    steps="steps",
+    start=Start.NEAREST,
+    coupling=Coupling.BATCH,
+    block=5,
     cap=15,
     reasons=HOPSKIPJUMP_L2.reasons,
 )
@@ -149,10 +143,10 @@ POINTWISE = AttackSpec(
     target="foolbox.attacks:PointwiseAttack",
     params={"l2_binary_search": False},
     origin=Origin.STAND_IN,
-    batch=5,
+    start=Start.NOISE,
+    coupling=Coupling.BATCH,
+    block=5,
     reasons={"l2_binary_search": "library: True, which lowers L2 and never L0"},
-    bound=3.0,
-    bound_reason="it ends where no single pixel can be put back, and random order decides where that is",
 )
 
 _BB: dict[str, Value] = {
@@ -175,7 +169,10 @@ BRENDEL_BETHGE = tuple(
         norm=norm,
         target=f"adapters.foolbox.attacks:{name}BrendelBethgeAttack",
         params={**_BB, "steps": methods.BB_STEPS[norm], "lr": methods.BB_RATES[norm]},
-        batch=5,
+        steps="steps",
+        start=methods.BB_STARTS[norm],
+        coupling=Coupling.BATCH,
+        block=5,
         cap=25,
         reasons=_BB_REASONS,
     )
@@ -188,17 +185,19 @@ DDN = AttackSpec(
     norm=Norm.L2,
     target="foolbox.attacks:DDNAttack",
     params={"init_epsilon": 1.0, "steps": 300, "gamma": 0.05},
-    batch=50,
+    steps="steps",
+    block=50,
     reasons={
         "init_epsilon": "paper and library: 1",
         "steps": "paper: 100, 300 and 1000; library: 100",
         "gamma": "paper and library: 0.05",
     },
-    bound=1.5,
-    bound_reason="the cross-entropy's gradient leads towards all classes at once, and sometimes to one that is not the nearest",
 )
 
-LONG_STEPS = "library: 1; longer first steps leave poor optima, on CNN_d above all, but from 5 on miss an image of a linear network"
+LONG_STEPS = (
+    "library: 1; longer first steps leave poor local optima, above all on CNN_d; from 5 on they miss an image of a linear "
+    "network"
+)
 
 FMN_LINF = AttackSpec(
     method=methods.FMN,
@@ -206,19 +205,26 @@ FMN_LINF = AttackSpec(
     norm=Norm.LINF,
     target="foolbox.attacks:LInfFMNAttack",
     params={"steps": 300, "max_stepsize": 3.0, "gamma": 0.05},
-    batch=50,
-    reasons={"steps": "paper: 1000 at most; library: 100", "max_stepsize": LONG_STEPS},
+    steps="steps",
+    block=50,
+    reasons={"steps": "paper: at most 1000; library: 100", "max_stepsize": LONG_STEPS},
 )
 
 FMN_EVERY_CLASS_LINF = AttackSpec(
-    method=methods.FMN_EVERY_CLASS,
+    method=methods.FMN,
+    variant=methods.EVERY_CLASS,
     library="foolbox",
     norm=Norm.LINF,
     target="adapters.foolbox.attacks:LInfFMNEveryClassAttack",
-    params={"steps": 200, "max_stepsize": 3.0, "gamma": 0.05},
+    params={"steps": 200, "max_stepsize": 3.0, "gamma": 0.05, "candidates": 10},
     origin=Origin.REPAIRED,
-    batch=50,
-    reasons={"steps": "paper: 1000 at most; library: 100; here for each class", "max_stepsize": LONG_STEPS},
+    steps="steps",
+    block=50,
+    reasons={
+        "steps": "paper: at most 1000; library: 100; here for each class",
+        "max_stepsize": LONG_STEPS,
+        "candidates": methods.CANDIDATES,
+    },
 )
 
 FMN_L0 = AttackSpec(
@@ -227,11 +233,11 @@ FMN_L0 = AttackSpec(
     norm=Norm.L0,
     target="foolbox.attacks:L0FMNAttack",
     params={"steps": 300, "max_stepsize": 1.0, "gamma": 0.05},
-    batch=50,
-    reasons={"steps": "paper: 1000 at most; library: 100"},
-    defects="its projection keeps one pixel more than it should, so that it never returns a single pixel",
-    bound=1.5,
-    bound_reason=methods.WHOLE_PIXELS,
+    steps="steps",
+    block=50,
+    reasons={"steps": "paper: at most 1000; library: 100"},
+    defects="Its projection keeps one value more than it should: it never changes a single value, and ends in an error where "
+    "it is to change all of them.",
 )
 
 FMN_L2 = AttackSpec(
@@ -240,32 +246,15 @@ FMN_L2 = AttackSpec(
     norm=Norm.L2,
     target="foolbox.attacks:L2FMNAttack",
     params={"steps": 300, "max_stepsize": 1.0, "gamma": 0.05},
-    batch=50,
-    reasons={"steps": "paper: 1000 at most; library: 100"},
-    defects="its projection divides a norm by itself and so projects nothing: the step size alone keeps it near the image",
-    bound=3.0,
-    bound_reason="the defect",
-)
-
-SIGMA_ZERO = AttackSpec(
-    method=methods.SIGMA_ZERO,
-    library="foolbox",
-    norm=Norm.L0,
-    target="adapters.paper.attacks:SigmaZero",
-    params={"steps": 1000, "stepsize": 1.0, "sigma": 1e-3, "threshold": 0.3, "threshold_step": 0.01},
-    origin=Origin.PORT,
-    batch=50,
-    reasons={
-        "steps": "paper: 1000",
-    },
-    bound=1.5,
-    bound_reason=methods.WHOLE_PIXELS,
+    steps="steps",
+    block=50,
+    reasons={"steps": "paper: at most 1000; library: 100"},
+    defects="Its projection divides a norm by itself and so projects nothing: the step size alone keeps it near the image.",
 )
 
 ROWS = (
     DEEPFOOL_L2,
     DEEPFOOL_LINF,
-    SPARSEFOOL,
     CW_L2,
     CW_EVERY_CLASS_L2,
     BOUNDARY,
@@ -278,10 +267,15 @@ ROWS = (
     FMN_EVERY_CLASS_LINF,
     FMN_L0,
     FMN_L2,
-    SIGMA_ZERO,
 )
 
 HOLES = (
+    Hole(
+        family=Family.DEEPFOOL,
+        norm=Norm.L0,
+        library="foolbox",
+        reason="Foolbox's DeepFool knows L2 and Linf only; SparseFool, the DeepFool of L0, is the row paper-sparsefool-l0",
+    ),
     Hole(
         family=Family.CW,
         norm=Norm.L0,

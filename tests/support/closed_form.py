@@ -6,6 +6,7 @@ minimal distance is the smallest over k of the distance to that half-space insid
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +14,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from bench.domain import Domain
 from bench.norms import Norm
+from bench.problem import Problem, problem
 
 FloatArray = NDArray[np.float64]
 
@@ -22,32 +25,49 @@ SHAPE = (1, 8, 8)
 
 @dataclass(frozen=True)
 class Case:
-    """A linear network and correctly classified images."""
+    """A linear network and correctly classified inputs of its domain.
+
+    Attributes:
+        name: how tests call it.
+        domain: of the inputs.
+        network: of inputs in the domain's box.
+        inputs: (n, *shape) float32.
+        labels: (n,) int64.
+        weights, bias: (classes, d) and (classes,) of the same network in the unit box.
+    """
 
     name: str
+    domain: Domain
     network: nn.Sequential
-    images: Tensor
+    inputs: Tensor
     labels: Tensor
+    weights: FloatArray
+    bias: FloatArray
 
     def __str__(self) -> str:
         return self.name
 
+    @property
+    def images(self) -> Tensor:
+        """The inputs in the unit box, (n, *shape) float32."""
+        return torch.from_numpy(self.domain.to_unit(self.inputs.numpy())).float()
+
+    def problem(self, seed: int = 0) -> Problem:
+        """What an attacker is given."""
+        return problem(self.network, self.inputs, self.labels, self.domain, seed=seed)
+
     def optimum(self, norm: Norm) -> FloatArray:
-        """(n,) minimal distances in a norm."""
-        layer = self.network[1]
-        assert isinstance(layer, nn.Linear)
-        weights, bias = layer.weight.double().numpy(), layer.bias.double().numpy()
-        points = self.images.flatten(1).double().numpy()
-        return np.array(
-            [
-                min(
-                    half_space(weights[k] - weights[y], bias[k] - bias[y], x, norm)
-                    for k in range(len(weights))
-                    if k != y
-                )
-                for x, y in zip(points, self.labels.tolist(), strict=True)
-            ]
-        )
+        """(n,) minimal distances in a norm, in the units of the domain's distances."""
+        points = self.domain.to_unit(self.inputs.numpy()).reshape(len(self.inputs), -1)
+        nearest = [
+            min(
+                half_space(self.weights[k] - self.weights[y], self.bias[k] - self.bias[y], x, norm)
+                for k in range(len(self.weights))
+                if k != y
+            )
+            for x, y in zip(points, self.labels.tolist(), strict=True)
+        ]
+        return np.array(nearest) * self.domain.scale(norm)
 
 
 def half_space(normal: FloatArray, offset: float, x: FloatArray, norm: Norm) -> float:
@@ -78,38 +98,55 @@ def half_space(normal: FloatArray, offset: float, x: FloatArray, norm: Norm) -> 
     return float(np.linalg.norm(change) if norm is Norm.L2 else change.max())
 
 
-def case(name: str, classes: int, seed: int = 0) -> Case:
-    """A random linear network, two grey images and two of black and white pixels.
+def case(
+    name: str,
+    classes: int,
+    *,
+    shape: tuple[int, ...] = SHAPE,
+    low: float | Sequence[float] = 0.0,
+    high: float | Sequence[float] = 1.0,
+    channel_axis: int | None = 0,
+    seed: int = 0,
+) -> Case:
+    """A random linear network, two inputs amid the box and two at its ends.
 
-    From the grey ones no end of the box is reached in L2 and Linf; from the black and white ones half of all
-    directions leave it. All lie a few pixels from another class, as MNIST's do.
+    From the middle no end of the box is reached in L2 and Linf; from the ends half of all directions leave it. All lie a
+    few values from another class, as MNIST's images do.
 
     Args:
         name: how tests call it.
         classes: how many logits.
-        seed: of weights and images.
+        shape, low, high, channel_axis: of the domain.
+        seed: of weights and inputs.
     """
     random = np.random.default_rng(seed)
-    size = int(np.prod(SHAPE))
+    domain = Domain(shape=shape, classes=classes, low=low, high=high, channel_axis=channel_axis)  # type: ignore[arg-type]  # any sequence
+    size = domain.size
     weights = random.standard_normal((classes, size)) * 0.5
-    layer = nn.Linear(size, classes)
-    with torch.no_grad():
-        layer.weight.copy_(torch.from_numpy(weights))
-        layer.bias.copy_(torch.from_numpy(-weights.sum(1) / 2))  # grey is on the boundary of all classes
-    network = nn.Sequential(nn.Flatten(), layer).eval().requires_grad_(False)
+    bias = -weights.sum(1) / 2  # the middle of the box is on the boundary of all classes
     labels = random.integers(0, classes, 200)
     towards = weights[labels] - weights.mean(0)
     towards /= np.linalg.norm(towards, axis=1, keepdims=True)
     grey = 0.45 + 0.1 * random.random((100, size)) + 0.5 * towards[:100]
     extreme = np.round(np.clip(random.random((100, size)) + towards[100:], 0, 1))
-    points = np.concatenate([grey, extreme])
-    pixels = torch.from_numpy(points).float().view(-1, *SHAPE)
+    points = np.concatenate([grey, extreme]).clip(0, 1)
+
+    start, width = (np.broadcast_to(end, shape).ravel() for end in (domain.ends[0], domain.width))
+    layer = nn.Linear(size, classes)
     with torch.no_grad():
-        predicted = network(pixels).argmax(1)
-    pool = Case(name, network, pixels, predicted)
-    distance = pool.optimum(Norm.L2)
+        layer.weight.copy_(torch.from_numpy(weights / width))
+        layer.bias.copy_(torch.from_numpy(bias - weights @ (start / width)))
+    network = nn.Sequential(nn.Flatten(), layer).eval().requires_grad_(False)
+    # The truth is that of the float32 weights.
+    weights = layer.weight.double().numpy() * width
+    bias = layer.bias.double().numpy() + layer.weight.double().numpy() @ start
+    inputs = torch.from_numpy(domain.checked((start + width * points).reshape(-1, *shape)))
+    with torch.no_grad():
+        predicted = network(inputs).argmax(1)
+    pool = Case(name, domain, network, inputs, predicted, weights, bias)
+    distance = pool.optimum(Norm.L2) / domain.scale(Norm.L2)
     chosen = torch.tensor([*_nearest(distance[:100], 0.6), *(100 + _nearest(distance[100:], 0.9))])
-    return Case(name, network, pixels[chosen], predicted[chosen])
+    return Case(name, domain, network, inputs[chosen], predicted[chosen], weights, bias)
 
 
 def _nearest(values: FloatArray, target: float) -> NDArray[np.intp]:
@@ -118,3 +155,17 @@ def _nearest(values: FloatArray, target: float) -> NDArray[np.intp]:
 
 
 CASES = (case("two classes", 2), case("ten classes", 10))
+"""In the unit box."""
+
+BOXES = (
+    case("grey levels", 2, shape=(3, 4, 4), low=0.0, high=255.0),
+    case(
+        "features",
+        3,
+        shape=(30,),
+        low=[-3.0] * 10 + [0.0] * 10 + [1e3] * 10,
+        high=[5.0] * 10 + [1.0] * 10 + [9e3] * 10,
+        channel_axis=None,
+    ),
+)
+"""In boxes of their own, the second one's inputs no images."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -11,7 +12,9 @@ import torch
 from torch import Tensor, nn
 
 import suites
-from adapters import base
+from bench import libraries
+from bench.domain import Domain
+from bench.problem import Attacker, Problem, problem
 from bench.specs import AttackSpec, to_json
 
 ATTACKS: dict[str, AttackSpec] = {
@@ -20,10 +23,20 @@ ATTACKS: dict[str, AttackSpec] = {
     for row in suites.load(suite).rows
     if isinstance(row, AttackSpec)
 }
+METHODS: dict[str, AttackSpec] = {row.name: row for row in reversed(ATTACKS.values())}
+"""One row of each name, the one of the first suite that has it: suites differ in numbers of steps alone."""
 
 
-def every_attack(*, slow: frozenset[str] = frozenset(), library: str | None = None) -> pytest.MarkDecorator:
-    """Parametrizes a test by ``row``, of one library if it says so; rows whose method's slug is in ``slow`` carry that mark."""
+def every_attack(
+    *, slow: frozenset[str] = frozenset(), only: Callable[[AttackSpec], bool] = lambda row: True, twice: bool = True
+) -> pytest.MarkDecorator:
+    """Parametrize a test by ``row``.
+
+    Args:
+        slow: slugs of methods whose rows carry that mark.
+        only: which rows.
+        twice: whether the same row with other numbers of steps, in another suite, comes again.
+    """
     parameters = [
         pytest.param(
             row,
@@ -32,8 +45,8 @@ def every_attack(*, slow: frozenset[str] = frozenset(), library: str | None = No
             marks=[pytest.mark.xdist_group(row.method.slug)] * (row.method.slug == "bb")
             + [pytest.mark.slow] * (row.method.slug in slow),
         )
-        for row in ATTACKS.values()
-        if library in (None, row.library)
+        for row in (ATTACKS if twice else METHODS).values()
+        if only(row)
     ]
     return pytest.mark.parametrize("row", parameters)
 
@@ -53,12 +66,27 @@ SHORT: dict[str, int] = {
 def shortened(row: AttackSpec) -> AttackSpec:
     """The row with few steps: enough to see how it behaves, not to see how good it is."""
     params: dict[str, Any] = dict(row.params)
-    params |= {name: min(int(params[name]), most) for name, most in SHORT.items() if name in params}
+    params |= {name: min(int(params[name]), limit) for name, limit in SHORT.items() if name in params}
     return dataclasses.replace(row, params=params)
 
 
-def attack(row: AttackSpec, network: nn.Module, images: Tensor, labels: Tensor, seed: int = 0) -> Tensor:
+def attacker(row: AttackSpec) -> Attacker:
+    """What runs a row."""
+    library = libraries.load(row.library)
+    found: Attacker = libraries.part(library, library.attacker)
+    return found
+
+
+def unit(network: nn.Module, images: Tensor, labels: Tensor, *, seed: int = 0, starts: Tensor | None = None) -> Problem:
+    """The problem of images that are in the unit box already."""
+    with torch.no_grad():
+        classes = network(images[:1]).shape[1]
+    axis = 0 if images.ndim == 4 else None
+    domain = Domain(shape=tuple(images.shape[1:]), classes=classes, low=0.0, high=1.0, channel_axis=axis)
+    return problem(network, images, labels, domain, starts=starts, seed=seed)
+
+
+def attack(row: AttackSpec, given: Problem) -> Tensor:
     """The candidates of a row, its blocks one after the other."""
-    attacker = base.load(row.library)
-    blocks = zip(images.split(row.batch), labels.split(row.batch), strict=True)
-    return torch.cat([attacker.attack(row, network, block, truth, seed) for block, truth in blocks])
+    blocks = torch.arange(len(given)).split(row.block)
+    return torch.cat([torch.as_tensor(attacker(row).attack(row, given.select(block))) for block in blocks])

@@ -1,1 +1,1 @@
-"""Branch and bound over ReLU signs, for networks of plain ReLUs (Linf and L2)."""
+"""Dense ReLU networks: bound propagation, cuts, branch and bound over the signs of units."""

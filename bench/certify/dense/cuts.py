@@ -1,8 +1,8 @@
-"""What tightens: bounds of the hidden units over the part of a region where an adversarial example can still be.
+"""Tighten bounds of hidden units with the margin cut: only where an adversarial example can still be do they have to hold.
 
 Every adversarial x for the target satisfies ``a.x + c >= 0``, the margin's own linear bound. So a unit's bound
 need hold only where that half-space meets the region; the multiplier of the half-space is found in one dimension
-(``support.cut_suprema``). Tighter units give a tighter margin, whose bound is a tighter cut, and so on.
+(:func:`bench.certify.regions.cut_suprema`). Tighter units give a tighter margin, whose bound is a tighter cut, and so on.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def tighten(
         low, high: (N,) bounds, overwritten where tighter ones are found.
         gamma: (2, N) the cut's multipliers for high and for low: where to start, overwritten.
         useful: (N,) the units to look at.
-        evaluations: most multipliers to try for each bound.
+        evaluations: maximum multipliers to try for each bound.
 
     Returns:
         Whether a unit's bounds crossed: then no adversarial example is left in the region.

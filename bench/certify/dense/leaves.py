@@ -1,9 +1,9 @@
-"""The last step of a search: regions in which every ReLU's sign is known, so that only a convex problem is left.
+"""Leaves of the search: every ReLU's sign is known, so that only a convex problem is left.
 
 A solver proposes multipliers ``beta >= 0`` for the constraints ``g_k(x) >= 0``; the bound is then computed from
 them here: every adversarial x of the region has ``sum beta_k g_k(x) >= 0``, so the distance at which that one
 linear function can reach 0 is a lower bound, whatever the multipliers are. A solver that fails, stops early or
-lies can therefore make the bound weaker, never wrong.
+is wrong can therefore make the bound weaker, never wrong.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""What bounds: linear bounds of a ReLU network, carried backwards to the image.
+"""Backward bound propagation in dense ReLU networks (CROWN with alpha and beta).
 
-Over ``low <= z <= high`` a ReLU lies between lines (CROWN, arXiv 1811.00866): below its chord
+Over ``low <= z <= high`` a ReLU lies between lines (CROWN, arXiv:1811.00866): below its chord
 ``high / (high - low) * (z - low)`` where its coefficient is positive, above ``alpha z`` with any alpha in [0, 1]
-where it is negative (alpha-CROWN, arXiv 2011.13824). A unit whose sign ``s`` is fixed by branching adds
-``beta s z`` with any ``beta >= 0`` (beta-CROWN, arXiv 2103.06624): a Lagrange multiplier of ``s z >= 0``.
+where it is negative (alpha-CROWN, arXiv:2011.13824). A unit whose sign ``s`` is fixed by branching adds
+``beta s z`` with any ``beta >= 0`` (beta-CROWN, arXiv:2103.06624): a Lagrange multiplier of ``s z >= 0``.
 Every choice of alpha and beta gives a valid bound, so they are improved by a few steps of Adam and the best bound
 is kept.
 
@@ -208,7 +208,7 @@ def _combination(rows, factors):  # type: ignore[no-untyped-def]  # compiled
 
 @jit
 def _forward(packed, sizes, bias, values, low, high, alpha, coefficients, units_seen):  # type: ignore[no-untyped-def]  # compiled
-    """What the units and the lines in their place are worth at the point that the bound puts forward."""
+    """Values of the units, and of the lines in their place, at the point where the bound is largest."""
     unit = weight = 0
     for layer in range(1, len(sizes)):
         units, inputs = sizes[layer], sizes[layer - 1]

@@ -1,9 +1,9 @@
-"""What searches: branch and bound over the signs of ReLUs, for Linf and L2.
+"""Branch and bound over the signs of ReLUs, for Linf and L2.
 
 Every node is a set of fixed signs for one target class, with the radius up to which no adversarial example of its own
 can lie. The node with the smallest radius is taken first, so the smallest radius of all open nodes is a certified
-lower bound at any moment. A node is bounded at one rung of a ladder of radii; if it closes there it waits for the
-next rung, else it is split on the unit that filtered smart branching picks (arXiv 2104.06718).
+lower bound at any moment. Radii are tried in ascending order, in steps of 10 %. A node that closes at one of them waits
+for the next; one that stays open is split on the unit that filtered smart branching picks (arXiv:2104.06718).
 """
 
 from __future__ import annotations
@@ -19,19 +19,20 @@ import torch
 from bench.certify.dense import leaves
 from bench.certify.dense.cuts import first_bounds, tighten
 from bench.certify.dense.propagation import DenseNetwork, MarginBound, SignArray, margin_bound
+from bench.certify.effort import DenseEffort
 from bench.certify.incumbent import Incumbent, attack
 from bench.certify.layers import FloatArray, IntArray
 from bench.certify.regions import BoolArray, Region
 from bench.norms import Norm
 
-_LOWEST_RUNG = 0.05
-"""The ladder's first rung, as a share of its top, where nothing is certified yet."""
+_FIRST_RADIUS = 0.05
+"""The first radius tried, as a fraction of the last, where nothing is certified yet."""
 
 _FEW = 16
 """With no more unstable units than this a node is near a leaf."""
 
 _FURTHER = np.array([1e-7, 1e-6, 1e-5, 3e-5, 1e-4])
-"""How far beyond a leaf's nearest point an adversarial example is looked for, as a share of the distance."""
+"""How far beyond a leaf's nearest point an adversarial example is looked for, as a fraction of the distance."""
 
 
 @dataclass(slots=True)
@@ -72,33 +73,17 @@ class Node:
         return replace(self, **{name: getattr(self, name).copy() for name in arrays})
 
 
-@dataclass(slots=True)
-class Effort:
-    """How much work goes where.
+class Bounder:
+    """Bounds the parts of balls around one image.
 
     Attributes:
-        root_rounds: most rounds of cuts at a target's root.
-        node_rounds: most rounds of cuts at any other node.
-        gain: a further round needs the last to have lowered the margin bound by this share.
-        steps: Adam steps of each margin bound.
-        trial_steps: Adam steps for each child that branching compares.
-        candidates: units that filtered smart branching compares.
-        growth: ratio of one rung of the ladder to the one before.
+        network: the dense ReLU network.
+        incumbent: the image, its label, the norm, and the best adversarial example so far.
+        effort: how much work goes where.
+        centre: (d,) float64, the image.
     """
 
-    root_rounds: int = 24
-    node_rounds: int = 16
-    gain: float = 0.05
-    steps: int = 6
-    candidates: int = 4
-    trial_steps: int = 3
-    growth: float = 1.1
-
-
-class Bounder:
-    """Bounds the parts of balls around one image."""
-
-    def __init__(self, network: DenseNetwork, incumbent: Incumbent, effort: Effort) -> None:
+    def __init__(self, network: DenseNetwork, incumbent: Incumbent, effort: DenseEffort) -> None:
         """Nothing is computed yet.
 
         Args:
@@ -131,8 +116,8 @@ class Bounder:
         margin = self.network.plain.margin(self.incumbent.label, node.target)
         return margin_bound(self.network, region, margin, node.low, node.high, node.sign, node.alpha, node.beta, steps)
 
-    def settle(self, region: Region, node: Node, rounds: int) -> MarginBound | None:
-        """Tighten a node by rounds of cuts until it closes or little is gained; its bounds change in place.
+    def close(self, region: Region, node: Node, rounds: int) -> MarginBound | None:
+        """Try to close a node by rounds of cuts, until little is gained; its bounds change in place.
 
         Returns:
             The last margin bound, or None where the node is closed.
@@ -192,7 +177,7 @@ class Bounder:
             return bool((values < 0).all())
         # The hardest target first: when it stays open the others need not be looked at.
         order = [int(index) for index in np.argsort(-values) if values[index] >= 0]
-        return all(self.settle(region, nodes[index], rounds) is None for index in order)
+        return all(self.close(region, nodes[index], rounds) is None for index in order)
 
 
 @dataclass(slots=True)
@@ -204,7 +189,15 @@ class Search:
         targets: classes an adversarial example may have.
         gap: relative gap at which to stop.
         start: a radius that is certified already.
+        outer: a radius whose ball holds the whole box.
         nodes: how many nodes were bounded.
+        heap: open nodes, that of the smallest certified radius first.
+        numbers: break ties in the heap: the older node first.
+        roots: the roots bounded so far, by target and radius; None where the root closes.
+        radii: the radii to try, ascending; after them comes ``top``.
+        attack_starts: targets and points to attack from next.
+        attack_after: attack when there are so many.
+        leaf_limit: the smallest radius that a leaf was left open at, by a solver that failed; +inf for none.
     """
 
     bounder: Bounder
@@ -216,17 +209,17 @@ class Search:
     heap: list[tuple[float, int, Node]] = field(default_factory=list)
     numbers: itertools.count[int] = field(default_factory=itertools.count)
     roots: dict[tuple[int, float], Node | None] = field(default_factory=dict)
-    rungs: list[float] = field(default_factory=list)
-    hopeful: list[tuple[int, FloatArray]] = field(default_factory=list)
-    hopes: int = 12
-    stuck: float = np.inf
+    radii: list[float] = field(default_factory=list)
+    attack_starts: list[tuple[int, FloatArray]] = field(default_factory=list)
+    attack_after: int = 12
+    leaf_limit: float = np.inf
 
     def __post_init__(self) -> None:
-        """The ladder, and one root for each target."""
-        rung = max(self.start * self.bounder.effort.growth, _LOWEST_RUNG * self.top)
-        while rung < self.top * 0.97:
-            self.rungs.append(rung)
-            rung *= self.bounder.effort.growth
+        """The radii to try, and one root for each target."""
+        radius = max(self.start * self.bounder.effort.growth, _FIRST_RADIUS * self.top)
+        while radius < self.top * 0.97:
+            self.radii.append(radius)
+            radius *= self.bounder.effort.growth
         for target in self.targets:
             self.push(self.bounder.blank(target, self.start))
 
@@ -238,7 +231,7 @@ class Search:
     @property
     def lower(self) -> float:
         """The radius certified so far."""
-        return min(self.top, self.stuck, self.heap[0][0] if self.heap else np.inf)
+        return min(self.top, self.leaf_limit, self.heap[0][0] if self.heap else np.inf)
 
     def push(self, node: Node) -> None:
         """Keep a node, unless it is finished."""
@@ -250,7 +243,7 @@ class Search:
         if not self.heap or self.lower >= self.top:
             return False
         node = heapq.heappop(self.heap)[2]
-        radius = next((rung for rung in self.rungs if node.reached < rung < self.top), self.top)
+        radius = next((radius for radius in self.radii if node.reached < radius < self.top), self.top)
         region = self.bounder.region(radius)
         self.nodes += 1
         found = self._bound(node, radius, region)
@@ -259,7 +252,7 @@ class Search:
             self.push(node)
             return True
         node.reached = max(node.reached, region.reach(found.row, found.constant))
-        self._hope(node.target, found.point)
+        self._attack_later(node.target, found.point)
         for child in self._split(node, region, found):
             self.push(child)
         return True
@@ -271,23 +264,23 @@ class Search:
             root = self._root(node.target, radius)
             if root is None:
                 return None
-            self._climb(node, root, radius)
+            self._at_radius(node, root, radius)
             if node.crossed():
                 return None
-        return self.bounder.settle(region, node, effort.node_rounds)
+        return self.bounder.close(region, node, effort.node_rounds)
 
     def _root(self, target: int, radius: float) -> Node | None:
-        """A target's root for a radius, settled; None where it closes."""
+        """A target's root for a radius, tightened by cuts; None where it closes."""
         key = target, radius
         if key not in self.roots:
             region = self.bounder.region(radius)
             root = self.bounder.root(target, radius, first_bounds(self.bounder.network, region))
-            closed = self.bounder.settle(region, root, self.bounder.effort.root_rounds) is None
+            closed = self.bounder.close(region, root, self.bounder.effort.root_rounds) is None
             self.roots[key] = None if closed else root
         return self.roots[key]
 
-    def _climb(self, node: Node, root: Node, radius: float) -> None:
-        """Give a node the bounds of a root of another radius, and its own signs."""
+    def _at_radius(self, node: Node, root: Node, radius: float) -> None:
+        """Give a node the bounds of the root of another radius, with its own signs."""
         if node.radius == np.inf:
             node.alpha, node.beta = root.alpha.copy(), root.beta.copy()
         node.gamma, node.radius = root.gamma.copy(), radius
@@ -308,7 +301,7 @@ class Search:
         return pair
 
     def _candidates(self, node: Node, found: MarginBound) -> IntArray:
-        """The units whose lines are furthest from the ReLU at the point that the bound puts forward."""
+        """The units whose lines are furthest from the ReLU at the point where the bound is largest."""
         network, relus, low, high = self.bounder.network, found.point, node.low, node.high
         free = node.unstable()
         chord = np.where(free, high / np.where(free, high - low, 1.0), 1.0)
@@ -350,16 +343,16 @@ class Search:
         node.reached = max(node.reached, reached)
         if not improved and node.reached < self.top:
             # Nothing more can be done here; what the leaf holds the lower bound to is not forgotten.
-            self.stuck = min(self.stuck, node.reached)
+            self.leaf_limit = min(self.leaf_limit, node.reached)
             return []
         return [node]
 
-    def _hope(self, target: int, point: FloatArray) -> None:
-        """Now and then, attack from the points that the bounds put forward."""
-        self.hopeful.append((target, point))
-        if len(self.hopeful) >= self.hopes:
-            targets, points = zip(*self.hopeful[-24:], strict=True)
+    def _attack_later(self, target: int, point: FloatArray) -> None:
+        """Collect a point where a bound is largest; when there are enough of them, attack from them."""
+        self.attack_starts.append((target, point))
+        if len(self.attack_starts) >= self.attack_after:
+            targets, points = zip(*self.attack_starts[-24:], strict=True)
             before = self.bounder.incumbent.distance
             attack(self.bounder.incumbent, list(targets), torch.from_numpy(np.stack(points)), 25)
-            self.hopeful.clear()
-            self.hopes = 24 if self.bounder.incumbent.distance < before else self.hopes * 2
+            self.attack_starts.clear()
+            self.attack_after = 24 if self.bounder.incumbent.distance < before else self.attack_after * 2

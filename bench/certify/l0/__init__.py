@@ -1,1 +1,1 @@
-"""Bounds in L0: one pixel decided exactly, then branching on pixels."""
+"""L0: single values decided exactly in any network, branch and bound over values in dense ones."""

@@ -1,4 +1,4 @@
-"""What searches in L0: branch and bound over which pixels change.
+"""Branch and bound over which values (here called pixels) change, for L0.
 
 For k = 1, 2, ... it is shown that no k pixels suffice, or k pixels are found that do. A node has some pixels chosen
 (free in [0, 1]), some left out (unchanged), and a number of further pixels still to be picked; it is split on the pixels
@@ -99,7 +99,7 @@ class PixelSearch:
         heap: list[tuple[float, int, Node, Region]] = []
         for target in self.targets:
             node = self.bounder.root(target, float(count), bounds)
-            self._keep(heap, node, region, self.bounder.settle(region, node, self.bounder.effort.root_rounds))
+            self._keep(heap, node, region, self.bounder.close(region, node, self.bounder.effort.root_rounds))
         while heap:
             if not going() or self.bounder.incumbent.distance <= count:
                 return False
@@ -108,7 +108,7 @@ class PixelSearch:
             for part in self.parts(region, node, found):
                 child = node.copy()
                 self.nodes += 1
-                self._keep(heap, child, part, self.bounder.settle(part, child, self.bounder.effort.node_rounds))
+                self._keep(heap, child, part, self.bounder.close(part, child, self.bounder.effort.node_rounds))
         return True
 
     def _keep(

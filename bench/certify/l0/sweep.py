@@ -1,4 +1,4 @@
-"""One pixel at a time: an exact answer to whether changing a single value can make any network wrong.
+"""Decide exactly, for any network, whether changing a single value can make it wrong.
 
 Along the line on which one pixel runs over [0, 1] a network is piecewise linear. On an interval of that line every unit
 is held between two linear functions of the pixel, given by their values at the interval's ends:

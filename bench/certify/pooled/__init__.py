@@ -1,1 +1,1 @@
-"""Bounds of networks with max-pooling (Linf and L2)."""
+"""Pooled networks, and any other sequential network: maxima over windows, bounded without branching."""

@@ -1,18 +1,18 @@
-"""Certified radii of any sequential network: pooled planes, games for the lower weights, cuts at the last hidden layer."""
+"""Certified radii of any sequential network: planes around its maxima, and cuts at the last hidden layer."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
 
 import numpy as np
 from scipy import sparse
 
+from bench.certify.effort import PooledEffort
 from bench.certify.incumbent import Incumbent
 from bench.certify.layers import FloatArray, IntArray, PlainNetwork, Stage, dense
-from bench.certify.pooled.refine import Refinement, groups
-from bench.certify.pooled.rows import Cut, Functions, Game, Prepared, bound_rows, onto_units
-from bench.certify.pooled.windows import InputLines, Planes, fit_planes
+from bench.certify.pooled.propagation import Cut, Functions, LowerWeights, PooledStage, bound_rows, onto_units
+from bench.certify.pooled.refine import Refinement, window_groups
+from bench.certify.pooled.windows import Ball, Fit, InputLines, Planes, fit_planes
 from bench.certify.regions import CODES, Region
 from bench.norms import Norm
 
@@ -20,65 +20,47 @@ _CHUNK = 128
 """Units bounded at once, which bounds memory."""
 
 _FIRST_GUESS = {Norm.LINF: 0.27, Norm.L2: 0.14, Norm.L0: 0.0}
-"""The first ball's radius, as a share of the distance of the nearest adversarial example known."""
+"""The first ball's radius, as a fraction of the distance of the nearest adversarial example known."""
 
 _STEP = 1.06
 """The next ball's radius over the one certified, where the bounds do not tell."""
 
-_RISE, _HOPELESS = 2.2, 0.6
-"""How margin bounds rise with the radius; from how far above 0, in clean margins, cuts are not tried. Measured on the
-CNNs."""
+_RISE, _TOO_HIGH = 2.2, 0.6
+"""Margin bounds rise with this power of the radius; above this multiple of the clean margin no cuts are tried. Measured on
+the CNNs; heuristic only."""
 
 _RAISED = 0.35, 0.2
-"""How far above the middle, as a share of how far members can rise, planes are fitted for: a first stage's second planes,
+"""How far above the middle, as a fraction of how far members can rise, planes are fitted for: a first stage's second planes,
 and a second stage's. The points at which upper bounds are largest lie there."""
 
 
-@dataclass(frozen=True, slots=True)
-class Work:
-    """How much work goes where.
+class PooledBounder:
+    """Bounds balls around one image.
 
     Attributes:
-        first_steps, second_steps: subgradient steps for the planes of the first and second stage.
-        refinements: rounds of refining the planes of the second stage, for Linf.
-        rounds: rounds of the game for hidden units.
-        margin_rounds: rounds of the game for the margins.
-        cuts: most rounds of cuts for a target.
-        cut_rounds: rounds of the game in each of them.
-        gain: a further cut needs the last to have lowered the margin by this share.
-        bridge: from how far above 0, in clean margins, cuts commonly bring a margin bound down; it steers radii only.
-        typical: how far a pixel is taken to move where planes are fitted, as a share of the radius.
+        plain, stages: the network.
+        incumbent: the image, its label, the norm, and the best adversarial example so far.
+        effort: how much work goes where.
+        centre: (d,) float64, the image.
+        clean: the largest margin at the image, negative.
+        groups: the second stage's windows, grouped by what they see; empty where it has no patches.
     """
 
-    first_steps: int = 30
-    second_steps: int = 16
-    refinements: int = 30
-    rounds: int = 3
-    margin_rounds: int = 12
-    cuts: int = 12
-    cut_rounds: int = 4
-    gain: float = 0.06
-    bridge: Mapping[Norm, float] = field(default_factory=lambda: {Norm.LINF: 0.28, Norm.L2: 0.38, Norm.L0: 0.0})
-    typical: Mapping[Norm, float] = field(default_factory=lambda: {Norm.LINF: 1.0, Norm.L2: 0.055, Norm.L0: 0.05})
+    def __init__(
+        self, plain: PlainNetwork, stages: list[PooledStage], incumbent: Incumbent, effort: PooledEffort
+    ) -> None:
+        """Nothing is computed yet.
 
-
-QUICK = Work(
-    first_steps=15, second_steps=8, refinements=6, rounds=2, margin_rounds=6, cuts=4, cut_rounds=2,
-    bridge={Norm.LINF: 0.2, Norm.L2: 0.2, Norm.L0: 0.0},
-)  # fmt: skip
-"""Nearly as good at a third of the cost."""
-
-
-class PooledBounder:
-    """Bounds balls around one image."""
-
-    def __init__(self, plain: PlainNetwork, prepared: list[Prepared], incumbent: Incumbent, work: Work) -> None:
-        """Nothing is computed yet."""
-        self.plain, self.stages, self.incumbent, self.work = plain, prepared, incumbent, work
-        self.centre = incumbent.centre.numpy()
-        first, second = [*(stage.patches for stage in prepared), None, None][:2]
-        self.groups = groups(first, second) if first is not None and second is not None else ()
-        self.clean = float(incumbent.excess(incumbent.centre[None])[0])
+        Args:
+            plain: the network.
+            stages: the same, prepared.
+            incumbent: the image, its label and the norm.
+            effort: how much work goes where.
+        """
+        self.plain, self.stages, self.incumbent, self.effort = plain, stages, incumbent, effort
+        self.centre, self.clean = incumbent.centre.numpy(), incumbent.clean
+        first, second = [*(stage.patches for stage in stages), None, None][:2]
+        self.groups = window_groups(first, second) if first is not None and second is not None else ()
 
     def region(self, radius: float) -> Region:
         """The ball of a radius."""
@@ -115,7 +97,7 @@ class PooledBounder:
             low = max(low, reached)
             # Bounds rise from the clean margin like a power of the radius; a little above 0 the cuts still bring them down.
             aim = max(
-                self.work.bridge[self.incumbent.norm] * -clean if turn + 1 < balls or low > 0 else 0.5 * clean,
+                self.effort.bridge[self.incumbent.norm] * -clean if turn + 1 < balls or low > 0 else 0.5 * clean,
                 clean + 1e-9,
             )
             radius *= min(max((aim - clean) / max(value - clean, 1e-9), 0.1), 10.0) ** (1 / _RISE)
@@ -143,7 +125,7 @@ class PooledBounder:
         values, functions, _, _ = self.margins(region, planes, bounds, targets)
         if bounds is None:
             return functions.reach(region), float(values.max())
-        if values.max() > _HOPELESS * max(-self.clean, 0.0):
+        if values.max() > _TOO_HIGH * max(-self.clean, 0.0):
             return 0.0, float(values.max())
         reached = radius
         for index in np.argsort(-values):
@@ -160,7 +142,7 @@ class PooledBounder:
         planes: list[Planes],
         bounds: tuple[FloatArray, FloatArray] | None,
         targets: list[int],
-    ) -> tuple[FloatArray, Functions, Game, list[Planes]]:
+    ) -> tuple[FloatArray, Functions, LowerWeights, list[Planes]]:
         """The margin bounds of some targets, (n,), and what gave them.
 
         Args:
@@ -173,11 +155,11 @@ class PooledBounder:
         rows, constants = np.stack([row for row, _ in margins], axis=1), np.array([c for _, c in margins])
         if bounds is not None:
             planes = [*planes, interval_planes(self.stages[-1].stage, *bounds)]
-        game = Game(planes, len(targets))
+        weights = LowerWeights(planes, len(targets))
         values, functions, _ = bound_rows(
-            self.stages, planes, rows, constants, region, self.work.margin_rounds, game=game
+            self.stages, planes, rows, constants, region, self.effort.margin_rounds, weights=weights
         )
-        return values, functions, game, planes
+        return values, functions, weights, planes
 
     def _target(
         self,
@@ -192,28 +174,28 @@ class PooledBounder:
         gammas = np.zeros((2, len(low)))
         stage = self.stages[-1].stage
         free = _undecided(stage, low, high)
-        games = Game(planes, 2 * len(free))
+        own = LowerWeights(planes, 2 * len(free))
         best, reached = np.inf, 0.0
-        for turn in range(self.work.cuts + 1):
-            values, functions, game, every = self.margins(region, planes, (low, high), [target])
+        for turn in range(self.effort.cuts + 1):
+            values, functions, weights, every = self.margins(region, planes, (low, high), [target])
             value = float(values[0])
             if value < 0:
                 return region.radius
             reached = max(reached, functions.reach(region))
-            if turn == self.work.cuts or value > (1 - self.work.gain) * best or not going():
+            if turn == self.effort.cuts or value > (1 - self.effort.gain) * best or not going():
                 break
             best = value
             row, constant = self.plain.margin(self.incumbent.label, target)
-            cut = self._cut(every[-1], game, row[:, None], constant)
+            cut = self._cut(every[-1], weights, row[:, None], constant)
             still = np.isin(free, _undecided(stage, low, high))
-            free, games = free[still], games.select(np.concatenate([still, still]))
+            free, own = free[still], own.select(np.concatenate([still, still]))
             if not len(free):
                 break
             weight, bias = dense(stage.weight[free]), stage.bias[free]
             start = gammas[:, free].ravel()
             found, _, _ = bound_rows(
                 self.stages[:-1], planes, np.hstack([weight.T, -weight.T]), np.concatenate([bias, -bias]),
-                region, self.work.cut_rounds, cut, start, games,
+                region, self.effort.cut_rounds, cut, start, own,
             )  # fmt: skip
             gammas[:, free] = start.reshape(2, -1)
             high[free] = np.minimum(high[free], found[: len(free)])
@@ -222,11 +204,11 @@ class PooledBounder:
                 return region.radius
         return reached
 
-    def _cut(self, last: Planes, game: Game, row: FloatArray, constant: float) -> Cut:
+    def _cut(self, last: Planes, weights: LowerWeights, row: FloatArray, constant: float) -> Cut:
         """The margin's line on the outputs of the stage before the last."""
         above = np.maximum(row, 0.0)
         stage = self.stages[-1].stage
-        slopes = onto_units(stage, last, game.lambdas[-1], above, row - above)[:, 0]
+        slopes = onto_units(stage, last, weights.lambdas[-1], above, row - above)[:, 0]
         return Cut(stage.weight.T @ slopes, float(constant + last.constant @ above[:, 0] + slopes @ stage.bias))
 
     def planes(self, region: Region) -> list[Planes]:
@@ -240,7 +222,7 @@ class PooledBounder:
         values = region.centre + (0.5 * (low + high) if region.norm is Norm.LINF else 0.0)
         lines = InputLines.image(region.centre)
         reach = 0.5 * (high - low)
-        refined = region.norm is Norm.LINF and self.work.refinements > 0
+        refined = region.norm is Norm.LINF and self.effort.refinements > 0
         planes: list[Planes] = []
         for index, prepared in enumerate(self.stages):
             patches, stage = prepared.patches, prepared.stage
@@ -263,22 +245,21 @@ class PooledBounder:
             elif refined:
                 raised = middles + _RAISED[1] * _rises(prepared, reach)
                 planes[1] = Refinement(self.stages, region, firsts).refine(
-                    self.groups, plane, raised, self.work.refinements
+                    self.groups, plane, raised, self.effort.refinements
                 )
         return planes
 
     def _fitted(self, index: int, region: Region, middles: FloatArray, lines: InputLines) -> tuple[Planes, FloatArray]:
         """Planes of a stage with patches, and what they pay on each window's pixels."""
-        patches, stage, work = self.stages[index].patches, self.stages[index].stage, self.work
+        patches, stage, effort = self.stages[index].patches, self.stages[index].stage, self.effort
         assert patches is not None
         lead = np.eye(middles.shape[1])[middles.argmax(axis=1)]
         below = lead * (middles.max(axis=1) > 0)[:, None] if stage.rectified else lead
-        typical = np.full(len(region.low), work.typical[region.norm] * region.radius)
-        above, constant, paid = fit_planes(
-            patches.inputs, patches.weight, patches.bias, patches.pixels, stage.rectified,
-            CODES[region.norm], region.low, region.high, float(region.radius), typical, middles, 0.5 * lead,
-            (work.first_steps, work.second_steps)[index], *lines.arguments,
-        )  # fmt: skip
+        typical = np.full(len(region.low), effort.typical[region.norm] * region.radius)
+        ball = Ball(CODES[region.norm], region.low, region.high, float(region.radius))
+        steps = (effort.first_steps, effort.second_steps)[index]
+        fit = Fit(stage.rectified, typical, middles, 0.5 * lead, steps)
+        above, constant, paid = fit_planes(patches, lines, ball, fit)
         spread = None if region.norm is Norm.LINF else _columns(paid, patches.pixels, len(region.low))
         return Planes(above, constant, spread, below), paid
 
@@ -291,13 +272,13 @@ class PooledBounder:
             weight, bias = dense(stage.weight[part]), stage.bias[part]
             found, _, _ = bound_rows(
                 self.stages[: len(planes)], planes, np.hstack([weight.T, -weight.T]), np.concatenate([bias, -bias]),
-                region, self.work.rounds,
+                region, self.effort.rounds,
             )  # fmt: skip
             low[part], high[part] = -found[len(bias) :], found[: len(bias)]
         return low, high
 
 
-def _rises(prepared: Prepared, reach: FloatArray) -> FloatArray:
+def _rises(prepared: PooledStage, reach: FloatArray) -> FloatArray:
     """How far the members of each window, (p, k), can rise when each input can by its ``reach``."""
     matrix = prepared.matrix
     sizes: FloatArray = (np.abs(matrix) if isinstance(matrix, np.ndarray) else abs(matrix)) @ reach

@@ -2,8 +2,9 @@
 
 :func:`bench.certify.pooled.windows.fit_planes` bounds ``(e_i - v).z`` for all windows and members on the same lines of the first
 stage. Here every one of these rows has its own weights of the lines below, and its own convex combination of several
-planes above, found as a game: the row's worst point is answered by the member that is largest, and the plane that is
-lowest, at the mean of these points (``pooled.Game`` does so for the hidden rows). At the same time v takes gradient
+planes above, found by alternating maximisation: evaluate at the row's worst point, and move towards the member that is
+largest, and the plane that is lowest, at the mean of these points
+(:class:`bench.certify.pooled.propagation.LowerWeights` does so for the hidden rows). At the same time v takes gradient
 steps, and so does a tilt g over the window's pixels,
 
     p <= v.z + g.d + c,   c = max over i of sup (e_i - v).z - g.d,
@@ -21,7 +22,7 @@ import numpy as np
 from scipy import sparse
 
 from bench.certify.layers import FloatArray, IntArray
-from bench.certify.pooled.rows import Prepared
+from bench.certify.pooled.propagation import PooledStage
 from bench.certify.pooled.windows import Patches, Planes
 from bench.certify.regions import SLACK, Region, jit
 
@@ -29,14 +30,14 @@ _V_RATE, _TILT_RATE = 0.03, 0.015
 """First sizes of the steps."""
 
 _SOFT = 0.1
-"""How far below the highest row, as a share of the mean distance from it, others count for the slopes."""
+"""How far below the highest row, as a fraction of the mean distance from it, others count for the slopes."""
 
 _EXACT = 1e-6
 """Planes that pay less than this are left as they are."""
 
 
 @dataclass(frozen=True, slots=True)
-class Block:
+class InputBlock:
     """Inputs of some windows that see the same pixels.
 
     Attributes:
@@ -55,7 +56,7 @@ class Block:
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class WindowGroup:
     """Windows of the second stage with the same inputs.
 
     Attributes:
@@ -68,10 +69,10 @@ class Group:
     windows: IntArray
     inputs: IntArray
     pixels: IntArray
-    blocks: tuple[Block, ...]
+    blocks: tuple[InputBlock, ...]
 
 
-def groups(first: Patches, second: Patches) -> tuple[Group, ...]:
+def window_groups(first: Patches, second: Patches) -> tuple[WindowGroup, ...]:
     """The windows of a second stage, grouped by what they see."""
     found = []
     for number in range(int(second.groups.max()) + 1):
@@ -83,11 +84,11 @@ def groups(first: Patches, second: Patches) -> tuple[Group, ...]:
         blocks = [
             _block(first, inputs, slice(int(a), int(b)), pixels) for a, b in itertools.pairwise(ends) if used[a:b].any()
         ]
-        found.append(Group(windows, inputs, pixels, tuple(blocks)))
+        found.append(WindowGroup(windows, inputs, pixels, tuple(blocks)))
     return tuple(found)
 
 
-def _block(first: Patches, inputs: IntArray, span: slice, pixels: IntArray) -> Block:
+def _block(first: Patches, inputs: IntArray, span: slice, pixels: IntArray) -> InputBlock:
     at = inputs[span]
     there = first.pixels[at[0]] >= 0
     weight = first.weight[at][:, :, there]
@@ -95,13 +96,13 @@ def _block(first: Patches, inputs: IntArray, span: slice, pixels: IntArray) -> B
     absent = np.where(np.isfinite(bias), 0.0, -np.inf)
     places = np.searchsorted(pixels, first.pixels[at[0]][there])
     finite = np.where(np.isfinite(bias), bias, 0.0)
-    return Block(span, places, np.ascontiguousarray(weight.reshape(absent.size, -1)), finite.ravel(), absent)
+    return InputBlock(span, places, np.ascontiguousarray(weight.reshape(absent.size, -1)), finite.ravel(), absent)
 
 
 class Refinement:
     """Refines the planes of a second stage over one region."""
 
-    def __init__(self, stages: list[Prepared], region: Region, firsts: list[Planes]) -> None:
+    def __init__(self, stages: list[PooledStage], region: Region, firsts: list[Planes]) -> None:
         """Nothing is refined yet.
 
         Args:
@@ -114,14 +115,14 @@ class Refinement:
         self.patches, self.region, self.firsts = second, region, firsts
         self.rectified = stages[0].stage.rectified, stages[1].stage.rectified
 
-    def refine(self, groups: tuple[Group, ...], planes: Planes, middles: FloatArray, rounds: int) -> Planes:
+    def refine(self, groups: tuple[WindowGroup, ...], planes: Planes, middles: FloatArray, rounds: int) -> Planes:
         """Planes that are lower at the middle.
 
         Args:
             groups: of the second stage's windows.
             planes: of the second stage, to start from.
             middles: (p, k) values of the members at the region's middle.
-            rounds: of the game and of gradient steps.
+            rounds: of alternating maximisation and of gradient steps.
         """
         above, constant = planes.above.copy(), planes.constant.copy()
         loose = constant > _EXACT
@@ -133,7 +134,7 @@ class Refinement:
             fit = _Fit(self, group, windows, above[windows], middles[windows], rounds)
             for _ in range(rounds):
                 fit.bound()
-                fit.answer()
+                fit.improve()
             fit.bound()
             above[windows], constant[windows] = fit.best_v, fit.constant
             tilts.append((group.pixels, windows, fit.best_tilt))
@@ -153,7 +154,7 @@ class _Fit:
     """The planes of n windows of one group on the way, with m rows each: one for every member, and one for 0."""
 
     def __init__(
-        self, task: Refinement, group: Group, windows: IntArray, v: FloatArray, middles: FloatArray, rounds: int
+        self, task: Refinement, group: WindowGroup, windows: IntArray, v: FloatArray, middles: FloatArray, rounds: int
     ) -> None:
         self.task, self.group = task, group
         self.weight, bias = task.patches.weight[windows], task.patches.bias[windows]
@@ -206,26 +207,26 @@ class _Fit:
         self.constant = np.where(lower, constant + slack, self.constant)
         self.best_v[lower], self.best_tilt[lower] = self.v[lower], self.tilt[lower]
 
-    def answer(self) -> None:
-        """Answer the rows' worst points with other lines, and step to other planes."""
+    def improve(self) -> None:
+        """Move the rows' lines towards those that are best at their worst points, and step to other planes."""
         self.rounds += 1
         reached = self._lines()
         members = (self.weight @ reached.reshape(*self.shape[:2], -1).transpose(0, 2, 1)).transpose(0, 2, 1)
         members += self.bias[:, None]
         below = np.where(np.isfinite(self.closed), self.values.max(axis=1, keepdims=True) - self.values, 0.0)
-        share = np.exp(-below / (_SOFT * below.mean(axis=1, keepdims=True) + 1e-12) + self.closed)
-        share /= share.sum(axis=1, keepdims=True)
-        slope_v = np.where(self.there, self.middles - (share[:, :, None] * members).sum(axis=1), 0.0)
-        slope_tilt = self.middle - (share[:, :, None] * self.worst.reshape(self.shape)).sum(axis=1)
+        weight = np.exp(-below / (_SOFT * below.mean(axis=1, keepdims=True) + 1e-12) + self.closed)
+        weight /= weight.sum(axis=1, keepdims=True)
+        slope_v = np.where(self.there, self.middles - (weight[:, :, None] * members).sum(axis=1), 0.0)
+        slope_tilt = self.middle - (weight[:, :, None] * self.worst.reshape(self.shape)).sum(axis=1)
         self.v = self.v + self.steps[0](slope_v)
         self.tilt = self.tilt + self.steps[1](slope_tilt)
 
     def _lines(self) -> FloatArray:
-        """The lines' values at the worst points, (rows, inputs); then each line moves towards the best answer."""
+        """The lines' values at the worst points, (rows, inputs); then each line moves towards the best one there."""
         reached = np.zeros_like(self.rows)
         for block in self.group.blocks:
             units = (self.centre[block.places] + self.worst[:, block.places]) @ block.weight.T + block.bias
-            _answer(
+            _move_lines(
                 units, block.absent, self.task.rectified[0], block.inputs.start, self.rounds, self.rows, self.choices,
                 self.choice_offsets, self.above, self.offsets, self.below, self.means, reached,
             )  # fmt: skip
@@ -233,10 +234,10 @@ class _Fit:
 
 
 @jit
-def _answer(  # type: ignore[no-untyped-def]  # compiled
+def _move_lines(  # type: ignore[no-untyped-def]  # compiled
     units, absent, rectified, start, turn, rows, choices, choice_offsets, above, offsets, below, means, reached
 ):
-    """One round of the game on the inputs of a block, from ``start`` on: everything from ``above`` on is changed.
+    """One round of alternating maximisation on the inputs of a block, from ``start`` on: everything from ``above`` on is changed.
 
     Args:
         units: (r, inputs * k) the members' values at the rows' worst points.

@@ -1,24 +1,25 @@
-"""Pooled layers: lines above and below a maximum over a window, computed on the window's own patch of the image.
+"""Planes above and lines below a maximum over a window, computed on the window's own patch of the image.
 
 ReLU and max-pooling commute, so a pooled unit is ``p = max(z_1, ..., z_k, 0)``. Any v gives a plane above it,
 ``p <= v.z + c`` with ``c = max over i of sup (e_i - v).z`` (e_0 = 0 stands for the zero): the supremum is taken over the
 region and the whole window at once, so differences inside a window count, which independent intervals of the
 z_i would lose. c is convex in v; v is improved by subgradient steps that lower the plane at the region's middle.
 
-In L2 and L0 such a constant would let every window spend the whole radius on itself. Instead a window pays for the
-pixels that it moves: ``p <= v.z + c + sum_j h_j |d_j|`` with d the move away from the image. With
+In L2 and L0 such a constant would count the budget once per window. Instead each window is charged per pixel, so that all
+windows share one budget: ``p <= v.z + c + sum_j h_j |d_j|`` with d the move away from the image. With
 ``(e_i - v).z <= c_i + sum_j g_ij |d_j|`` and r_i the supremum of that sum over the ball, let
 
     c >= max_i c_i,   t_i = 1 - (c - c_i) / r_i in [0, 1],   h_j = max_i t_i g_ij:
 
-then ``c_i + sum_j (g_ij - h_j) |d_j| <= c_i + (1 - t_i) r_i <= c`` for every i. All windows then share one radius,
-since what is summed up in the end is ``constant + a.d + sum_j h_j |d_j|``. (A diagonal quadratic ``kappa |d|^2`` in the
+then ``c_i + sum_j (g_ij - h_j) |d_j| <= c_i + (1 - t_i) r_i <= c`` for every i. What is summed up in the end is
+``constant + a.d + sum_j h_j |d_j|``. (A diagonal quadratic ``kappa |d|^2`` in the
 place of ``h |d|`` is never lower: ``g |d| = min over kappa of g^2 / (4 kappa) + kappa d^2``.)
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from scipy import sparse
@@ -30,8 +31,7 @@ _FITTED = 3.0
 """Planes are fitted to a window's own worst moves, and those go further than the moves that all windows share."""
 
 
-@dataclass(frozen=True, slots=True)
-class Patches:
+class Patches(NamedTuple):
     """The windows of a stage as dense blocks over the inputs that each of them sees.
 
     Attributes:
@@ -104,8 +104,40 @@ class Planes:
     tilt: sparse.csr_array | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class InputLines:
+class Ball(NamedTuple):
+    """A region as the kernels here take it.
+
+    Attributes:
+        code: the norm's, see :data:`bench.certify.regions.CODES`.
+        low, high: (pixels,) the box as moves away from the image.
+        size: the radius.
+    """
+
+    code: int
+    low: FloatArray
+    high: FloatArray
+    size: float
+
+
+class Fit(NamedTuple):
+    """What planes are fitted to.
+
+    Attributes:
+        rectified: whether 0 takes part in the maxima.
+        typical: (pixels,) how far each pixel is taken to move; for Linf the radius.
+        middles: (p, k) values of the members; -inf where a window has none.
+        starts: (p, k) weights to start from.
+        steps: subgradient steps.
+    """
+
+    rectified: bool
+    typical: FloatArray
+    middles: FloatArray
+    starts: FloatArray
+    steps: int
+
+
+class InputLines(NamedTuple):
     """What a stage's inputs lie between, as functions of the move d away from the image.
 
     Input j lies below ``upper_values[j] + upper_rows[j] . d_j + spread[j] . |d_j|`` and above
@@ -135,23 +167,15 @@ class InputLines:
     @classmethod
     def after(cls, patches: Patches, planes: Planes, spread: FloatArray, centre: FloatArray) -> InputLines:
         """The outputs of a first stage, between its planes; ``spread`` is theirs on each window's inputs."""
-        local = patches.inputs, patches.weight, patches.bias
-        upper_rows, upper_values = _line_rows(*local, planes.above, planes.constant, centre)
-        lower_rows, lower_values = _line_rows(*local, planes.below, np.zeros(len(planes.below)), centre)
+        upper_rows, upper_values = _line_rows(patches, planes.above, planes.constant, centre)
+        lower_rows, lower_values = _line_rows(patches, planes.below, np.zeros(len(planes.below)), centre)
         return cls(patches.inputs, patches.groups, upper_rows, upper_values, spread, lower_rows, lower_values)
-
-    @property
-    def arguments(self) -> tuple[IntArray | FloatArray, ...]:
-        """The lines as the kernels take them."""
-        return (
-            self.pixels, self.groups, self.upper_rows, self.upper_values,
-            self.spread, self.lower_rows, self.lower_values,
-        )  # fmt: skip
 
 
 @jit
-def _line_rows(inputs, weight, bias, lines, constants, centre):  # type: ignore[no-untyped-def]  # compiled
+def _line_rows(patches, lines, constants, centre):  # type: ignore[no-untyped-def]  # compiled
     """Lines on a first stage's members as rows over each window's pixels: (p, s) rows and (p,) values at the image."""
+    inputs, weight, bias = patches.inputs, patches.weight, patches.bias
     windows, members, size = weight.shape
     rows, values = np.zeros((windows, size)), constants.copy()
     for w in range(windows):
@@ -165,221 +189,274 @@ def _line_rows(inputs, weight, bias, lines, constants, centre):  # type: ignore[
     return rows, values
 
 
+class _Window(NamedTuple):
+    """Room to compute in, for one window at a time.
+
+    Attributes:
+        linear, spread: (all pixels,) of the function at hand: slopes in d, and what it pays for |d|.
+        moves, worst: (all pixels,) where in its box the function at hand is largest, and the highest of all functions.
+        plane: (s,) the row ``v . weight`` on the window's inputs.
+        gathered: (2, patch) sums over inputs with the same pixels.
+        steepest, room: (t,) for each of the window's pixels the slope that is paid, and how far it can move.
+    """
+
+    linear: FloatArray
+    spread: FloatArray
+    moves: FloatArray
+    worst: FloatArray
+    plane: FloatArray
+    gathered: FloatArray
+    steepest: FloatArray
+    room: FloatArray
+
+
 @jit
-def _member(  # type: ignore[no-untyped-def]  # compiled
-    w, i, v, plane, inputs, weight, bias, here,
-    input_pixels, groups, upper_rows, upper_values, input_spread, lower_rows, lower_values,
-    gathered, linear, spread,
-):  # fmt: skip
+def _member(w, i, v, patches, lines, here):  # type: ignore[no-untyped-def]  # compiled
     """``(e_i - v).z`` of one window: its constant (returned), slopes and what it pays for moves (both written)."""
-    size, patch = inputs.shape[1], input_pixels.shape[1]
-    value = bias[w, i] if i >= 0 else 0.0
+    inputs, linear, spread, gathered = patches.inputs, here.linear, here.spread, here.gathered
+    patch = lines.pixels.shape[1]
+    value = patches.bias[w, i] if i >= 0 else 0.0
     for k in range(len(v)):
         if v[k] != 0.0:
-            value -= v[k] * bias[w, k]
-    for t in range(len(here)):
-        if here[t] >= 0:
-            linear[here[t]] = spread[here[t]] = 0.0
+            value -= v[k] * patches.bias[w, k]
+    for at in patches.pixels[w]:
+        if at >= 0:
+            linear[at] = spread[at] = 0.0
     # Sums over inputs with the same pixels are formed in a short array, then added where they belong.
-    group, leader = -1, 0
+    group, leader, size = -1, 0, inputs.shape[1]
     for s in range(size + 1):
         j = inputs[w, s] if s < size else 0
-        if s == size or groups[j] != group:
+        if s == size or lines.groups[j] != group:
             if group >= 0:
                 for q in range(patch):
-                    linear[input_pixels[leader, q]] += gathered[0, q]
-                    spread[input_pixels[leader, q]] += gathered[1, q]
+                    linear[lines.pixels[leader, q]] += gathered[0, q]
+                    spread[lines.pixels[leader, q]] += gathered[1, q]
             if s == size:
                 break
-            group, leader = groups[j], j
+            group, leader = lines.groups[j], j
             gathered[:] = 0.0
-        r = (weight[w, i, s] if i >= 0 else 0.0) - plane[s]
+        r = (patches.weight[w, i, s] if i >= 0 else 0.0) - here.plane[s]
         if r > 0.0:
-            value += r * upper_values[j]
+            value += r * lines.upper_values[j]
             for q in range(patch):
-                gathered[0, q] += r * upper_rows[j, q]
-                gathered[1, q] += r * input_spread[j, q]
+                gathered[0, q] += r * lines.upper_rows[j, q]
+                gathered[1, q] += r * lines.spread[j, q]
         elif r < 0.0:
-            value += r * lower_values[j]
+            value += r * lines.lower_values[j]
             for q in range(patch):
-                gathered[0, q] += r * lower_rows[j, q]
+                gathered[0, q] += r * lines.lower_rows[j, q]
     return value
 
 
 @jit
-def _rise(code, size, slopes, room):  # type: ignore[no-untyped-def]  # compiled
-    """The supremum of ``sum slopes |d|`` over a ball: slopes not negative, |d| at most ``room``."""
-    if code == BALL:
-        total = 0.0
-        for t in range(len(slopes)):
-            total += slopes[t] * slopes[t]
-        return size * np.sqrt(total)
-    gains = np.sort(slopes * room)
-    return gains[max(len(gains) - int(size), 0) :].sum()
+def _paid(pixels, ball, here):  # type: ignore[no-untyped-def]  # compiled
+    """What the function at hand pays for each of a window's pixels, and their room (both written)."""
+    for t in range(len(pixels)):
+        at = pixels[t]
+        here.steepest[t] = here.room[t] = 0.0
+        if at >= 0:
+            here.steepest[t] = _steepest(here.linear[at], here.spread[at], ball.low[at], ball.high[at])
+            here.room[t] = max(ball.high[at], -ball.low[at])
 
 
 @jit
-def fit_planes(  # type: ignore[no-untyped-def]  # compiled
-    inputs, weight, bias, pixels, rectified, code, low, high, size_of_ball, typical, middles, starts, steps,
-    input_pixels, groups, upper_rows, upper_values, input_spread, lower_rows, lower_values,
-):  # fmt: skip
-    """Planes above the maxima of a stage's windows, low where the members are at their ``middles``.
+def _rise(ball, slopes, room):  # type: ignore[no-untyped-def]  # compiled
+    """The supremum of ``sum slopes |d|`` over a ball: slopes not negative, |d| at most ``room``."""
+    if ball.code == BALL:
+        total = 0.0
+        for t in range(len(slopes)):
+            total += slopes[t] * slopes[t]
+        return ball.size * np.sqrt(total)
+    gains = np.sort(slopes * room)
+    return gains[max(len(gains) - int(ball.size), 0) :].sum()
+
+
+@jit
+def fit_planes(patches, lines, ball, fit):  # type: ignore[no-untyped-def]  # compiled
+    """Planes above the maxima of a stage's windows, low where the members are at the ``middles`` of a fit.
 
     Args:
-        inputs, weight, bias, pixels: the stage's patches.
-        rectified: whether 0 takes part in the maxima.
-        code, low, high, size_of_ball: the region's norm, box as moves away from the image, and radius.
-        typical: (pixels,) how far each pixel is taken to move; for Linf the radius.
-        middles: (p, k) values of the members; -inf where a window has none.
-        starts: (p, k) weights to start from.
-        steps: subgradient steps.
-        input_pixels, ...: the ``arguments`` of the inputs' lines.
+        patches: the stage's windows.
+        lines: around their inputs.
+        ball: the region.
+        fit: what the planes are fitted to.
 
     Returns:
-        (p, k) weights, (p,) constants, slack included, (p, t) what the planes pay on ``pixels``; 0 for Linf.
+        (p, k) weights, (p,) constants, slack included, (p, t) what the planes pay on the patches' pixels; 0 for Linf.
     """
-    windows, members, size = weight.shape
-    patch, total_pixels = input_pixels.shape[1], len(low)
-    near_low, near_high = np.maximum(low, -_FITTED * typical), np.minimum(high, _FITTED * typical)
-    above, constants = np.zeros((windows, members)), np.zeros(windows)
-    paid = np.zeros(pixels.shape)
-    v, best_v, slope_v = np.zeros(members), np.zeros(members), np.empty(members)
-    linear, spread = np.zeros(total_pixels), np.zeros(total_pixels)
-    moves, worst_moves = np.zeros(total_pixels), np.zeros(total_pixels)
-    plane, gathered = np.empty(size), np.empty((2, patch))
-    slopes, room = np.zeros((members + 1, pixels.shape[1])), np.zeros(pixels.shape[1])
-    values, rises = np.empty(members + 1), np.empty(members + 1)
-    trial = np.empty(pixels.shape[1])
+    windows, members, size = patches.weight.shape
+    near_low = np.maximum(ball.low, -_FITTED * fit.typical)
+    near_high = np.minimum(ball.high, _FITTED * fit.typical)
+    above, constants, paid = np.zeros((windows, members)), np.zeros(windows), np.zeros(patches.pixels.shape)
+    total, reached = len(ball.low), patches.pixels.shape[1]
+    here = _Window(
+        np.zeros(total), np.zeros(total), np.zeros(total), np.zeros(total), np.empty(size),
+        np.empty((2, lines.pixels.shape[1])), np.empty(reached), np.zeros(reached),
+    )  # fmt: skip
     for w in range(windows):
-        here, middle = pixels[w], middles[w]
-        top = np.argmax(middle)
-        best, pace = np.inf, 1.0
-        exact = False
-        # Two planes come first: 0, which is exact where no member rises above it, and the member that leads.
-        for step in range(-2, steps):
-            if step <= 0:
-                v[:] = 0.0
-                if step == -1:
-                    v[top] = 1.0
-                elif step == 0:
-                    v[:] = starts[w]
-            if step == -2 and not rectified:
-                continue
-            _plane(w, v, weight, plane)
-            c, highest, worst, size_of_sum = -np.inf, -np.inf, 0, 0.0
-            for i in range(-1 if rectified else 0, members):
-                if i >= 0 and bias[w, i] == -np.inf:
-                    continue
-                value = _member(
-                    w, i, v, plane, inputs, weight, bias, here, input_pixels, groups, upper_rows, upper_values,
-                    input_spread, lower_rows, lower_values, gathered, linear, spread,
-                )  # fmt: skip
-                total, certain = abs(value), value
-                for t in range(len(here)):
-                    at = here[t]
-                    if at >= 0:
-                        rising, falling = linear[at] + spread[at], spread[at] - linear[at]
-                        at_high, at_low = rising * near_high[at], falling * -near_low[at]
-                        value += max(at_high, at_low)
-                        moves[at] = near_high[at] if at_high >= at_low else near_low[at]
-                        if step < 0:
-                            trial[t] = _steepest(linear[at], spread[at], low[at], high[at])
-                            room[t] = max(high[at], -low[at])
-                        total += abs(linear[at]) + spread[at]
-                    elif step < 0:
-                        trial[t] = room[t] = 0.0
-                if step < 0 and code != BOX:
-                    certain += _rise(code, size_of_ball, trial, room)
-                    highest = max(highest, certain)
-                size_of_sum = max(size_of_sum, total)
-                if value > c:
-                    c, worst = value, i
-                    for t in range(len(here)):
-                        if here[t] >= 0:
-                            worst_moves[here[t]] = moves[here[t]]
-            margin = SLACK * (1.0 + size_of_sum)
-            if step < 0:
-                if (c if code == BOX else highest) <= margin:
-                    best_v[:] = v
-                    constants[w] = 2.0 * margin
-                    exact = True
-                    break
-                continue
-            height = c
-            for k in range(members):
-                if v[k] != 0.0:
-                    height += v[k] * middle[k]
-            if height < best:
-                best = height
-                best_v[:] = v
-                constants[w] = c + margin
-            # The slope in v: what the members are worth at the worst member's point, on the lines it was bounded by.
-            for k in range(members):
-                slope_v[k] = 0.0 if bias[w, k] == -np.inf else middle[k] - bias[w, k]
-            for s in range(size):
-                r = (weight[w, worst, s] if worst >= 0 else 0.0) - plane[s]
-                if r == 0.0:
-                    continue
-                j = inputs[w, s]
-                p = upper_values[j] if r > 0.0 else lower_values[j]
-                for q in range(patch):
-                    d = worst_moves[input_pixels[j, q]]
-                    p += d * (upper_rows[j, q] if r > 0.0 else lower_rows[j, q])
-                    if r > 0.0:
-                        p += input_spread[j, q] * abs(d)
-                for k in range(members):
-                    slope_v[k] -= weight[w, k, s] * p
-            length = 0.0
-            for k in range(members):
-                length += slope_v[k] * slope_v[k]
-            if length <= 1e-24:
-                break
-            for k in range(members):
-                v[k] -= 0.4 * pace / np.sqrt(length) * slope_v[k]
-            pace *= 0.85
-        above[w] = best_v
-        if exact or code == BOX:
-            continue
-        _plane(w, best_v, weight, plane)
-        base, ceiling, size_of_sum = -np.inf, -np.inf, 0.0
-        for i in range(-1, members):
-            values[i + 1] = -np.inf
-            if (i < 0 and not rectified) or (i >= 0 and bias[w, i] == -np.inf):
-                continue
-            values[i + 1] = _member(
-                w, i, best_v, plane, inputs, weight, bias, here, input_pixels, groups, upper_rows, upper_values,
-                input_spread, lower_rows, lower_values, gathered, linear, spread,
-            )  # fmt: skip
-            total = abs(values[i + 1])
-            for t in range(len(here)):
-                at = here[t]
-                slopes[i + 1, t] = room[t] = 0.0
-                if at >= 0:
-                    slopes[i + 1, t] = _steepest(linear[at], spread[at], low[at], high[at])
-                    room[t] = max(high[at], -low[at])
-                    total += abs(linear[at]) + spread[at]
-            rises[i + 1] = _rise(code, size_of_ball, slopes[i + 1], room)
-            base, ceiling = max(base, values[i + 1]), max(ceiling, values[i + 1] + rises[i + 1])
-            size_of_sum = max(size_of_sum, total)
-        # Between paying for every move and for none: the share of the ceiling that is lowest at the typical moves.
-        best = np.inf
-        for share in (0.0, 0.125, 0.25, 0.5, 1.0):
-            c = base + share * (ceiling - base)
-            trial[:] = 0.0
-            for m in range(members + 1):
-                if values[m] > -np.inf and rises[m] > 0.0:
-                    part = min(max(1.0 - (c - values[m]) / rises[m], 0.0), 1.0)
-                    for t in range(len(here)):
-                        trial[t] = max(trial[t], part * slopes[m, t])
-            height = c
-            for t in range(len(here)):
-                if here[t] >= 0:
-                    height += trial[t] * min(typical[here[t]], room[t])
-            if height < best:
-                best = height
-                paid[w] = trial
-                constants[w] = c + SLACK * (1.0 + size_of_sum)
+        constants[w], exact = _fit_window(w, patches, lines, ball, fit, near_low, near_high, above[w], here)
+        if not exact and ball.code != BOX:
+            constants[w] = _charge(w, above[w], patches, lines, ball, fit, paid[w], here)
     return above, constants, paid
+
+
+@jit
+def _fit_window(w, patches, lines, ball, fit, near_low, near_high, best_v, here):  # type: ignore[no-untyped-def]  # compiled
+    """The plane of one window (written to ``best_v``): its constant, and whether it is as low as the maximum itself."""
+    members, middle = len(best_v), fit.middles[w]
+    v, slope = np.zeros(members), np.empty(members)
+    top, constant = np.argmax(middle), np.inf
+    best, pace = np.inf, 1.0
+    # Two planes come first: 0, which is exact where no member rises above it, and the member that leads.
+    for step in range(-2, fit.steps):
+        if step <= 0:
+            v[:] = 0.0
+            if step == -1:
+                v[top] = 1.0
+            elif step == 0:
+                v[:] = fit.starts[w]
+        if step == -2 and not fit.rectified:
+            continue
+        _plane(w, v, patches.weight, here.plane)
+        if step < 0:
+            highest, size = _ceiling(w, v, patches, lines, ball, fit, near_low, near_high, here)
+            if highest <= SLACK * (1.0 + size):
+                best_v[:] = v
+                return 2.0 * (SLACK * (1.0 + size)), True
+            continue
+        highest, worst, size = _highest(w, v, patches, lines, fit, near_low, near_high, here)
+        height = highest
+        for k in range(members):
+            if v[k] != 0.0:
+                height += v[k] * middle[k]
+        if height < best:
+            best = height
+            best_v[:] = v
+            constant = highest + SLACK * (1.0 + size)
+        _slope_in_v(w, worst, middle, patches, lines, here, slope)
+        length = 0.0
+        for k in range(members):
+            length += slope[k] * slope[k]
+        if length <= 1e-24:
+            break
+        for k in range(members):
+            v[k] -= 0.4 * pace / np.sqrt(length) * slope[k]
+        pace *= 0.85
+    return constant, False
+
+
+@jit
+def _rise_nearby(w, value, pixels, near_low, near_high, here):  # type: ignore[no-untyped-def]  # compiled
+    """The function at hand at its largest in the near box, where that is (written), and its size."""
+    size = abs(value)
+    for at in pixels[w]:
+        if at >= 0:
+            linear, spread = here.linear[at], here.spread[at]
+            at_high, at_low = (linear + spread) * near_high[at], (spread - linear) * -near_low[at]
+            value += max(at_high, at_low)
+            here.moves[at] = near_high[at] if at_high >= at_low else near_low[at]
+            size += abs(linear) + spread
+    return value, size
+
+
+@jit
+def _there(w, i, patches, rectified):  # type: ignore[no-untyped-def]  # compiled
+    """Whether a window has a member; -1 is 0."""
+    return rectified if i < 0 else patches.bias[w, i] != -np.inf
+
+
+@jit
+def _highest(w, v, patches, lines, fit, near_low, near_high, here):  # type: ignore[no-untyped-def]  # compiled
+    """The highest of all ``(e_i - v).z`` in the near box, which one it is, and the largest size; where is written."""
+    highest, worst, size = -np.inf, 0, 0.0
+    for i in range(-1, len(v)):
+        if _there(w, i, patches, fit.rectified):
+            value = _member(w, i, v, patches, lines, here)
+            value, own = _rise_nearby(w, value, patches.pixels, near_low, near_high, here)
+            size = max(size, own)
+            if value > highest:
+                highest, worst = value, i
+                for at in patches.pixels[w]:
+                    if at >= 0:
+                        here.worst[at] = here.moves[at]
+    return highest, worst, size
+
+
+@jit
+def _ceiling(w, v, patches, lines, ball, fit, near_low, near_high, here):  # type: ignore[no-untyped-def]  # compiled
+    """The highest of all ``(e_i - v).z`` over the region itself, and the largest size."""
+    highest, size = -np.inf, 0.0
+    for i in range(-1, len(v)):
+        if _there(w, i, patches, fit.rectified):
+            value = _member(w, i, v, patches, lines, here)
+            near, own = _rise_nearby(w, value, patches.pixels, near_low, near_high, here)
+            if ball.code != BOX:
+                _paid(patches.pixels[w], ball, here)
+                near = value + _rise(ball, here.steepest, here.room)
+            highest, size = max(highest, near), max(size, own)
+    return highest, size
+
+
+@jit
+def _slope_in_v(w, worst, middle, patches, lines, here, slope):  # type: ignore[no-untyped-def]  # compiled
+    """The slope of a plane's height in v (written): the members' values at the worst point, on the lines used there."""
+    members, patch = len(slope), lines.pixels.shape[1]
+    for k in range(members):
+        slope[k] = 0.0 if patches.bias[w, k] == -np.inf else middle[k] - patches.bias[w, k]
+    for s in range(patches.inputs.shape[1]):
+        r = (patches.weight[w, worst, s] if worst >= 0 else 0.0) - here.plane[s]
+        if r == 0.0:
+            continue
+        j = patches.inputs[w, s]
+        value = lines.upper_values[j] if r > 0.0 else lines.lower_values[j]
+        for q in range(patch):
+            d = here.worst[lines.pixels[j, q]]
+            value += d * (lines.upper_rows[j, q] if r > 0.0 else lines.lower_rows[j, q])
+            if r > 0.0:
+                value += lines.spread[j, q] * abs(d)
+        for k in range(members):
+            slope[k] -= patches.weight[w, k, s] * value
+
+
+@jit
+def _charge(w, v, patches, lines, ball, fit, paid, here):  # type: ignore[no-untyped-def]  # compiled
+    """A plane's constant where it is charged for moves, and what it pays for each pixel (written)."""
+    members, pixels = len(v), patches.pixels[w]
+    slopes, values, rises = np.zeros((members + 1, len(pixels))), np.full(members + 1, -np.inf), np.empty(members + 1)
+    _plane(w, v, patches.weight, here.plane)
+    base, ceiling, size = -np.inf, -np.inf, 0.0
+    for i in range(-1, members):
+        if not _there(w, i, patches, fit.rectified):
+            continue
+        m = i + 1
+        values[m] = _member(w, i, v, patches, lines, here)
+        own = abs(values[m])
+        for at in pixels:
+            if at >= 0:
+                own += abs(here.linear[at]) + here.spread[at]
+        _paid(pixels, ball, here)
+        slopes[m] = here.steepest
+        rises[m] = _rise(ball, slopes[m], here.room)
+        base, ceiling = max(base, values[m]), max(ceiling, values[m] + rises[m])
+        size = max(size, own)
+    # Between paying for every move and for none: the constant that is lowest at the typical moves.
+    best, constant, trial = np.inf, np.inf, np.zeros(len(pixels))
+    for fraction in (0.0, 0.125, 0.25, 0.5, 1.0):
+        c = base + fraction * (ceiling - base)
+        trial[:] = 0.0
+        for m in range(members + 1):
+            if values[m] > -np.inf and rises[m] > 0.0:
+                part = min(max(1.0 - (c - values[m]) / rises[m], 0.0), 1.0)
+                for t in range(len(pixels)):
+                    trial[t] = max(trial[t], part * slopes[m, t])
+        height = c
+        for t in range(len(pixels)):
+            if pixels[t] >= 0:
+                height += trial[t] * min(fit.typical[pixels[t]], here.room[t])
+        if height < best:
+            best, constant = height, c + SLACK * (1.0 + size)
+            paid[:] = trial
+    return constant
 
 
 @jit

@@ -1,9 +1,9 @@
-"""Bounds of networks with pooled layers, and of any sequential network: rows carried backwards through windows.
+"""Backward bound propagation through maxima over windows.
 
 Where a row has a positive coefficient on a pooled unit it takes the plane above it, where negative the line
-``lambda . z`` below it. Any lambda in the simplex over (z_1, ..., z_k, zero) is valid, so every row may have its own, found
-as a game: the point at which the row's bound is largest is answered by the weights of the largest members there,
-averaged over the rounds. Every round's bound is valid; the best is kept.
+``lambda . z`` below it. Any lambda in the simplex over (z_1, ..., z_k, zero) is valid, so every row may have its own. They
+are found by alternating maximisation (fictitious play): evaluate at the point where the row's bound is largest, and
+move the weights towards the largest member there. Every round's bound is valid; the best is kept.
 
 Functions of the image are ``constant + a.d + sum_j h_j |d_j|`` with d the move from the image and h >= 0; rows are columns
 here: (units, n) arrays, so that sparse matrices meet them in rows of memory.
@@ -20,16 +20,12 @@ from scipy import sparse
 
 from bench.certify.layers import FloatArray, PlainNetwork, Stage
 from bench.certify.pooled.windows import Patches, Planes
-from bench.certify.regions import BALL, PIXELS, SLACK, Region, jit
-from bench.norms import Norm
-
-_LAGRANGE_STEPS = 12
-"""Most steps of the fixed point for the L2 multiplier."""
+from bench.certify.regions import SLACK, Region, bent_suprema
 
 
 @dataclass(frozen=True, slots=True)
-class Prepared:
-    """A stage in the forms that bounding needs.
+class PooledStage:
+    """A stage of windows in the forms that bounding needs.
 
     Attributes:
         stage: the stage.
@@ -43,16 +39,16 @@ class Prepared:
     patches: Patches | None
 
 
-def prepare(plain: PlainNetwork) -> list[Prepared]:
+def prepare(plain: PlainNetwork) -> list[PooledStage]:
     """The stages of a network in the forms that bounding needs."""
-    prepared: list[Prepared] = []
+    prepared: list[PooledStage] = []
     for index, stage in enumerate(plain.stages):
         if isinstance(stage.weight, np.ndarray):
-            prepared.append(Prepared(stage, stage.weight, np.ascontiguousarray(stage.weight.T), None))
+            prepared.append(PooledStage(stage, stage.weight, np.ascontiguousarray(stage.weight.T), None))
             continue
         before = prepared[0].patches if index else None
         patches = Patches.of(stage, before) if index == 0 or (index == 1 and before is not None) else None
-        prepared.append(Prepared(stage, stage.weight, sparse.csr_array(stage.weight.T), patches))
+        prepared.append(PooledStage(stage, stage.weight, sparse.csr_array(stage.weight.T), patches))
     return prepared
 
 
@@ -80,104 +76,22 @@ class Functions:
         else:
             spread = np.ascontiguousarray(self.spread.T)
             moves = np.empty_like(rows)
-            values = _bent_suprema(*region.arguments[:4], rows, spread, moves) + self.constants
+            values = bent_suprema(*region.arguments[:4], rows, spread, moves) + self.constants
             size += spread.sum(axis=1)
         return values + SLACK * (1.0 + size), moves.T
 
     def reach(self, region: Region) -> float:
         """A radius, at most the region's, below which every function is certainly negative; whole for L0."""
-
-        def negative(radius: float) -> bool:
-            return bool((self.suprema(region.scaled(radius))[0] < 0).all())
-
-        if negative(region.radius):
-            return region.radius
-        if region.norm is Norm.L0:
-            return float(next((k for k in range(int(region.radius) - 1, 0, -1) if negative(k)), 0))
-        low, high = 0.0, region.radius
-        while high - low > 1e-4 * region.radius:
-            middle = (low + high) / 2
-            low, high = (middle, high) if negative(middle) else (low, middle)
-        return low
+        return region.largest(lambda smaller: bool((self.suprema(smaller)[0] < 0).all()), 1e-4)
 
 
-@jit
-def _bent(row, spread, low, high):  # type: ignore[no-untyped-def]  # compiled
-    """The better direction of one pixel: its slope, signed, and how far it can go."""
-    rising, falling = row + spread, spread - row
-    if rising * high >= falling * -low:
-        return rising, high
-    return -falling, low
-
-
-@jit
-def _bent_suprema(code, low, high, size, rows, spreads, moves):  # type: ignore[no-untyped-def]  # compiled
-    """Upper bounds of ``a.d + sum h |d|`` over a region, without slack, as in ``support`` but for two directions a pixel.
-
-    L2: ``sum_j max_d (a d + h |d| - lam/2 d^2) + lam/2 R^2`` for every ``lam > 0``; each pixel's maximum is the better of
-    those of its two directions.
-    """
-    pixels = rows.shape[1]
-    values, gains = np.empty(len(rows)), np.empty(pixels)
-    for r in range(len(rows)):
-        row, spread, move = rows[r], spreads[r], moves[r]
-        if code != BALL:
-            for i in range(pixels):
-                slope, end = _bent(row[i], spread[i], low[i], high[i])
-                move[i], gains[i] = end, max(slope * end, 0.0)
-                if gains[i] == 0.0:
-                    move[i] = 0.0
-            if code == PIXELS:
-                order = np.argsort(-gains)[int(size) :]
-                for i in order:
-                    move[i] = gains[i] = 0.0
-            values[r] = gains.sum()
-            continue
-        total = 0.0
-        for i in range(pixels):
-            slope, end = _bent(row[i], spread[i], low[i], high[i])
-            if slope * end > 0.0:
-                total += slope * slope
-        lam, best = max(np.sqrt(total) / size, 1e-300) if size > 0.0 else 1e300, np.inf
-        for _step in range(_LAGRANGE_STEPS):
-            value, used, free = 0.5 * lam * size * size, 0.0, 0.0
-            for i in range(pixels):
-                rising, falling = row[i] + spread[i], spread[i] - row[i]
-                up, down = min(max(rising / lam, 0.0), high[i]), min(max(falling / lam, 0.0), -low[i])
-                gain_up, gain_down = rising * up - 0.5 * lam * up * up, falling * down - 0.5 * lam * down * down
-                if gain_up >= gain_down:
-                    d, clipped = up, up == high[i]
-                    value += gain_up
-                else:
-                    d, clipped = -down, down == -low[i]
-                    value += gain_down
-                used += d * d
-                if not clipped:
-                    free += d * d
-                gains[i] = d
-            if value < best:
-                best = value
-                move[:] = gains
-            left = size * size - (used - free)
-            following = lam * np.sqrt(free / left) if left > 0.0 else lam * 4.0
-            following = max(following, 0.05 * lam, 1e-300)
-            if abs(following - lam) <= 1e-4 * lam:
-                break
-            lam = following
-        values[r] = best
-        length = 0.0
-        for i in range(pixels):
-            length += move[i] ** 2
-        if length > size * size:
-            move *= size / np.sqrt(length)
-    return values
-
-
-class Game:
-    """The lower weights of n rows on the windows of the stages before them, answered round by round.
+class LowerWeights:
+    """The weights of the lines below, of n rows on the windows of the stages before them, improved round by round.
 
     Attributes:
-        lambdas: for each stage (k, p, n) weights of the line below.
+        lambdas: for each stage (k, p, n) weights of the lines below: in the simplex, with 0 where rectified.
+        means: for each stage the (units, n) mean of the units over the rounds; None before the first.
+        rounds: so far.
     """
 
     def __init__(self, planes: list[Planes], rows: int) -> None:
@@ -185,15 +99,15 @@ class Game:
         self.means: list[FloatArray | None] = [None] * len(planes)
         self.rounds = 0
 
-    def select(self, rows: NDArray[np.bool_]) -> Game:
-        """The game of some of the rows."""
+    def select(self, rows: NDArray[np.bool_]) -> LowerWeights:
+        """The weights of some of the rows."""
         chosen = copy.copy(self)
         chosen.lambdas = [weights[:, :, rows] for weights in self.lambdas]
         chosen.means = [None if mean is None else mean[:, rows] for mean in self.means]
         return chosen
 
-    def answer(self, stages: list[Prepared], units: list[FloatArray]) -> None:
-        """One round: ``units`` are, for each stage, the (units, n) values at the points of the rows' bounds."""
+    def update(self, stages: list[PooledStage], units: list[FloatArray]) -> None:
+        """One round: ``units`` are, for each stage, the (units, n) values where the rows' bounds are largest."""
         self.rounds += 1
         for index, (prepared, values) in enumerate(zip(stages, units, strict=True)):
             mean = self.means[index]
@@ -239,7 +153,7 @@ def onto_units(stage: Stage, plane: Planes, weights: FloatArray, above: FloatArr
 
 
 def backwards(
-    stages: list[Prepared],
+    stages: list[PooledStage],
     planes: list[Planes],
     lambdas: list[FloatArray],
     rows: FloatArray,
@@ -283,14 +197,14 @@ def backwards(
 
 
 def forwards(
-    stages: list[Prepared],
+    stages: list[PooledStage],
     planes: list[Planes],
     lambdas: list[FloatArray],
     coefficients: list[FloatArray],
     moves: FloatArray,
     region: Region,
 ) -> tuple[list[FloatArray], FloatArray]:
-    """What units and lines are worth at moves away from the image.
+    """Values of units and lines at moves away from the image.
 
     Args:
         stages, planes, lambdas, region: as for :func:`backwards`.
@@ -329,7 +243,7 @@ class Cut:
 
 
 def bound_rows(
-    stages: list[Prepared],
+    stages: list[PooledStage],
     planes: list[Planes],
     rows: FloatArray,
     constants: FloatArray,
@@ -337,7 +251,7 @@ def bound_rows(
     rounds: int,
     cut: Cut | None = None,
     gammas: FloatArray | None = None,
-    game: Game | None = None,
+    weights: LowerWeights | None = None,
 ) -> tuple[FloatArray, Functions, list[FloatArray]]:
     """Upper bounds of ``row . p + constant``, each row with lower weights, and a cut's multiplier, of its own.
 
@@ -346,16 +260,16 @@ def bound_rows(
         rows: (p, n) float64.
         constants: (n,) float64.
         region: where the image may be.
-        rounds: how many rounds of the game.
+        rounds: how many rounds of alternating maximisation.
         cut: what else is known of adversarial examples.
         gammas: (n,) multipliers to start from, overwritten with the best.
-        game: weights to start from, improved in place.
+        weights: of the lines below, to start from; improved in place.
 
     Returns:
         (n,) bounds; the functions of the image that gave the last ones and their (p, n) coefficients.
     """
     count = rows.shape[1]
-    game = game or Game(planes, count)
+    weights = weights or LowerWeights(planes, count)
     best = np.full(count, np.inf)
     gamma = np.zeros(count) if gammas is None else gammas.copy()
     least, most = np.zeros(count), np.full(count, np.inf)
@@ -363,7 +277,7 @@ def bound_rows(
     for turn in range(rounds + 1):
         full = rows if cut is None else rows + gamma * cut.row[:, None]
         total = constants if cut is None else constants + gamma * cut.constant
-        functions, coefficients = backwards(stages, planes, game.lambdas, full, total, region)
+        functions, coefficients = backwards(stages, planes, weights.lambdas, full, total, region)
         values, moves = functions.suprema(region)
         better = values < best
         best = np.where(better, values, best)
@@ -371,8 +285,8 @@ def bound_rows(
             gammas[better] = gamma[better]
         if turn == rounds:
             break
-        units, outputs = forwards(stages, planes, game.lambdas, coefficients, moves, region)
-        game.answer(stages, units)
+        units, outputs = forwards(stages, planes, weights.lambdas, coefficients, moves, region)
+        weights.update(stages, units)
         if cut is not None:
             slope = cut.row @ outputs + cut.constant
             least, most = np.where(slope < 0, gamma, least), np.where(slope >= 0, gamma, most)

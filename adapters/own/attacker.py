@@ -1,0 +1,55 @@
+"""Runs functions of the user's as attacks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor
+
+from adapters import calls
+from adapters.own import ATTACKS, LIVE, LIVE_PREFIX
+from adapters.seeding import seeded
+from adapters.view import frozen
+from bench.errors import UsageError
+from bench.problem import Problem
+from bench.specs import AttackSpec
+
+
+class OwnAttacker:
+    """Runs rows whose target is a function; see :class:`bench.problem.Attacker` and :mod:`adapters.own`."""
+
+    def attack(self, spec: AttackSpec, problem: Problem) -> Tensor:
+        """Candidates (n, *shape) as the function returned them; the clean image where it had no start.
+
+        Raises:
+            UsageError: there is no such function.
+            Exception: whatever it raises.
+        """
+        function = _function(spec.target)
+
+        def call(part: Problem, begin: Tensor | None) -> Any:
+            start = {} if begin is None else {"starts": begin.clone()}
+            with seeded(problem.seed):
+                return function(part.network, part.images.clone(), part.labels.clone(), **spec.params, **start)
+
+        with frozen(problem.network):
+            return calls.candidates(spec, problem, call)
+
+
+ATTACKER = OwnAttacker()
+
+
+def _function(target: str) -> Callable[..., Any]:
+    if target.startswith(LIVE_PREFIX):
+        if target not in LIVE:
+            raise UsageError(
+                f"attack {target.removeprefix(LIVE_PREFIX)!r} is a function of another process; write it to a file and "
+                "give file.py:function"
+            )
+        return LIVE[target]
+    function = ATTACKS.find(target).value
+    if not callable(function):
+        raise UsageError(f"attack {target!r} is a {type(function).__name__}; it must be a function")
+    checked: Callable[..., Any] = function
+    return checked

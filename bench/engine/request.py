@@ -1,0 +1,231 @@
+"""What a user asks of the engine: plain data that a manifest keeps and that a resumed run is made from again."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import TYPE_CHECKING, Any, Self
+
+import suites
+from bench import data
+from bench.engine import plan
+from bench.engine.plan import Plan
+from bench.errors import StoreError, UsageError, unknown
+from bench.networks.spec import specs
+from bench.specs import Suite
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from bench.data import Dataset
+
+SEEDS = 2**31
+"""Seeds lie below this, as every library takes them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What to run. Every part is text or a number, and written to the manifest as it is.
+
+    Attributes:
+        suite: a suite's name, ``file.py`` or ``module:object``.
+        networks: names, ``file.py:factory``, ``module:factory``, each with ``name=`` in front where it wants another
+            name; empty for the suite's own.
+        weights: a safetensors file for the user's network among them.
+        data: a dataset's name, ``file.py:object`` or ``module:object``; empty for the suite's own.
+        split: a split of the dataset; empty for its usual one.
+        samples: how many images, from the first of the split; None for as many as the suite says.
+        norms, libraries, attacks: which rows of the suite; None for all.
+        exact: seconds per image for exact searches; 0 leaves them out; None for each row's own.
+        full: whether rows with a cap get every image.
+        seed: of everything, below 2**31.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ...
+        time_limit: seconds of wall time per image and row.
+    """
+
+    suite: str
+    networks: tuple[str, ...] = ()
+    weights: str | None = None
+    data: str = ""
+    split: str = ""
+    samples: int | None = None
+    norms: tuple[str, ...] | None = None
+    libraries: tuple[str, ...] | None = None
+    attacks: tuple[str, ...] | None = None
+    exact: float | None = None
+    full: bool = False
+    seed: int = 0
+    device: str = "auto"
+    time_limit: float = 600.0
+
+    def to_json(self) -> dict[str, Any]:
+        """For the manifest; :meth:`from_json` reads it."""
+        content = {item.name: getattr(self, item.name) for item in fields(self)}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in content.items()}
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Self:
+        """The request that :meth:`to_json` wrote.
+
+        Raises:
+            StoreError: it is none.
+        """
+        try:
+            return cls(**{name: tuple(v) if isinstance(v, list) else v for name, v in content.items()})
+        except TypeError as error:
+            raise StoreError(f"the request in the manifest cannot be read ({error}); start a new run") from error
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Given:
+    """Objects of the calling program that a request names, where no file and no name leads to them.
+
+    Attributes:
+        suite: in place of the one that the request names.
+        dataset: in place of the one that the request names.
+        networks: modules by name; a request names them ``live:<name>``.
+        attacks: functions by the target of the row that calls them, ``live:<name>``.
+    """
+
+    suite: Suite | None = None
+    dataset: Dataset | None = None
+    networks: Mapping[str, nn.Module] = field(default_factory=dict)
+    attacks: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """A request with every name resolved.
+
+    Attributes:
+        request: as asked, with relative paths made absolute.
+        plan: its blocks.
+        dataset: where its images are from.
+        split: of the dataset.
+        sources: SHA-256 of every user's file that was loaded, by what it was loaded for, such as ``suite mine``.
+    """
+
+    request: Request
+    plan: Plan
+    dataset: Dataset
+    split: str
+    sources: Mapping[str, str]
+
+
+def resolve(request: Request, given: Given | None = None) -> Job:
+    """Find everything that a request names, and check its numbers. No network and no image is loaded.
+
+    Raises:
+        BenchError: a name is unknown, a number is not possible, or nothing is left to run.
+    """
+    given = given or Given()
+    _check_numbers(request)
+    sources: dict[str, str] = {}
+    suite, place = (given.suite, request.suite) if given.suite else _suite(request.suite, sources)
+    rows = plan.choose(
+        plan.with_exact(suite, request.exact), norms=request.norms, libraries=request.libraries, attacks=request.attacks
+    )
+    if request.full:
+        rows = tuple(replace(row, cap=None) for row in rows)
+    networks = specs(request.networks or suite.networks, request.weights)
+    if not networks:
+        raise UsageError(f"suite {suite.name!r} names no network; give one with --networks")
+    for spec in networks:
+        if spec.live and spec.name not in given.networks:
+            raise UsageError(
+                f"network {spec.name} was a module of the program that started the run; go on with "
+                "bench.evaluate(..., out=...) from there, or start a new run with --networks file.py:factory"
+            )
+    wanted = request.data or suite.data
+    dataset, source = (given.dataset, wanted) if given.dataset else _dataset(wanted, sources)
+    split = _split(dataset, request.split)
+    size = dataset.splits[split].size
+    samples = min(suite.samples, size) if request.samples is None else request.samples
+    if not 1 <= samples <= size:
+        raise UsageError(
+            f"--samples {samples} is not possible; split {split!r} of {dataset.title} has 1 to {size:,} images"
+        )
+    return Job(
+        request=replace(
+            request,
+            suite=place,
+            networks=tuple(spec.text for spec in networks),
+            weights=next((spec.weights for spec in networks if spec.weights), None),
+            data=source,
+            split=split,
+            samples=samples,
+        ),
+        plan=Plan(
+            suite=suite,
+            rows=rows,
+            holes=plan.holes(suite, rows),
+            networks=networks,
+            indices=tuple(range(samples)),
+            seed=request.seed,
+            time_limit=request.time_limit,
+        ),
+        dataset=dataset,
+        split=split,
+        sources=sources,
+    )
+
+
+def check_name(name: str) -> str:
+    """A run's name, if it can be a folder's name inside the results folder.
+
+    Raises:
+        UsageError: it is empty, too long, or holds anything but letters, digits, ``_``, ``.`` and ``-``.
+    """
+    if not re.fullmatch(r"[\w][\w.-]{0,99}", name) or ".." in name:
+        raise UsageError(
+            f"{name!r} cannot name a run; use up to 100 letters, digits, '_', '.' and '-', beginning with a letter or digit"
+        )
+    return name
+
+
+def processes(workers: int | None) -> int:
+    """How many worker processes: as asked, one for each core for None; 0 computes in this process.
+
+    Raises:
+        UsageError: fewer than none.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if workers is not None and workers < 0:
+        raise UsageError(f"--workers {workers} is not possible; give 1 or more, or 0 to compute in this process")
+    return cores if workers is None else workers
+
+
+def _check_numbers(request: Request) -> None:
+    if not (request.time_limit > 0 and math.isfinite(request.time_limit)):
+        raise UsageError(f"--time-limit {request.time_limit:g} is not possible; give seconds above 0")
+    if not 0 <= request.seed < SEEDS:
+        raise UsageError(f"--seed {request.seed} is not possible; give a whole number from 0 to {SEEDS - 1}")
+    if request.exact is not None and not (request.exact >= 0 and math.isfinite(request.exact)):
+        raise UsageError(f"--exact {request.exact:g} is not possible; give seconds, or 0 to leave the exact search out")
+
+
+def _suite(text: str, sources: dict[str, str]) -> tuple[Suite, str]:
+    if not text:
+        raise UsageError(f"--suite is missing; known: {', '.join(suites.names())}")
+    found = suites.SUITES.find(text)
+    if found.sha256 is not None:
+        sources[f"suite {found.name}"] = found.sha256
+    return suites.load(text), found.source
+
+
+def _dataset(text: str, sources: dict[str, str]) -> tuple[Dataset, str]:
+    found = data.DATASETS.find(text)
+    if found.sha256 is not None:
+        sources[f"data {found.name}"] = found.sha256
+    return data.find(text), found.source
+
+
+def _split(dataset: Dataset, name: str) -> str:
+    if not name:
+        return dataset.usual_split
+    if name not in dataset.splits:
+        raise unknown(f"split of {dataset.title}", name, dataset.splits)
+    return name

@@ -1,0 +1,90 @@
+"""Suites are found by name or by file, and their rows can be picked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import suites
+from bench.errors import UsageError
+from bench.norms import Norm
+from bench.specs import AttackSpec, Family
+
+MINE = """
+from bench.specs import Suite
+import suites
+
+SUITE = Suite(name="mine", description="Mine.", rows=suites.rows(norm="linf", library="foolbox"), samples=3)
+EMPTY = Suite(name="empty", description="Nothing.", rows=(), samples=3)
+TWICE = Suite(name="twice", description="Twice.", rows=(*SUITE.rows, *SUITE.rows), samples=3)
+NONE = "a suite"
+"""
+
+
+@pytest.fixture
+def mine(tmp_path: Path) -> Path:
+    file = tmp_path / "mine.py"
+    file.write_text(MINE)
+    return file
+
+
+def test_a_suite_of_ones_own_is_found_by_its_file(mine: Path) -> None:
+    for text in (str(mine), f"{mine}:SUITE"):
+        suite = suites.load(text)
+        assert suite.name == "mine"
+        assert {row.norm for row in suite.rows} == {Norm.LINF}
+        assert {row.library for row in suite.rows} == {"foolbox"}
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("NONE", "is a str; it must be a bench.specs.Suite"),
+        ("EMPTY", "has no rows"),
+        ("TWICE", "has the row 'foolbox-deepfool-linf' more than once"),
+        ("MISSING", "has no 'MISSING'"),
+    ],
+)
+def test_what_is_no_suite_is_refused_in_a_line(mine: Path, name: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message) as caught:
+        suites.load(f"{mine}:{name}")
+    assert "\n" not in str(caught.value)
+
+
+def test_an_unknown_name_is_told_the_known_ones() -> None:
+    with pytest.raises(
+        UsageError, match=r"unknown suite 'minimal'; known: .*minimal_norm.*, quick, .*path/to/file\.py"
+    ):
+        suites.load("minimal")
+
+
+def test_rows_are_picked() -> None:
+    assert suites.rows() == suites.load("minimal_norm").rows
+    assert suites.rows(suite="smoke") == suites.load("smoke").rows
+    picked = suites.rows(norm=Norm.L2, family=Family.DEEPFOOL, library="art")
+    assert [row.name for row in picked] == ["art-deepfool-l2"]
+    assert suites.rows(name="foolbox-ddn-l2")[0].library == "foolbox"
+    assert all(isinstance(row, AttackSpec) for row in suites.rows(family="C&W"))
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"norm": "l3"}, "unknown norm 'l3'; known: l0, l2, linf"),
+        ({"library": "fools"}, "unknown library 'fools'; known: art, certify, foolbox, paper"),
+        ({"name": "ddn"}, "unknown row 'ddn'; known: art-bb-l0, art-bb-l2"),
+        ({"norm": "l1", "suite": "quick"}, "unknown norm 'l1'"),
+    ],
+)
+def test_what_leaves_nothing_is_refused(asked: dict[str, str], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        suites.rows(**asked)
+
+
+def test_the_quick_suite_has_every_norm_and_its_lower_bound() -> None:
+    quick = suites.load("quick")
+    for norm in (Norm.L0, Norm.L2, Norm.LINF):
+        kinds = [row.kind.value for row in quick.rows if row.norm is norm]
+        assert kinds.count("upper") >= 2
+        assert kinds.count("lower") == 1
