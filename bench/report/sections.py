@@ -195,12 +195,20 @@ def _networks(manifest: Mapping[str, Any]) -> Table:
     )
     columns = [
         _network_column(),
-        percent("accuracy", "Clean accuracy", "on all images of the split", digits=2),
+        percent("accuracy", "Clean accuracy", _accuracy_images(networks), digits=2),
         count("parameters", "Parameters"),
         text("source", "Source"),
         text("sha256", "SHA-256", "of weights and structure, its beginning"),
     ]
     return table("table-networks", "The networks under test.", columns, content)
+
+
+def _accuracy_images(networks: Sequence[Mapping[str, Any]]) -> str:
+    """What clean accuracies were measured on."""
+    counts = sorted({int(network["accuracy_images"]) for network in networks if network.get("accuracy_images")})
+    return (
+        f"on {' or '.join(f'{number:,}' for number in counts)} images of the split" if counts else "on the whole split"
+    )
 
 
 def _network_column(key: str = "network", heading: str = "Network") -> Column:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from bench import store
 from bench.domain import Domain
 from bench.norms import Norm, distances
-from bench.records import SCHEMA, Record, Status, from_table
+from bench.records import Record, Status, columns, schema
 from bench.specs import (
     Access,
     AttackSpec,
@@ -151,7 +151,7 @@ def frame(records: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
         "forwards": 10.0, "backwards": 10.0, "message": "",
     }  # fmt: skip
     filled = [defaults | {"pixels": record.get("l0", np.inf)} | dict(record) for record in records]
-    return typed(pd.DataFrame(filled, columns=SCHEMA.names))
+    return typed(pd.DataFrame(filled, columns=columns()))
 
 
 def typed(content: pd.DataFrame) -> pd.DataFrame:
@@ -162,7 +162,7 @@ def typed(content: pd.DataFrame) -> pd.DataFrame:
         content[column] = content[column].astype(np.int32)
     for column in (*(norm.value for norm in Norm), "pixels", "lower", "seconds", "forwards", "backwards"):
         content[column] = content[column].astype(np.float64)
-    return content[list(SCHEMA.names)]
+    return content[columns()]
 
 
 def manifest(
@@ -196,6 +196,7 @@ def manifest(
                 "parameters": 118_282,
                 "classes": domain.classes,
                 "accuracy": 0.98,
+                "accuracy_images": 10_000,
                 "structure": f"{name}(...)",
             }
             for name in networks
@@ -210,7 +211,11 @@ def manifest(
             "chosen": "first",
         },
         "domain": domain.to_json(),
-        "libraries": [library | {"packages": [], "versions": {}} for library in LIBRARIES if library["name"] in used],
+        "libraries": [
+            library | {"packages": ["some-package"], "versions": {"some-package": "1.2.3"}}
+            for library in LIBRARIES
+            if library["name"] in used
+        ],
         "image_sha256": {str(i): hashlib.sha256(bytes([i % 256, i // 256])).hexdigest() for i in range(samples)},
         "packages": {"torch": "2.14.1", "foolbox": "3.3.4"},
         "git": {"revision": "fc357ae", "dirty": False},
@@ -395,9 +400,23 @@ def _change(image: NDArray[np.float32], norm: Norm, size: float, rng: np.random.
     return np.clip(image + step, 0, 1).astype(np.float32)
 
 
+def records_of(content: pd.DataFrame) -> list[Record]:
+    """The records of a frame of the store's columns."""
+    norms = {norm.value: norm for norm in Norm}
+    table = pa.Table.from_pandas(content, preserve_index=False).cast(schema())
+    return [
+        Record(
+            **{key: value for key, value in line.items() if key not in norms}
+            | {"norm": Norm(line["norm"]), "kind": Kind(line["kind"]), "status": Status(line["status"])},
+            distances={norm: line[key] for key, norm in norms.items()},
+        )
+        for line in table.to_pylist()
+    ]
+
+
 def write(run: SyntheticRun, path: Path) -> Path:
     """Store a run as the bench does; returns its folder."""
-    records = from_table(pa.Table.from_pandas(run.frame, preserve_index=False).cast(SCHEMA))
+    records = records_of(run.frame)
     with store.writing(path) as writer:
         content = run.manifest | {"plan": "synthetic"}
         content["images_file_sha256"] = writer.images(range(len(run.clean)), run.clean)
@@ -434,7 +453,7 @@ def write_large(path: Path, samples: int) -> Path:
     rows = tuple(replace(row, block=PIECE // 2, cap=None) for row in SUITE.rows)
     suite = replace(SUITE, rows=rows)
     small = run(suite=suite, samples=PIECE, seed=0)
-    records = from_table(pa.Table.from_pandas(small.frame, preserve_index=False).cast(SCHEMA))
+    records = records_of(small.frame)
     rng = np.random.default_rng(0)
     with store.writing(path) as writer:
         content = manifest(suite, samples=samples) | {"plan": "synthetic"}
