@@ -52,7 +52,7 @@ def test_a_distance_is_not_negative_and_not_nan() -> None:
     for bad in ([-1.0], [float("nan")]):
         with pytest.raises(ValueError, match="distance"):
             metrics.median(bad)
-    with pytest.raises(ValueError, match="share"):
+    with pytest.raises(ValueError, match="fraction"):
         metrics.quantile([1.0], 1.5)
 
 
@@ -252,7 +252,7 @@ def test_resampled_medians_keep_images_together() -> None:
 def test_signed_ranks_of_few_tied_pairs_are_those_of_all_signs() -> None:
     rng = np.random.default_rng(0)
     for _ in range(20):
-        a, b = rng.integers(0, 4, 7).astype(float), rng.integers(0, 4, 7).astype(float)
+        a, b = (rng.integers(0, 4, 7).astype(np.float64) for _ in range(2))
         kept = (a - b)[a != b]
         if not len(kept):
             continue
@@ -266,7 +266,7 @@ def test_signed_ranks_of_few_tied_pairs_are_those_of_all_signs() -> None:
 
 def test_the_smallest_p_is_that_of_a_clear_order() -> None:
     for pairs in (1, 4, 6, 20):
-        a = np.arange(pairs) + 1.0
+        a = np.linspace(1, pairs, pairs)
         assert resample.signed_ranks(a, np.zeros(pairs))[1] == pytest.approx(resample.smallest_p(pairs))
 
 
@@ -540,8 +540,8 @@ def test_agreement_of_failures() -> None:
 def test_class_changes_sum_to_one(healthy: metrics.Evidence) -> None:
     table = metrics.METRICS["class_changes"](healthy)
     assert (table["label"] != table["adversarial_class"]).all()
-    shares = table.groupby(["network", "norm", "label"], observed=True)["share"].sum()
-    assert shares.to_numpy() == pytest.approx(1)
+    fractions = table.groupby(["network", "norm", "label"], observed=True)["fraction"].sum()
+    assert fractions.to_numpy() == pytest.approx(1)
 
 
 def test_class_medians_by_hand() -> None:

@@ -29,7 +29,7 @@ from bench.report import __main__ as command
 from bench.report import cautions, data, exports, gallery, sources, words
 from bench.report.frames import Frames
 from bench.report.page import slug
-from bench.report.tables import figure, share
+from bench.report.tables import figure, percentage
 from bench.specs import Kind, Origin, Suite
 
 
@@ -150,7 +150,7 @@ def test_every_number_of_the_attack_table_is_the_records(healthy: synthetic.Synt
         low, high = ordered[(len(own) - 1) // 2], ordered[len(own) // 2]
         assert line[place["Median"]] == figure(low if low == high else (low + high) / 2)
         attacked = own[own["status"] != "misclassified"]
-        assert line[place["Found"]] == share(float((attacked["status"] == "found").mean()))
+        assert line[place["Found"]] == percentage(float((attacked["status"] == "found").mean()))
         assert line[place["Images"]] == str(len(own))
         assert line[place["Failed"]] == str(int(own["status"].isin(["error", "timeout", "invalid"]).sum()))
 
@@ -362,7 +362,7 @@ def test_numbers_as_people_read_them(value: float, text: str) -> None:
     [(1, "100%"), (0, "0%"), (0.99999, "> 99.9%"), (0.00001, "< 0.1%"), (0.5, "50.0%"), (np.nan, "\N{EN DASH}")],
 )
 def test_shares_are_never_rounded_to_all_or_nothing(value: float, text: str) -> None:
-    assert share(value) == text
+    assert percentage(value) == text
 
 
 # Stored runs.

@@ -84,8 +84,8 @@ def robust_accuracy_interval(
     if not len(values):
         return float("nan"), float("nan")
     n = len(values)
-    shares = np.random.default_rng(seed).binomial(n, float((values > eps).mean()), resamples) / n
-    low, high = np.quantile(shares, [(1 - level) / 2, (1 + level) / 2])
+    fractions = np.random.default_rng(seed).binomial(n, float((values > eps).mean()), resamples) / n
+    low, high = np.quantile(fractions, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 
 
@@ -123,8 +123,8 @@ class Paired:
         median_a, median_b: medians of each.
         difference: median_a - median_b; NaN when both are infinite.
         low, high: its bootstrap interval over resampled images.
-        wins: share of images on which ``a`` is larger.
-        losses: share on which ``b`` is larger.
+        wins: fraction of images on which ``a`` is larger.
+        losses: fraction on which ``b`` is larger.
         effect: matched-pairs rank-biserial correlation in [-1, 1]: (W+ - W-) / (W+ + W-), the signed ranks of the
             differences; 0 for no difference, 1 when ``a`` is larger on every image.
         p: of Wilcoxon's signed-rank test, two-sided; 1 when all pairs are equal.

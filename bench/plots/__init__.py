@@ -203,7 +203,7 @@ PLOTS: dict[str, Plot] = {
         height=2.9,
         names="class",
         below="taken_for",
-        columns=("network", "norm", "label", "adversarial_class", "images", "share"),
+        columns=("network", "norm", "label", "adversarial_class", "images", "fraction"),
     ),
 }
 """Every figure of a report. One more is one more entry, wherever it is from: the page shows it in a section of its own."""

@@ -23,7 +23,7 @@ from bench.report.gallery import Example
 from bench.report.index import Entry
 from bench.report.sections import NORM_LABELS, sections
 from bench.report.sources import Source
-from bench.report.tables import figure, share
+from bench.report.tables import figure, percentage
 from bench.specs import Access, Kind, Origin
 from bench.verdict import CheckResult
 
@@ -108,7 +108,7 @@ def _environment() -> jinja2.Environment:
         "slug": slug,
         "chosen": data.chosen,
         "figure": figure,
-        "share": share,
+        "percentage": percentage,
         "svg": Markup,
     }
     return environment

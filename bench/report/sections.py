@@ -30,7 +30,7 @@ from bench.report.tables import (
     number,
     p_value,
     percent,
-    share,
+    percentage,
     sort_key,
     table,
     text,
@@ -305,9 +305,9 @@ def _robust_column(name: str) -> Column:
         )
         if np.isnan(value):
             return Cell(UNDEFINED)
-        shown = f"{share(value, 0)} ({100 * low:.0f} to {100 * high:.0f})"
+        shown = f"{percentage(value, 0)} ({100 * low:.0f} to {100 * high:.0f})"
         if not np.isnan(certified):
-            shown += f", certified {share(certified, 0)}"
+            shown += f", certified {percentage(certified, 0)}"
         return Cell(shown, value)
 
     return Column(name, cell, tags={"network": name})
