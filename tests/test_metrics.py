@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -54,6 +55,25 @@ def test_a_distance_is_not_negative_and_not_nan() -> None:
             metrics.median(bad)
     with pytest.raises(ValueError, match="fraction"):
         metrics.quantile([1.0], 1.5)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: metrics.robust_accuracy([0.1], float("nan")), "eps is the size of a change"),
+        (lambda: metrics.robust_accuracy([0.1], -1), "eps is the size of a change"),
+        (lambda: metrics.wilson(0, 0), "n >= 1 trials"),
+        (lambda: metrics.wilson(5, 3), "0 to n successes"),
+        (lambda: metrics.wilson(1, 3, level=95), "between 0 and 1"),
+        (lambda: metrics.median_interval([1, 2], level=95), "between 0 and 1"),
+        (lambda: metrics.median_interval([1, 2], resamples=0), "at least one resample"),
+        (lambda: metrics.paired([1], [2], level=0), "between 0 and 1"),
+        (lambda: metrics.robust_accuracy_interval([1], 0.5, resamples=0), "at least one resample"),
+    ],
+)
+def test_what_cannot_be_asked_is_answered_in_a_sentence(call: Callable[[], object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        call()
 
 
 def test_mean_and_rate_of_found() -> None:

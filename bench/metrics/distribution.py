@@ -96,12 +96,14 @@ def robust_accuracy(distances: ArrayLike, eps: ArrayLike) -> FloatArray:
         Fractions in [0, 1], of the shape of ``eps``.
 
     Raises:
-        ValueError: no distances, or NaN or negative ones.
+        ValueError: no distances, NaN or negative ones, or an eps that is NaN or negative.
     """
-    values = np.sort(checked(distances))
+    values, sizes = np.sort(checked(distances)), np.asarray(eps, dtype=np.float64)
     if not len(values):
         raise ValueError("the robust accuracy of no images is not defined")
-    return np.asarray(1 - np.searchsorted(values, np.asarray(eps, dtype=np.float64), side="right") / len(values))
+    if not (sizes >= 0).all():
+        raise ValueError("eps is the size of a change, 0 or more; there are negative or NaN values")
+    return np.asarray(1 - np.searchsorted(values, sizes, side="right") / len(values))
 
 
 def curve(distances: ArrayLike, points: int = 400) -> tuple[FloatArray, FloatArray]:
@@ -122,6 +124,17 @@ def curve(distances: ArrayLike, points: int = 400) -> tuple[FloatArray, FloatArr
     return eps, robust_accuracy(values, eps)
 
 
+def checked_level(level: float) -> float:
+    """A level of confidence.
+
+    Raises:
+        ValueError: it is outside (0, 1).
+    """
+    if not 0 < level < 1:
+        raise ValueError(f"a level of confidence is a number between 0 and 1, such as 0.95, not {level}")
+    return level
+
+
 def wilson(successes: ArrayLike, n: int, level: float = 0.95) -> tuple[FloatArray, FloatArray]:
     """Wilson's interval of a fraction (E. B. Wilson, JASA 22, 1927).
 
@@ -134,8 +147,15 @@ def wilson(successes: ArrayLike, n: int, level: float = 0.95) -> tuple[FloatArra
 
     Returns:
         Lower and upper ends in [0, 1].
+
+    Raises:
+        ValueError: no trials, counts outside [0, n], or a level outside (0, 1).
     """
-    fraction = np.asarray(successes, dtype=np.float64) / n
+    counts = np.asarray(successes, dtype=np.float64)
+    if n < 1 or not ((counts >= 0) & (counts <= n)).all():
+        raise ValueError(f"an interval is of 0 to n successes in n >= 1 trials, not of {successes} in {n}")
+    checked_level(level)
+    fraction = counts / n
     z = float(special.ndtri((1 + level) / 2))
     middle = fraction + z * z / (2 * n)
     half = z * np.sqrt(fraction * (1 - fraction) / n + z * z / (4 * n * n))
