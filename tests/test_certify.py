@@ -182,13 +182,6 @@ def boxes(size: int) -> dict[str, tuple[FloatArray, FloatArray]]:
     }
 
 
-def exact_inputs(incumbent: Incumbent, points: Tensor) -> Tensor:
-    """What stands for :meth:`Incumbent._inputs`, without rounding to float32."""
-    shape = incumbent.shape
-    low = incumbent.domain.from_unit(points.reshape(-1, *shape).numpy(), 0.0, np.nan)
-    return torch.from_numpy(low)
-
-
 def in_box(case: Instance, name: str) -> tuple[nn.Sequential, Domain, Tensor, int]:
     """A network of a box that computes nearly what the case's does in [0, 1], and an image on the grid."""
     shape = tuple(case.image.shape)
@@ -228,8 +221,9 @@ every_box = pytest.mark.parametrize(
 def test_bounds_in_a_box_are_those_of_the_map_written_into_the_first_layer(
     norm: Norm, case: Instance, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Candidates are rounded to float32 in the units of the box; without it both searches see the same examples.
-    monkeypatch.setattr(Incumbent, "_inputs", exact_inputs)
+    if norm is not Norm.L0:
+        # Candidates are rounded to float32 in the units of the box; without any both searches try the same radii.
+        monkeypatch.setattr(Incumbent, "propose", lambda *_, **__: False)
     network, domain, inputs, label = in_box(case, name)
     ours = bound(spec(norm, Kind.LOWER, 1e6), network, inputs[None], torch.tensor([label]), domain)
     low, width = boxes(inputs.numel())[name]
@@ -254,6 +248,8 @@ def test_what_is_found_in_a_box_is_found_in_its_own_units(norm: Norm, case: Inst
     network, domain, inputs, label = in_box(case, name)
     given = problem(network, inputs[None], torch.tensor([label]), domain)
     bounds = VERIFIER.bound(spec(norm, Kind.LOWER, 1e6), given)
+    if np.isnan(bounds.candidates).any():
+        pytest.skip("no example was found")
     found = domain.from_unit(bounds.candidates, inputs[None].numpy(), given.images.numpy())
     single = found.astype(np.float32)
     assert (domain.excess(single) == 0).all()
