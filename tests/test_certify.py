@@ -173,13 +173,30 @@ def boxes(size: int) -> dict[str, tuple[FloatArray, FloatArray]]:
     """Low ends and widths; images on a grid of 64ths of the widths are float32 numbers in all of them."""
     random = np.random.default_rng(0)
     ones = np.ones(size)
-    width = random.integers(0, 5, size) * 1.0
+    width = random.integers(0, 5, size).astype(np.float64)
     return {
         "0-255": (0 * ones, 255 * ones),
         "-1-2": (-ones, 3 * ones),
         "far": (1024 * ones, ones),
-        "per-feature": (random.integers(-8, 8, size) / 8, width),
+        "per-feature": (random.integers(-8, 8, size).astype(np.float64) / 8, width),
     }
+
+
+def rescale(network: nn.Module, width: FloatArray, low: FloatArray) -> None:
+    """Write the map u -> low + width * u into the first layer."""
+    assert isinstance(network, nn.Sequential)
+    first = network[0]
+    assert isinstance(first, nn.Linear | nn.Conv2d)
+    assert first.bias is not None
+    dtype = first.weight.dtype
+    ends, widths = torch.from_numpy(low).to(dtype), torch.from_numpy(width).to(dtype)
+    with torch.no_grad():
+        if isinstance(first, nn.Linear):
+            first.bias.copy_(first.bias + first.weight @ ends)
+            first.weight.copy_(first.weight * widths)
+        else:
+            first.bias.copy_(first.bias + ends[0] * first.weight.sum((1, 2, 3)))
+            first.weight.copy_(first.weight * widths[0])
 
 
 def in_box(case: Instance, name: str) -> tuple[nn.Sequential, Domain, Tensor, int]:
@@ -194,14 +211,8 @@ def in_box(case: Instance, name: str) -> tuple[nn.Sequential, Domain, Tensor, in
     )  # fmt: skip
     grid = np.round(case.centre * 64) / 64 * (width > 0)
     network = copy.deepcopy(case.network)
-    first = network[0] if isinstance(network[0], nn.Linear | nn.Conv2d) else network[0][0]  # type: ignore[index]
+    rescale(network, 1 / np.where(width > 0, width, 1.0), -low / np.where(width > 0, width, 1.0))
     with torch.no_grad():
-        if isinstance(first, nn.Linear):
-            first.weight /= torch.from_numpy(np.where(width > 0, width, 1.0)).float()
-            first.bias -= first.weight @ torch.from_numpy(low).float()
-        else:
-            first.weight /= float(width[0])
-            first.bias -= float(low[0]) * first.weight.sum((1, 2, 3))
         inputs = torch.from_numpy((low + width * grid).reshape(shape)).float()
         label = int(in_double(network)(inputs[None].double()).argmax())
     return network, domain, inputs, label
@@ -228,14 +239,7 @@ def test_bounds_in_a_box_are_those_of_the_map_written_into_the_first_layer(
     ours = bound(spec(norm, Kind.LOWER, 1e6), network, inputs[None], torch.tensor([label]), domain)
     low, width = boxes(inputs.numel())[name]
     written = in_double(network)
-    first = written[0]  # type: ignore[index]
-    with torch.no_grad():
-        if isinstance(first, nn.Linear):
-            first.bias += first.weight @ torch.from_numpy(low)
-            first.weight *= torch.from_numpy(width)
-        else:
-            first.bias += float(low[0]) * first.weight.sum((1, 2, 3))  # type: ignore[union-attr,operator,index]
-            first.weight *= float(width[0])  # type: ignore[union-attr,operator]
+    rescale(written, width, low)
     image = torch.from_numpy(domain.to_unit(inputs.numpy())).float()
     theirs = bound(spec(norm, Kind.LOWER, 1e6), written, image[None], torch.tensor([label]))
     assert ours.lower[0] > 0
@@ -281,8 +285,8 @@ def test_linear_networks_in_a_box_have_their_closed_form(norm: Norm, case: Case)
     domain = Domain(shape=tuple(case.images.shape[1:]), classes=10, low=-1.0, high=2.0)
     layer = copy.deepcopy(case.network[1]).double()
     assert isinstance(layer, nn.Linear)
-    layer.weight /= 3
-    layer.bias += layer.weight.sum(1)
+    layer.weight.copy_(layer.weight / 3)
+    layer.bias.copy_(layer.bias + layer.weight.sum(1))
     network = nn.Sequential(nn.Flatten(), layer).eval()
     inputs = (3 * case.images.double() - 1).float()
     bounds = bound(spec(norm), network, inputs, case.labels, domain)
