@@ -1,4 +1,4 @@
-"""Branch and bound over the signs of ReLUs, for Linf and L2.
+"""Branch and bound over the signs of ReLUs, for Linf, L2 and L1.
 
 Every node is a set of fixed signs for one target class, with the radius up to which no adversarial example of its own
 can lie. The node with the smallest radius is taken first, so the smallest radius of all open nodes is a certified
