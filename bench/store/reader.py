@@ -177,7 +177,7 @@ def _read_part(path: Path, key: str, columns: pa.Schema, plan: str) -> pa.Table:
             f"{path} is damaged: its content is not what its name says; delete it and run --resume to compute it again"
         )
     table = _parse(content, path, columns)
-    if (table.schema.metadata or {}).get(b"bench.engine.plan") != plan.encode():
+    if (table.schema.metadata or {}).get(b"bench.plan") != plan.encode():
         raise StoreError(f"{path} belongs to another run; move it elsewhere and run --resume to compute its block")
     return table
 

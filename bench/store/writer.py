@@ -90,10 +90,10 @@ class Writer:
         if broken:
             raise StoreError(f"block {key} is not stored, its records contradict themselves: {'; '.join(broken[:3])}")
         pictures = _pictures(list(candidates), np.asarray(list(candidates.values()), dtype=np.float32))
-        content = _bytes(pictures, {"bench.engine.plan": plan})
+        content = _bytes(pictures, {"bench.plan": plan})
         pair = digest(content)[:32]
         _write(self.path / "candidates" / f"{key}.{pair}.parquet", content)
-        content = _bytes(to_table(records), {"bench.engine.plan": plan, "bench.candidates": pair})
+        content = _bytes(to_table(records), {"bench.plan": plan, "bench.candidates": pair})
         _write(self.path / "records" / f"{key}.{digest(content)[:32]}.parquet", content)
 
 
