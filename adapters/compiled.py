@@ -68,7 +68,8 @@ def _compiled(optimizer: type) -> Any:
     # numba does not keep a function that closes over a numba class, but keeps one that has it for a global. It calls
     # the file after the function: another version of the library gets another file.
     source = inspect.getsource(sys.modules[optimizer.__module__])
-    name = f"{optimizer.__module__.replace('.', '_')}_{optimizer.__name__}_{hashlib.sha256(source.encode()).hexdigest()[:12]}"
+    version = hashlib.sha256(source.encode()).hexdigest()[:12]
+    name = f"{optimizer.__module__.replace('.', '_')}_{optimizer.__name__}_{version}"
     function = FunctionType(_solve.__code__, {"__name__": __name__, "optimizer": optimizer}, name)
     function.__qualname__ = name
     return numba.njit(cache=True)(function)

@@ -86,7 +86,8 @@ def test_noise_depends_on_the_seed_and_the_image_alone() -> None:
 
 
 def drawn() -> tuple[float, float, float]:
-    return random.random(), float(np.random.rand()), float(torch.rand(()))  # noqa: NPY002 - the global state is what is tested
+    # The global states are what is tested.
+    return random.random(), float(np.random.rand()), float(torch.rand(()))  # noqa: NPY002
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2**31 - 1, 2**32 + 5])

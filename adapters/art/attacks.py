@@ -31,8 +31,8 @@ MOST_HALVINGS = 1_100
 class DeepFool(evasion.DeepFool):  # type: ignore[misc]  # ART has no type information, its classes are Any
     """ART's DeepFool, one image at a time where it considers a part of the classes.
 
-    Of several images the library considers the classes of all of them together: each would depend on the others, and time
-    and memory would grow with their number.
+    Of several images the library considers the classes of all of them together: each would depend on the others, and
+    time and memory would grow with their number.
     """
 
     def generate(self, x: Array, y: Array | None = None, **kwargs: Any) -> Array:
@@ -45,8 +45,8 @@ class DeepFool(evasion.DeepFool):  # type: ignore[misc]  # ART has no type infor
 class HopSkipJump(evasion.HopSkipJump):  # type: ignore[misc]  # as above
     """ART's HopSkipJump for one image, made to end.
 
-    It halves a step until the class is wrong, for ever if even a step of 0 leaves it right. That happens when the point it
-    stands on is adversarial for the bisection that found it and not, by rounding, for the search that follows.
+    It halves a step until the class is wrong, for ever if even a step of 0 leaves it right. That happens when the point
+    it stands on is adversarial for the bisection that found it and not, by rounding, for the search that follows.
     """
 
     _failures = 0
@@ -132,7 +132,7 @@ class Reshaped(nn.Module):
 
 
 class SaliencyMapMethod(evasion.SaliencyMapMethod):  # type: ignore[misc]  # as above
-    """ART's JSMA, which is targeted, towards each other class in turn; of what is adversarial, the fewest changed values.
+    """ART's JSMA, which is targeted, towards each other class in turn; what changes the fewest values is kept.
 
     Args:
         classifier, theta, gamma, batch_size, verbose: as in the library.
@@ -241,9 +241,9 @@ class RepairedCarliniL2(_Mended, evasion.CarliniL2Method):  # type: ignore[misc]
     - The loss has no gradient where the class has already changed. The library's has, and its line search hides it.
 
     Args:
-        classifier, confidence, learning_rate, binary_search_steps, max_iter, initial_const, batch_size: as in the library.
-        smoother: images are pulled towards grey by this factor before the inverse of tanh; the library's 0.999999
-            puts black and white pixels too far out for the steps that there are.
+        classifier, confidence, learning_rate, binary_search_steps, max_iter, initial_const, batch_size: as in the
+        library. smoother: images are pulled towards grey by this factor before the inverse of tanh; the library's
+            0.999999 puts black and white pixels too far out for the steps that there are.
     """
 
     def __init__(
@@ -277,7 +277,8 @@ class RepairedCarliniL2(_Mended, evasion.CarliniL2Method):  # type: ignore[misc]
         """The nearest adversarial images that were met, with only the ``free`` values moving.
 
         Returns:
-            (n, ...) float32 candidates, and the (n,) constants that found them; the clean image and infinity where none did.
+            (n, ...) float32 candidates, and the (n,) constants that found them; the clean image and infinity where
+            none did.
         """
         low, high = self.estimator.clip_values
         free = np.ones(x.shape, dtype=bool) if free is None else free
@@ -420,7 +421,7 @@ class RepairedCarliniLInf(_Mended, evasion.CarliniLInfMethod):  # type: ignore[m
         self._tanh_smoother = smoother
 
     def _candidates(self, x: Array, y: Array) -> Array:
-        """Searches below a limit that falls with every success; where one fails, the constant rises, until it may not."""
+        """Search below a limit that falls with every success; where a search fails, raise the constant."""
         low, high = self.estimator.clip_values
         w = original_to_tanh(x, low, high, np.float32(self._tanh_smoother))
         best, shortest = x.copy(), np.full(len(x), np.inf)

@@ -1,4 +1,4 @@
-"""Runs functions of the user's as attacks."""
+"""The attacker of the library ``own``: functions of the user's."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from bench.specs import AttackSpec
 
 
 class OwnAttacker:
-    """Runs rows whose target is a function; see :class:`bench.problem.Attacker` and :mod:`adapters.own`."""
+    """Rows whose target is a function; see :class:`bench.problem.Attacker` and :mod:`adapters.own`."""
 
     def attack(self, spec: AttackSpec, problem: Problem) -> Tensor:
         """Candidates (n, *shape) as the function returned them; the clean image where it had no start.
