@@ -117,7 +117,7 @@ REPAIRED_CW_L2 = AttackSpec(
     variant=methods.REPAIRED,
     library="art",
     norm=Norm.L2,
-    target="adapters.art.attacks:RepairedCarliniL2",
+    target="adapters.art.repaired:RepairedCarliniL2",
     params={
         "confidence": 0.0,
         "learning_rate": 0.05,
@@ -143,7 +143,7 @@ REPAIRED_CW_L0 = AttackSpec(
     variant=methods.REPAIRED,
     library="art",
     norm=Norm.L0,
-    target="adapters.art.attacks:RepairedCarliniL0",
+    target="adapters.art.repaired:RepairedCarliniL0",
     params={
         "confidence": 0.0,
         "learning_rate": 0.05,
@@ -173,7 +173,7 @@ REPAIRED_CW_LINF = AttackSpec(
     variant=methods.REPAIRED,
     library="art",
     norm=Norm.LINF,
-    target="adapters.art.attacks:RepairedCarliniLInf",
+    target="adapters.art.repaired:RepairedCarliniLInf",
     params={
         "confidence": 0.0,
         "learning_rate": 0.05,
