@@ -37,7 +37,9 @@ def points(start: Start, problem: Problem) -> Tensor | None:
         return None
     found = torch.full_like(problem.images, torch.nan)
     for row, (image, label) in enumerate(zip(problem.images, problem.labels.tolist(), strict=True)):
-        offered, noise = iter(problem.starts[row].split(4)), _noise(image, problem.seed)
+        # Of no images ``split`` makes one part, which is empty.
+        offered = (part for part in problem.starts[row].split(4) if len(part))
+        noise = _noise(image, problem.seed)
         for batch in chain(offered, noise) if start is Start.NEAREST else chain(noise, offered):
             logits = problem.network(batch)
             adversarial = (logits.argmax(1) != label) & logits.isfinite().all(1)

@@ -20,6 +20,7 @@ class Bright(nn.Module):
     """Class 1 for images whose mean is above a half, else class 0."""
 
     def forward(self, images: Tensor) -> Tensor:
+        assert len(images), "an empty batch"
         excess = images.flatten(1).mean(1) - 0.5
         return torch.stack([-excess, excess], 1)
 
