@@ -88,7 +88,8 @@ def results(tmp_path_factory: pytest.TempPathFactory, run: synthetic.SyntheticRu
     """A results folder: a run, another, both side by side, one full of foreign text, and the list of all."""
     folder = tmp_path_factory.mktemp("results")
     second = synthetic.run(suite=SUITE, networks=("MLP",), samples=12, seed=4, name="second")
-    for name, made in (("first", run), ("second", second), ("evil", evil())):
+    features = synthetic.run(networks=("one", "two"), samples=12, seed=4, name="features", domain=synthetic.FEATURES)
+    for name, made in (("first", run), ("second", second), ("features", features), ("evil", evil())):
         report.render(synthetic.write(made, folder / name))
     report.render_together([folder / "first", folder / "second"], folder / "compare-first-second.html")
     report.render_index(folder)
@@ -148,7 +149,7 @@ def open_page(browser: Browser, results: Path) -> Iterator[Open]:
         context.close()
 
 
-PAGES = ("first/report.html", "compare-first-second.html", "index.html", "evil/report.html")
+PAGES = ("first/report.html", "features/report.html", "compare-first-second.html", "index.html", "evil/report.html")
 
 
 @pytest.mark.parametrize("width", WIDTHS)
@@ -166,6 +167,7 @@ def test_a_page_loads_in_silence_and_fits(open_page: Open, results: Path, name: 
     [
         ("first/report.html", 360, "light"),
         ("first/report.html", 1600, "dark"),
+        ("features/report.html", 360, "dark"),
         ("compare-first-second.html", 1600, "light"),
         ("index.html", 360, "dark"),
     ],
@@ -186,7 +188,7 @@ TEXTS = """() => [...document.querySelectorAll("figure svg text")].map((text) =>
 
 
 @pytest.mark.parametrize(("width", "smallest"), [(1600, 8), (360, 8)])
-@pytest.mark.parametrize("name", ["first/report.html", "compare-first-second.html"])
+@pytest.mark.parametrize("name", ["first/report.html", "features/report.html", "compare-first-second.html"])
 def test_the_text_of_figures_is_readable_and_not_cut(open_page: Open, name: str, width: int, smallest: float) -> None:
     page, _ = open_page(name, width=width)
     texts = page.evaluate(TEXTS)

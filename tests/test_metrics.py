@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -52,8 +53,27 @@ def test_a_distance_is_not_negative_and_not_nan() -> None:
     for bad in ([-1.0], [float("nan")]):
         with pytest.raises(ValueError, match="distance"):
             metrics.median(bad)
-    with pytest.raises(ValueError, match="share"):
+    with pytest.raises(ValueError, match="fraction"):
         metrics.quantile([1.0], 1.5)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: metrics.robust_accuracy([0.1], float("nan")), "eps is the size of a change"),
+        (lambda: metrics.robust_accuracy([0.1], -1), "eps is the size of a change"),
+        (lambda: metrics.wilson(0, 0), "n >= 1 trials"),
+        (lambda: metrics.wilson(5, 3), "0 to n successes"),
+        (lambda: metrics.wilson(1, 3, level=95), "between 0 and 1"),
+        (lambda: metrics.median_interval([1, 2], level=95), "between 0 and 1"),
+        (lambda: metrics.median_interval([1, 2], resamples=0), "at least one resample"),
+        (lambda: metrics.paired([1], [2], level=0), "between 0 and 1"),
+        (lambda: metrics.robust_accuracy_interval([1], 0.5, resamples=0), "at least one resample"),
+    ],
+)
+def test_what_cannot_be_asked_is_answered_in_a_sentence(call: Callable[[], object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        call()
 
 
 def test_mean_and_rate_of_found() -> None:
@@ -252,7 +272,7 @@ def test_resampled_medians_keep_images_together() -> None:
 def test_signed_ranks_of_few_tied_pairs_are_those_of_all_signs() -> None:
     rng = np.random.default_rng(0)
     for _ in range(20):
-        a, b = rng.integers(0, 4, 7).astype(float), rng.integers(0, 4, 7).astype(float)
+        a, b = (rng.integers(0, 4, 7).astype(np.float64) for _ in range(2))
         kept = (a - b)[a != b]
         if not len(kept):
             continue
@@ -266,7 +286,7 @@ def test_signed_ranks_of_few_tied_pairs_are_those_of_all_signs() -> None:
 
 def test_the_smallest_p_is_that_of_a_clear_order() -> None:
     for pairs in (1, 4, 6, 20):
-        a = np.arange(pairs) + 1.0
+        a = np.linspace(1, pairs, pairs)
         assert resample.signed_ranks(a, np.zeros(pairs))[1] == pytest.approx(resample.smallest_p(pairs))
 
 
@@ -540,8 +560,8 @@ def test_agreement_of_failures() -> None:
 def test_class_changes_sum_to_one(healthy: metrics.Evidence) -> None:
     table = metrics.METRICS["class_changes"](healthy)
     assert (table["label"] != table["adversarial_class"]).all()
-    shares = table.groupby(["network", "norm", "label"], observed=True)["share"].sum()
-    assert shares.to_numpy() == pytest.approx(1)
+    fractions = table.groupby(["network", "norm", "label"], observed=True)["fraction"].sum()
+    assert fractions.to_numpy() == pytest.approx(1)
 
 
 def test_class_medians_by_hand() -> None:

@@ -205,9 +205,13 @@ def test_bad_weights_are_one_line(
     assert errors.count("\n") == 1
 
 
+def by_name(found: list[Finding]) -> dict[str, Finding]:
+    return {finding.check.value: finding for finding in found}
+
+
 def findings(network: nn.Module) -> dict[str, Finding]:
     others = {name: networks.load(name) for name in ("CNN", "MLP")}
-    return {finding.check: finding for finding in check(network.eval(), *digits(), DIGITS, others)}
+    return by_name(check(network.eval(), *digits(), DIGITS, others))
 
 
 @pytest.mark.parametrize("name", networks.NETWORKS)
@@ -366,7 +370,7 @@ def test_without_other_networks_nothing_is_transferred() -> None:
 def test_a_network_that_is_right_on_nothing_fails() -> None:
     domain = Domain(shape=(12,), classes=3, low=0, high=1)
     network, images = linear(0), torch.rand(20, 12, generator=torch.Generator().manual_seed(1))
-    found = {finding.check: finding for finding in check(network, images, (network(images).argmax(1) + 1) % 3, domain)}
+    found = by_name(check(network, images, (network(images).argmax(1) + 1) % 3, domain))
     assert found["clean_accuracy"].status is Level.FAIL
     assert "loss_falls" not in found, "there is nothing to attack"
 
@@ -376,7 +380,7 @@ def test_a_network_of_another_range_is_told_which() -> None:
     inner = linear(0)
     images = 255 * torch.rand(60, 12, generator=torch.Generator().manual_seed(1))
     labels = inner(images / 255).argmax(1)
-    found = {finding.check: finding for finding in check(inner, images, labels, domain)}
+    found = by_name(check(inner, images, labels, domain))
     assert found["clean_accuracy"].status is Level.WARN
     assert "given values from 0 to 1: it seems to expect another input range" in found["clean_accuracy"].message
     assert "images here are in [0, 255]" in found["clean_accuracy"].message

@@ -29,7 +29,7 @@ from bench.report import __main__ as command
 from bench.report import cautions, data, exports, gallery, sources, words
 from bench.report.frames import Frames
 from bench.report.page import slug
-from bench.report.tables import figure, share
+from bench.report.tables import figure, percentage
 from bench.specs import Kind, Origin, Suite
 
 
@@ -150,7 +150,7 @@ def test_every_number_of_the_attack_table_is_the_records(healthy: synthetic.Synt
         low, high = ordered[(len(own) - 1) // 2], ordered[len(own) // 2]
         assert line[place["Median"]] == figure(low if low == high else (low + high) / 2)
         attacked = own[own["status"] != "misclassified"]
-        assert line[place["Found"]] == share(float((attacked["status"] == "found").mean()))
+        assert line[place["Found"]] == percentage(float((attacked["status"] == "found").mean()))
         assert line[place["Images"]] == str(len(own))
         assert line[place["Failed"]] == str(int(own["status"].isin(["error", "timeout", "invalid"]).sum()))
 
@@ -362,7 +362,7 @@ def test_numbers_as_people_read_them(value: float, text: str) -> None:
     [(1, "100%"), (0, "0%"), (0.99999, "> 99.9%"), (0.00001, "< 0.1%"), (0.5, "50.0%"), (np.nan, "\N{EN DASH}")],
 )
 def test_shares_are_never_rounded_to_all_or_nothing(value: float, text: str) -> None:
-    assert share(value) == text
+    assert percentage(value) == text
 
 
 # Stored runs.
@@ -676,6 +676,7 @@ def test_a_page_of_features_speaks_of_features(features: Page) -> None:
     assert "benign → malignant" in text
     assert "L0 counts values" in text
     assert "box widths" in text
+    assert "breaks a rule" not in text
     for name in ("radius", "symmetry"):
         assert name in text
     assert not [values for tag, values in features.tags if tag == "img"]
@@ -686,6 +687,7 @@ def test_a_page_of_colour_pictures_counts_values_and_pixels(colours: Page) -> No
     assert colours.faults == []
     assert re.search(r"L0 distance \d+ values in \d+ pixels?", text)
     assert "intensity level" in text
+    assert "breaks a rule" not in text
     assert "grey" not in text
     assert "Pixels" in colours.tables["table-medians"][0]
     assert any("taken for class ship" in str(values.get("alt")) for tag, values in colours.tags if tag == "img")

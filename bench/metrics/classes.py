@@ -32,12 +32,12 @@ def class_changes(evidence: Evidence) -> pd.DataFrame:
     """What images of each class are taken for by their nearest known adversarial example.
 
     Returns:
-        Columns network, norm, label (true class), adversarial_class, images, and share of the true class's images
+        Columns network, norm, label (true class), adversarial_class, images, and fraction of the true class's images
         that have an adversarial example. Misclassified images are left out.
     """
     known = evidence.best[np.isfinite(evidence.best["distance"]) & ~evidence.best["misclassified"]]
     keys = ["network", "norm", "label"]
     counted = known.groupby([*keys, "adversarial_class"], observed=True).size().rename("images").reset_index()
     total = counted.groupby(keys, observed=True)["images"].transform("sum")
-    counted["share"] = counted["images"] / total
+    counted["fraction"] = counted["images"] / total
     return pd.DataFrame(counted)

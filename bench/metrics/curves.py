@@ -72,7 +72,7 @@ def robust_accuracy_table(evidence: Evidence, steps: int = 5) -> pd.DataFrame:
     """Robust accuracy of every network at a few round eps that span the distances of the run.
 
     Returns:
-        Columns norm, eps, network, robust_accuracy, low, high (Wilson's 95 %), certified: the share of images with
+        Columns norm, eps, network, robust_accuracy, low, high (Wilson's 95 %), certified: the fraction of images with
         a certified bound > eps, NaN where no verifier was run.
     """
     bounded = evidence.bounded

@@ -39,7 +39,7 @@ def quantile(distances: ArrayLike, q: float) -> float:
     """
     values = checked(distances)
     if not 0 <= q <= 1:
-        raise ValueError(f"a quantile is asked for at a share in [0, 1], not {q}")
+        raise ValueError(f"a quantile is asked for at a fraction in [0, 1], not {q}")
     return float(quantiles(np.sort(values), np.array([q]))[0]) if len(values) else float("nan")
 
 
@@ -48,16 +48,16 @@ def quantiles(ordered: FloatArray, q: FloatArray) -> FloatArray:
     position = (len(ordered) - 1) * q
     low = np.floor(position).astype(np.int64)
     high = np.minimum(low + 1, len(ordered) - 1)
-    share = position - low
-    return between(ordered[low], ordered[high], share)
+    fraction = position - low
+    return between(ordered[low], ordered[high], fraction)
 
 
-def between(low: FloatArray, high: FloatArray, share: FloatArray | float) -> FloatArray:
-    """``low + share (high - low)`` where ``low <= high``, without NaN where one or both are infinite."""
-    share = np.broadcast_to(np.asarray(share, dtype=np.float64), np.shape(low))
+def between(low: FloatArray, high: FloatArray, fraction: FloatArray | float) -> FloatArray:
+    """``low + fraction (high - low)`` where ``low <= high``, without NaN where one or both are infinite."""
+    fraction = np.broadcast_to(np.asarray(fraction, dtype=np.float64), np.shape(low))
     with np.errstate(invalid="ignore"):
-        mixed = low + share * (high - low)
-    return np.where((share == 0) | (low == high), low, mixed)
+        mixed = low + fraction * (high - low)
+    return np.where((fraction == 0) | (low == high), low, mixed)
 
 
 def median(distances: ArrayLike) -> float:
@@ -77,13 +77,13 @@ def mean_found(distances: ArrayLike) -> float:
 
 
 def found_rate(distances: ArrayLike) -> float:
-    """The share of finite distances; NaN for no distances."""
+    """The fraction of finite distances; NaN for no distances."""
     values = checked(distances)
     return float(np.isfinite(values).mean()) if len(values) else float("nan")
 
 
 def robust_accuracy(distances: ArrayLike, eps: ArrayLike) -> FloatArray:
-    """The share of images that no known change of size ``eps`` or less makes wrong.
+    """The fraction of images that no known change of size ``eps`` or less makes wrong.
 
     RA(eps) = #{i : d_i > eps} / n. A misclassified image has d = 0 and is never robust; what was not found
     has d = +inf and is robust at every eps. It is an upper bound of the true robust accuracy.
@@ -93,15 +93,17 @@ def robust_accuracy(distances: ArrayLike, eps: ArrayLike) -> FloatArray:
         eps: any shape, >= 0.
 
     Returns:
-        Shares in [0, 1], of the shape of ``eps``.
+        Fractions in [0, 1], of the shape of ``eps``.
 
     Raises:
-        ValueError: no distances, or NaN or negative ones.
+        ValueError: no distances, NaN or negative ones, or an eps that is NaN or negative.
     """
-    values = np.sort(checked(distances))
+    values, sizes = np.sort(checked(distances)), np.asarray(eps, dtype=np.float64)
     if not len(values):
         raise ValueError("the robust accuracy of no images is not defined")
-    return np.asarray(1 - np.searchsorted(values, np.asarray(eps, dtype=np.float64), side="right") / len(values))
+    if not (sizes >= 0).all():
+        raise ValueError("eps is the size of a change, 0 or more; there are negative or NaN values")
+    return np.asarray(1 - np.searchsorted(values, sizes, side="right") / len(values))
 
 
 def curve(distances: ArrayLike, points: int = 400) -> tuple[FloatArray, FloatArray]:
@@ -122,8 +124,19 @@ def curve(distances: ArrayLike, points: int = 400) -> tuple[FloatArray, FloatArr
     return eps, robust_accuracy(values, eps)
 
 
+def checked_level(level: float) -> float:
+    """A level of confidence.
+
+    Raises:
+        ValueError: it is outside (0, 1).
+    """
+    if not 0 < level < 1:
+        raise ValueError(f"a level of confidence is a number between 0 and 1, such as 0.95, not {level}")
+    return level
+
+
 def wilson(successes: ArrayLike, n: int, level: float = 0.95) -> tuple[FloatArray, FloatArray]:
-    """Wilson's interval of a share (E. B. Wilson, JASA 22, 1927).
+    """Wilson's interval of a fraction (E. B. Wilson, JASA 22, 1927).
 
     (p + z^2/2n +- z sqrt(p (1 - p)/n + z^2/4n^2)) / (1 + z^2/n), z the normal quantile of (1 + level)/2.
 
@@ -134,12 +147,19 @@ def wilson(successes: ArrayLike, n: int, level: float = 0.95) -> tuple[FloatArra
 
     Returns:
         Lower and upper ends in [0, 1].
+
+    Raises:
+        ValueError: no trials, counts outside [0, n], or a level outside (0, 1).
     """
-    share = np.asarray(successes, dtype=np.float64) / n
+    counts = np.asarray(successes, dtype=np.float64)
+    if n < 1 or not ((counts >= 0) & (counts <= n)).all():
+        raise ValueError(f"an interval is of 0 to n successes in n >= 1 trials, not of {successes} in {n}")
+    checked_level(level)
+    fraction = counts / n
     z = float(special.ndtri((1 + level) / 2))
-    middle = share + z * z / (2 * n)
-    half = z * np.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    middle = fraction + z * z / (2 * n)
+    half = z * np.sqrt(fraction * (1 - fraction) / n + z * z / (4 * n * n))
     scale = 1 + z * z / n
     low, high = np.clip((middle - half) / scale, 0, 1), np.clip((middle + half) / scale, 0, 1)
     # With no or only successes one end is 0 or 1 exactly; rounding must not move it.
-    return np.where(share == 0, 0.0, low), np.where(share == 1, 1.0, high)
+    return np.where(fraction == 0, 0.0, low), np.where(fraction == 1, 1.0, high)

@@ -35,7 +35,7 @@ def table(evidence: Evidence) -> pd.DataFrame:
 
     Returns:
         Columns network, norm, attack, label, library; over solved images (exact distance known): ``solved``,
-        ``median``, ``p90``, ``largest`` ratio, ``within``: share with a ratio of at most 1.01; over the others:
+        ``median``, ``p90``, ``largest`` ratio, ``within``: fraction with a ratio of at most 1.01; over the others:
         ``open``, and ``open_least``, ``open_most``: medians of the ends of the interval. NaN for no images.
     """
     lines = []

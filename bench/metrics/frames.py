@@ -47,7 +47,7 @@ class Evidence:
     """Everything that metrics read, prepared once.
 
     Attributes:
-        records: one line per (network, attack, image), columns of ``bench.records.SCHEMA`` and ``distance``, the
+        records: one line per (network, attack, image), columns of ``bench.records.schema`` and ``distance``, the
             distance in the row's own norm.
         rows: one line per planned row: attack, label, title (of the method, with its variant), slug (of the method),
             variant (its slug, or empty), library, library_label, norm, kind, family, access, origin, cap, steps (their

@@ -14,7 +14,7 @@ ROUNDING = 1e-9
 def optimality(distances: ArrayLike, best: ArrayLike) -> float:
     """Local optimality: how close an attack's robust accuracy curve comes to the best known one.
 
-    With d*_i the best known distance of image i, eps0 = max d*, rho0 = the share of images with d* > 0:
+    With d*_i the best known distance of image i, eps0 = max d*, rho0 = the fraction of images with d* > 0:
 
         LO = (rho0 eps0 - mean(min(d, eps0))) / (rho0 eps0 - mean(d*))
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-from bench.metrics.distribution import FloatArray, between, checked, quantiles
+from bench.metrics.distribution import FloatArray, between, checked, checked_level, quantiles, robust_accuracy
 
 RESAMPLES = 2000
 LEVEL = 0.95
@@ -36,6 +36,9 @@ def median_interval(
 
     Returns:
         Lower and upper end, +inf where the resampled medians are; NaN for no distances.
+
+    Raises:
+        ValueError: NaN or negative distances, a level outside (0, 1), or no resamples.
     """
     values = np.sort(checked(distances))
     return _median_interval(values, level=level, resamples=resamples, seed=seed)
@@ -50,6 +53,7 @@ def ratio_interval(
 
 
 def _median_interval(ordered: FloatArray, *, level: float, resamples: int, seed: int) -> tuple[float, float]:
+    _check(level, resamples)
     if not len(ordered):
         return float("nan"), float("nan")
     n = len(ordered)
@@ -66,6 +70,12 @@ def _median_interval(ordered: FloatArray, *, level: float, resamples: int, seed:
     return float(ends[0]), float(ends[1])
 
 
+def _check(level: float, resamples: int) -> None:
+    checked_level(level)
+    if resamples < 1:
+        raise ValueError(f"a bootstrap needs at least one resample, not {resamples}")
+
+
 def _index(uniform: FloatArray, n: int) -> NDArray[np.int64]:
     return np.clip(np.ceil(n * uniform).astype(np.int64) - 1, 0, n - 1)
 
@@ -79,13 +89,17 @@ def robust_accuracy_interval(
 
     Returns:
         Lower and upper end in [0, 1]; NaN for no distances.
+
+    Raises:
+        ValueError: NaN or negative distances or eps, a level outside (0, 1), or no resamples.
     """
+    _check(level, resamples)
     values = checked(distances)
     if not len(values):
         return float("nan"), float("nan")
     n = len(values)
-    shares = np.random.default_rng(seed).binomial(n, float((values > eps).mean()), resamples) / n
-    low, high = np.quantile(shares, [(1 - level) / 2, (1 + level) / 2])
+    fractions = np.random.default_rng(seed).binomial(n, float(robust_accuracy(values, eps)), resamples) / n
+    low, high = np.quantile(fractions, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 
 
@@ -123,8 +137,8 @@ class Paired:
         median_a, median_b: medians of each.
         difference: median_a - median_b; NaN when both are infinite.
         low, high: its bootstrap interval over resampled images.
-        wins: share of images on which ``a`` is larger.
-        losses: share on which ``b`` is larger.
+        wins: fraction of images on which ``a`` is larger.
+        losses: fraction on which ``b`` is larger.
         effect: matched-pairs rank-biserial correlation in [-1, 1]: (W+ - W-) / (W+ + W-), the signed ranks of the
             differences; 0 for no difference, 1 when ``a`` is larger on every image.
         p: of Wilcoxon's signed-rank test, two-sided; 1 when all pairs are equal.
@@ -155,8 +169,9 @@ def paired(a: ArrayLike, b: ArrayLike, *, level: float = LEVEL, resamples: int =
         seed: of its draws.
 
     Raises:
-        ValueError: different lengths, no pairs, or NaN or negative distances.
+        ValueError: different lengths, no pairs, NaN or negative distances, a level outside (0, 1), or no resamples.
     """
+    _check(level, resamples)
     first, second = checked(a), checked(b)
     if len(first) != len(second) or not len(first):
         raise ValueError(f"{len(first)} and {len(second)} distances: at least one pair on the same image is needed")

@@ -183,8 +183,8 @@ def _first(evidence: Evidence, norm: Norm, left_out: Collection[str]) -> pd.Data
         return pd.DataFrame({"network": [], "norm": [], "first": []}).astype({"network": object, "norm": object})
     medians = resampled_medians(table.to_numpy())
     largest = medians == medians.max(axis=1, keepdims=True)
-    shares = (largest / largest.sum(axis=1, keepdims=True)).mean(axis=0)
-    return pd.DataFrame({"network": table.columns.astype(str), "norm": norm.value, "first": shares})
+    fractions = (largest / largest.sum(axis=1, keepdims=True)).mean(axis=0)
+    return pd.DataFrame({"network": table.columns.astype(str), "norm": norm.value, "first": fractions})
 
 
 def differences(evidence: Evidence, left_out: Collection[str] = ()) -> pd.DataFrame:

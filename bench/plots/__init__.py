@@ -203,7 +203,7 @@ PLOTS: dict[str, Plot] = {
         height=2.9,
         names="class",
         below="taken_for",
-        columns=("network", "norm", "label", "adversarial_class", "images", "share"),
+        columns=("network", "norm", "label", "adversarial_class", "images", "fraction"),
     ),
 }
 """Every figure of a report. One more is one more entry, wherever it is from: the page shows it in a section of its own."""
@@ -263,7 +263,7 @@ def _drop_repeated_labels(grid: Sequence[Axes], across: int, *, shared: bool) ->
 def _end_at(axes: Axes, limit: float, plot: Plot, part: pd.DataFrame) -> None:
     axes.set_xlim(0, limit)
     if plot.shared:
-        axes.xaxis.set_major_locator(MaxNLocator(5 if plot.width > 2 else 3, steps=[1, 2, 2.5, 5, 10]))
+        axes.xaxis.set_major_locator(MaxNLocator(4 if plot.width > 2 else 3, steps=[1, 2, 2.5, 5, 10]))
     if plot.metric == "attack_panels" and (part.loc[part["robust_accuracy"] < 1, "eps"] > limit).all():
         axes.text(0.5, 0.5, "beyond this axis", transform=axes.transAxes, ha="center", fontsize=8, color=MUTED)
 
@@ -287,7 +287,7 @@ def _grid(plot: Plot, frame: pd.DataFrame, panels: int, across: int) -> tuple[Fi
     if plot.stacked:
         height = MARK * frame["attack"].nunique() * bands.height(frame["network"].nunique())
     names, below = (_longest(frame, column) for column in (plot.names, plot.below))
-    left, right = (0.16 if plot.stacked else max(0.72, 0.3 + 0.075 * names)), 0.16
+    left, right = (0.24 if plot.stacked else max(0.72, 0.3 + 0.075 * names)), 0.16
     upright = 0.075 * below if below > comparisons.UPRIGHT else 0.0
     bottom = 0.5 + upright
     gap, between = (0.3, 0.36 if plot.width > 2 else 0.5) if plot.shared else (left - 0.06, 0.8 + upright)

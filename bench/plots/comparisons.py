@@ -301,7 +301,7 @@ def change_heat(frame: pd.DataFrame, axes: Axes) -> Axes:
     down, across = _classes(frame, "label"), _classes(frame, "adversarial_class")
     if len(down | across) <= CLASSES:
         down = across = dict(sorted((down | across).items()))
-    table = frame.pivot_table(index="label", columns="adversarial_class", values="share", aggfunc="sum")
+    table = frame.pivot_table(index="label", columns="adversarial_class", values="fraction", aggfunc="sum")
     table = table.reindex(index=list(down), columns=list(across)).fillna(0.0)
     _heat((100 * table).round().rename(index=down, columns=across), axes, 3, low=0.0, high=100.0)
     axes.set_xlabel("taken for")

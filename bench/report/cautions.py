@@ -83,7 +83,7 @@ def _unfinished(evidence: Evidence, manifest: Mapping[str, Any]) -> list[str]:
         return []
     of = f" of {int(planned):,} planned" if planned is not None else ""
     return [
-        f"This run is {status}: {stored:,}{of} records are stored. Comparisons use the images that the networks share."
+        f"This run is {status}: {stored:,}{of} records are stored. Comparisons use the images that two networks have in common."
     ]
 
 

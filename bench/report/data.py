@@ -9,6 +9,7 @@ import numpy as np
 
 from bench.domain import Domain
 from bench.norms import Norm
+from bench.report.tables import figure
 
 PICTURE_AXES = 2
 """A picture has a height and a width, beside its channels."""
@@ -55,6 +56,14 @@ def unit(domain: Domain, norm: Norm) -> str:
     if norm.counts:
         return values(domain)
     return "box widths" if domain.per_feature else domain.unit
+
+
+def distance(domain: Domain, norm: Norm, value: float) -> str:
+    """A distance with its unit: ``3 pixels``, ``0.46 (grey level)``, ``0.2 box widths``."""
+    of = unit(domain, norm)
+    if norm.counts:
+        return f"{figure(value)} {of.removesuffix('s') if value == 1 else of}"
+    return f"{figure(value)} {of}" if domain.per_feature else figure(value) + (f" ({of})" if of else "")
 
 
 def explained(domain: Domain, norm: Norm) -> str:

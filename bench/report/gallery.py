@@ -59,6 +59,7 @@ class Example:
 
     Attributes:
         network, norm, image, distance, attack: whose, in which norm, which one, how far, who found it (its label).
+        shown: the distance with its unit.
         place: easiest, median or hardest.
         label, adversarial_class: what the classes are called.
         pixels: how many pixels are changed, where a pixel has several values and the norm counts them; else None.
@@ -74,6 +75,7 @@ class Example:
     label: str
     adversarial_class: str
     distance: float
+    shown: str
     pixels: int | None
     attack: str
     pictures: tuple[Picture, ...]
@@ -142,7 +144,7 @@ def _example(
     difference = changed.astype(np.float64) - original.astype(np.float64)
     image, norm = int(line["image"]), Norm(str(line["norm"]))
     label, other = (domain.class_name(int(line[key])) for key in ("label", "adversarial_class"))
-    shown = data.is_picture(domain)
+    pictured = data.is_picture(domain)
     several = norm.counts and data.channels(domain) > 1
     return Example(
         network=str(line["network"]),
@@ -152,10 +154,11 @@ def _example(
         label=label,
         adversarial_class=other,
         distance=float(line["distance"]),
+        shown=data.distance(domain, norm, float(line["distance"])),
         pixels=int(domain.changed_pixels(difference[None])[0]) if several else None,
         attack=labels.get(str(line["attack"]), str(line["attack"])),
-        pictures=_pictures(original, changed, domain, (f"Image {image}, class {label}", other)) if shown else (),
-        changes=() if shown else _changes(original, changed, domain),
+        pictures=_pictures(original, changed, domain, (f"Image {image}, class {label}", other)) if pictured else (),
+        changes=() if pictured else _changes(original, changed, domain),
         changed=int(np.count_nonzero(difference)),
     )
 

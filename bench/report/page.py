@@ -14,10 +14,8 @@ import numpy as np
 from markupsafe import Markup
 
 from bench import metrics, verdict
-from bench.domain import Domain
 from bench.findings import Level
 from bench.metrics import Evidence
-from bench.norms import Norm
 from bench.plots.style import DARK, network_styles
 from bench.report import cautions, data, words
 from bench.report.frames import Frames
@@ -25,7 +23,7 @@ from bench.report.gallery import Example
 from bench.report.index import Entry
 from bench.report.sections import NORM_LABELS, sections
 from bench.report.sources import Source
-from bench.report.tables import figure, share
+from bench.report.tables import figure, percentage
 from bench.specs import Access, Kind, Origin
 from bench.verdict import CheckResult
 
@@ -80,7 +78,6 @@ def render(frames: Frames, source: Source, examples: Sequence[Example], found: l
         "origins": ORIGINS,
         "accesses": ACCESSES,
         "kinds": KINDS,
-        "units": {norm.value: _behind(evidence.domain, norm) for norm in Norm},
         "box": data.box(evidence.domain),
         "norm_labels": NORM_LABELS,
     }
@@ -111,7 +108,7 @@ def _environment() -> jinja2.Environment:
         "slug": slug,
         "chosen": data.chosen,
         "figure": figure,
-        "share": share,
+        "percentage": percentage,
         "svg": Markup,
     }
     return environment
@@ -166,12 +163,6 @@ def _filters(evidence: Evidence) -> list[tuple[str, str, list[tuple[str, str]]]]
         ("attack", "Attacks and bounds", list(zip(rows["attack"], rows["label"], strict=True))),
     ]
     return [choice for choice in choices if len(choice[2]) > 1]
-
-
-def _behind(domain: Domain, norm: Norm) -> str:
-    """The unit as it stands behind a distance: counted things as words, what a step of 1 is in brackets."""
-    unit = data.unit(domain, norm)
-    return f" {unit}" if norm.counts or domain.per_feature else f" ({unit})" if unit else ""
 
 
 def _facts(evidence: Evidence, source: Source) -> list[tuple[str, str]]:

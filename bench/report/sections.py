@@ -30,7 +30,7 @@ from bench.report.tables import (
     number,
     p_value,
     percent,
-    share,
+    percentage,
     sort_key,
     table,
     text,
@@ -195,12 +195,20 @@ def _networks(manifest: Mapping[str, Any]) -> Table:
     )
     columns = [
         _network_column(),
-        percent("accuracy", "Clean accuracy", "on all images of the split", digits=2),
+        percent("accuracy", "Clean accuracy", _accuracy_images(networks), digits=2),
         count("parameters", "Parameters"),
         text("source", "Source"),
         text("sha256", "SHA-256", "of weights and structure, its beginning"),
     ]
     return table("table-networks", "The networks under test.", columns, content)
+
+
+def _accuracy_images(networks: Sequence[Mapping[str, Any]]) -> str:
+    """What clean accuracies were measured on."""
+    counts = sorted({int(network["accuracy_images"]) for network in networks if network.get("accuracy_images")})
+    return (
+        f"on {' or '.join(f'{number:,}' for number in counts)} images of the split" if counts else "on the whole split"
+    )
 
 
 def _network_column(key: str = "network", heading: str = "Network") -> Column:
@@ -297,9 +305,9 @@ def _robust_column(name: str) -> Column:
         )
         if np.isnan(value):
             return Cell(UNDEFINED)
-        shown = f"{share(value, 0)} ({100 * low:.0f} to {100 * high:.0f})"
+        shown = f"{percentage(value, 0)} ({100 * low:.0f} to {100 * high:.0f})"
         if not np.isnan(certified):
-            shown += f", certified {share(certified, 0)}"
+            shown += f", certified {percentage(certified, 0)}"
         return Cell(shown, value)
 
     return Column(name, cell, tags={"network": name})

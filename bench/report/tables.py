@@ -106,11 +106,11 @@ def count(key: str, heading: str, explanation: str = "", *, bad_above: float = m
 
 
 def percent(key: str, heading: str, explanation: str = "", *, warn_below: float = -1, digits: int = 1) -> Column:
-    """A column of shares, marked where one is below a limit."""
+    """A column of percentages, marked where one is below a limit."""
 
     def cell(line: Mapping[str, Any]) -> Cell:
         value = float(line[key])
-        return Cell(share(value, digits), sort_key(value), tone="warn" if value < warn_below else "")
+        return Cell(percentage(value, digits), sort_key(value), tone="warn" if value < warn_below else "")
 
     return Column(heading, cell, explanation)
 
@@ -158,8 +158,8 @@ def figure(value: float, digits: int = 3) -> str:
     return f"{value:.{digits - 1}e}"
 
 
-def share(value: float, digits: int = 1) -> str:
-    """A share in percent, or a dash; never rounded up to 100 % or down to 0 %."""
+def percentage(value: float, digits: int = 1) -> str:
+    """A fraction as percentage, or a dash; never rounded up to 100 % or down to 0 %."""
     if math.isnan(value):
         return UNDEFINED
     if value in (0, 1):

@@ -12,7 +12,7 @@ from bench import metrics
 from bench.metrics import Leader, LibraryChoice, Recommendation
 from bench.norms import Norm
 from bench.report.frames import Frames
-from bench.report.tables import figure, share
+from bench.report.tables import figure, percentage
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +75,8 @@ def _support(leader: Leader) -> str:
         text += f"; {other} has {figure(leader.other_median)}"
     if not leader.images:
         return f"{text}; the two have no image in common"
-    text += f"; on {share(leader.wins, 0)} of {leader.images:,} images {name} needs the larger change, "
-    text += f"on {share(leader.losses, 0)} the smaller ({p_value(leader.p)})"
+    text += f"; on {percentage(leader.wins, 0)} of {leader.images:,} images {name} needs the larger change, "
+    text += f"on {percentage(leader.losses, 0)} the smaller ({p_value(leader.p)})"
     if (leader.median_common, leader.other_common) != (leader.median, leader.other_median):
         text += f"; over these images the medians are {figure(leader.median_common)} and {figure(leader.other_common)}"
     return text + _proof(leader)
@@ -151,10 +151,10 @@ def _accuracies(name: str, manifest: Mapping[str, Any]) -> str:
     others = sorted(value for other, value in known.items() if other != name)
     rest = ""
     if others:
-        least, most = share(others[0], 2), share(others[-1], 2)
+        least, most = percentage(others[0], 2), percentage(others[-1], 2)
         range_ = least if least == most else f"{least} to {most}"
         rest = f" (the other{'s' if len(others) > 1 else ''}: {range_})"
-    return f"clean accuracy {share(known[name], 2)}{rest}"
+    return f"clean accuracy {percentage(known[name], 2)}{rest}"
 
 
 def listed(names: Sequence[str], word: str = "and") -> str:
@@ -191,7 +191,7 @@ def best_attacks(frames: Frames) -> list[Answer]:
 
 
 def _quality(one: Recommendation) -> str:
-    often = "" if one.found_rate == 1 else f", found on {share(one.found_rate)} of the images"
+    often = "" if one.found_rate == 1 else f", found on {percentage(one.found_rate)} of the images"
     return f"{_near(one)}{often}, {figure(one.seconds, 2)} s per image"
 
 
@@ -209,7 +209,7 @@ def _exactness(frames: Frames, attack: str) -> str:
         return ""
     total = int(solved["solved"].sum())
     within = float((solved["within"] * solved["solved"]).sum() / total)
-    text = f"; within 1% of the exact distance on {share(within, 0)} of {total} solved images"
+    text = f"; within 1% of the exact distance on {percentage(within, 0)} of {total} solved images"
     if len(own) > 1:
         text += f" ({', '.join(f'{line.network} {line.solved}' for line in own.itertuples())})"
     return text

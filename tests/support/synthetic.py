@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from bench import store
 from bench.domain import Domain
 from bench.norms import Norm, distances
-from bench.records import SCHEMA, Record, Status, from_table
+from bench.records import Record, Status, columns, schema
 from bench.specs import (
     Access,
     AttackSpec,
@@ -112,6 +112,9 @@ SUITE = Suite(
     samples=20,
 )
 
+SMALL = 100
+"""Below so many values an input is small."""
+
 SCALE = {Norm.L0: 6.0, Norm.L1: 6.0, Norm.L2: 0.9, Norm.LINF: 0.06}
 NETWORK_SCALE = {"MLP": 0.5, "MLP_d": 0.62, "CNN": 1.3, "CNN_d": 1.55}
 METHOD_FACTOR = {"reference": 1.0, "bb": 1.02, "cw": 1.01, "deepfool": 1.06, "hsj": 1.3}
@@ -148,7 +151,7 @@ def frame(records: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
         "forwards": 10.0, "backwards": 10.0, "message": "",
     }  # fmt: skip
     filled = [defaults | {"pixels": record.get("l0", np.inf)} | dict(record) for record in records]
-    return typed(pd.DataFrame(filled, columns=SCHEMA.names))
+    return typed(pd.DataFrame(filled, columns=columns()))
 
 
 def typed(content: pd.DataFrame) -> pd.DataFrame:
@@ -159,7 +162,7 @@ def typed(content: pd.DataFrame) -> pd.DataFrame:
         content[column] = content[column].astype(np.int32)
     for column in (*(norm.value for norm in Norm), "pixels", "lower", "seconds", "forwards", "backwards"):
         content[column] = content[column].astype(np.float64)
-    return content[list(SCHEMA.names)]
+    return content[columns()]
 
 
 def manifest(
@@ -193,6 +196,7 @@ def manifest(
                 "parameters": 118_282,
                 "classes": domain.classes,
                 "accuracy": 0.98,
+                "accuracy_images": 10_000,
                 "structure": f"{name}(...)",
             }
             for name in networks
@@ -207,7 +211,11 @@ def manifest(
             "chosen": "first",
         },
         "domain": domain.to_json(),
-        "libraries": [library | {"packages": [], "versions": {}} for library in LIBRARIES if library["name"] in used],
+        "libraries": [
+            library | {"packages": ["some-package"], "versions": {"some-package": "1.2.3"}}
+            for library in LIBRARIES
+            if library["name"] in used
+        ],
         "image_sha256": {str(i): hashlib.sha256(bytes([i % 256, i // 256])).hexdigest() for i in range(samples)},
         "packages": {"torch": "2.14.1", "foolbox": "3.3.4"},
         "git": {"revision": "fc357ae", "dirty": False},
@@ -292,9 +300,18 @@ def run(
             )
             parts.append(part)
             changed[network, row.name] = candidates
-    content = typed(pd.concat(parts, ignore_index=True))
+    content = typed(_true(pd.concat(parts, ignore_index=True)))
     described = manifest(suite, networks, samples, domain, seed=seed) | extra
     return SyntheticRun(Path(path), described, content, placed(images, domain), changed)
+
+
+def _true(content: pd.DataFrame) -> pd.DataFrame:
+    """The records with no certified bound above a candidate of another attack, which inputs of few values may have."""
+    for norm in Norm:
+        own = (content["norm"] == norm.value) & (content["kind"] != Kind.UPPER.value)
+        best = content.groupby(["network", "image"], observed=True)[norm.value].transform("min")
+        content.loc[own, "lower"] = np.minimum(content["lower"], best)[own]
+    return content
 
 
 def _rows(
@@ -313,7 +330,12 @@ def _rows(
     n = len(images)
     scale = SCALE[row.norm]
     # Distances are made up in the unit box, for 784 values; smaller inputs have smaller ones.
-    scale *= {Norm.L0: 1.0, Norm.L1: domain.size / 784, Norm.L2: (domain.size / 784) ** 0.5, Norm.LINF: 1.0}[row.norm]
+    scale *= {
+        Norm.L0: 1.0,
+        Norm.L1: domain.size / 784,
+        Norm.L2: (domain.size / 784) ** 0.5,
+        Norm.LINF: 0.75 if domain.size < SMALL else 1.0,
+    }[row.norm]
     exact = np.clip(np.round(true * scale), 1, domain.size - 1) if row.norm is Norm.L0 else true * scale
     verifies = isinstance(row, VerifierSpec)
     factor = 1.0 if isinstance(row, VerifierSpec) else METHOD_FACTOR.get(row.method.slug, 1.2)
@@ -370,15 +392,31 @@ def _change(image: NDArray[np.float32], norm: Norm, size: float, rng: np.random.
         mask = np.zeros(image.size, dtype=bool)
         mask[chosen] = True
         return np.where(mask.reshape(image.shape), (image <= 0.5).astype(np.float32), image).astype(np.float32)
-    pattern = np.abs(rng.normal(size=image.shape)) if norm is Norm.L2 else np.ones(image.shape)
+    # Few values: the change is uneven, so that a small L2 does not make the Linf smaller than any attack on it.
+    power = 4 if image.size < SMALL else 1
+    pattern = np.abs(rng.normal(size=image.shape)) ** power if norm is Norm.L2 else np.ones(image.shape)
     step = toward * pattern
     step *= size / float(norm.of(step[None])[0])
     return np.clip(image + step, 0, 1).astype(np.float32)
 
 
+def records_of(content: pd.DataFrame) -> list[Record]:
+    """The records of a frame of the store's columns."""
+    norms = {norm.value: norm for norm in Norm}
+    table = pa.Table.from_pandas(content, preserve_index=False).cast(schema())
+    return [
+        Record(
+            **{key: value for key, value in line.items() if key not in norms}
+            | {"norm": Norm(line["norm"]), "kind": Kind(line["kind"]), "status": Status(line["status"])},
+            distances={norm: line[key] for key, norm in norms.items()},
+        )
+        for line in table.to_pylist()
+    ]
+
+
 def write(run: SyntheticRun, path: Path) -> Path:
     """Store a run as the bench does; returns its folder."""
-    records = from_table(pa.Table.from_pandas(run.frame, preserve_index=False).cast(SCHEMA))
+    records = records_of(run.frame)
     with store.writing(path) as writer:
         content = run.manifest | {"plan": "synthetic"}
         content["images_file_sha256"] = writer.images(range(len(run.clean)), run.clean)
@@ -415,7 +453,7 @@ def write_large(path: Path, samples: int) -> Path:
     rows = tuple(replace(row, block=PIECE // 2, cap=None) for row in SUITE.rows)
     suite = replace(SUITE, rows=rows)
     small = run(suite=suite, samples=PIECE, seed=0)
-    records = from_table(pa.Table.from_pandas(small.frame, preserve_index=False).cast(SCHEMA))
+    records = records_of(small.frame)
     rng = np.random.default_rng(0)
     with store.writing(path) as writer:
         content = manifest(suite, samples=samples) | {"plan": "synthetic"}

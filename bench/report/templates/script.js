@@ -29,7 +29,7 @@
     if (Number.isNaN(x) || Number.isNaN(y)) return Number.isNaN(x) - Number.isNaN(y);
     return x === y ? 0 : direction * (x < y ? -1 : 1);
   };
-  for (const heading of all("th[scope=col]")) {
+  for (const heading of all(".table-block th[scope=col]")) {
     heading.querySelector("button").addEventListener("click", () => {
       const table = heading.closest("table");
       const column = [...heading.parentElement.children].indexOf(heading);
