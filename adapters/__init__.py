@@ -27,7 +27,7 @@ def art_classifier(
 
 
 def foolbox_model(network: nn.Module, *, box: tuple[float, float], **options: Any) -> PyTorchModel:
-    """The network as a Foolbox model: see :class:`adapters.foolbox.model.LeanModel`, which takes ``options`` as well."""
+    """The network as a Foolbox model: see :class:`adapters.foolbox.model.LeanModel`, which has more ``options``."""
     from adapters.foolbox.model import LeanModel  # noqa: PLC0415 - imports Foolbox, which takes seconds
 
     return LeanModel(network, bounds=box, **options)

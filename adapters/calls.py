@@ -1,4 +1,4 @@
-"""What the adapters of all libraries do alike: find a row's attack, and call it for the images that it can take together."""
+"""What all adapters do alike: find a row's attack, and call it for the images that it can take together."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ def candidates(spec: AttackSpec, problem: Problem, call: Call) -> Tensor:
     """What a row's attack makes of a problem.
 
     Args:
-        spec: the row. Where it starts at an adversarial image, the images without one are left out; where the images of a
-            call would depend on one another, each is a call of its own.
+        spec: the row. Where it starts at an adversarial image, the images without one are left out; where the images of
+            a call would depend on one another, each is a call of its own.
         problem: n images.
         call: runs the attack; what it returns is converted to a tensor.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import sys
+from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from pathlib import Path
 from types import FunctionType
@@ -24,7 +25,8 @@ class CachedSolver:
     Both libraries write these solvers as numba classes, which numba cannot keep on disk: each process compiles each
     norm's for 20 to 60 seconds. A function that makes such a class and calls it can be kept; it is compiled when
     first called with arguments of new types, and read from the file, in half a second, from then on. The file lies
-    in the ``__pycache__`` beside this module, or in numba's own folder if that cannot be written.
+    in the ``__pycache__`` beside this module, or in numba's own folder if that cannot be written; where neither can,
+    each process compiles for itself.
 
     Args:
         optimizer: the library's numba class, whose ``solve`` is called.
@@ -44,15 +46,18 @@ class CachedSolver:
             (d,) float64, the step.
         """
         plain = [item if isinstance(item, np.ndarray) else float(item) for item in arguments]
-        step: Array
-        if self._solve.signatures:
-            step = self._solve(*plain)
-        else:
-            folder = Path(self._solve.stats.cache_path)
-            folder.mkdir(parents=True, exist_ok=True)
-            with FileLock(folder / f"{self._solve.__name__}.lock"):
-                step = self._solve(*plain)
+        with self._compiling():
+            step: Array = self._solve(*plain)
         return step
+
+    def _compiling(self) -> AbstractContextManager[Any]:
+        """One process at a time compiles; the others read what it wrote."""
+        kept_in = self._solve.stats.cache_path
+        if self._solve.signatures or kept_in is None:
+            return nullcontext()
+        folder = Path(kept_in)
+        folder.mkdir(parents=True, exist_ok=True)
+        return FileLock(folder / f"{self._solve.__name__}.lock")
 
 
 optimizer: Any
@@ -68,7 +73,11 @@ def _compiled(optimizer: type) -> Any:
     # numba does not keep a function that closes over a numba class, but keeps one that has it for a global. It calls
     # the file after the function: another version of the library gets another file.
     source = inspect.getsource(sys.modules[optimizer.__module__])
-    name = f"{optimizer.__module__.replace('.', '_')}_{optimizer.__name__}_{hashlib.sha256(source.encode()).hexdigest()[:12]}"
+    version = hashlib.sha256(source.encode()).hexdigest()[:12]
+    name = f"{optimizer.__module__.replace('.', '_')}_{optimizer.__name__}_{version}"
     function = FunctionType(_solve.__code__, {"__name__": __name__, "optimizer": optimizer}, name)
     function.__qualname__ = name
-    return numba.njit(cache=True)(function)
+    try:
+        return numba.njit(cache=True)(function)
+    except RuntimeError:  # there is no folder that can be written
+        return numba.njit(function)

@@ -57,8 +57,8 @@ class GreyConv2d(nn.Conv2d):
         """What ``nn.Conv2d`` gives, up to rounding: (n, 1, h, w) to (n, channels, h', w')."""
         if images.device.type != "cpu" or images.ndim != 4 or not (images.requires_grad or len(images) == 1):
             return super().forward(images)
-        # The kernel reads the memory format from the strides, and is slower with channels last. Of one channel the weights
-        # lie in the same order in both.
+        # The kernel reads the memory format from the strides, and is slower with channels last. Of one channel the
+        # weights lie in the same order in both.
         weight = self.weight.flatten().view(self.weight.shape)
         features: Tensor = torch.ops.aten.thnn_conv2d(
             images, weight, self.kernel_size, self.bias, self.stride, self.padding
@@ -68,7 +68,7 @@ class GreyConv2d(nn.Conv2d):
 
 
 def _is_grey(layer: nn.Conv2d) -> bool:
-    """Whether a layer is a plain convolution of one channel: a class, a hook or a method of its owner's is left alone."""
+    """Whether a layer is a plain convolution of one channel, without a class, a hook or a method of its owner's."""
     return (
         type(layer) is nn.Conv2d
         and layer.in_channels == 1

@@ -1,7 +1,7 @@
 """When an image is adversarial beyond the rounding of float32, and the last step that makes a candidate so.
 
-One sign: an *excess* is a logit of another class minus the label's, z_k - z_y, so that an image is adversarial where its
-largest excess is above 0. The literature's *margin*, z_y - max z_k, is the negative of the largest excess.
+One sign: an *excess* is a logit of another class minus the label's, z_k - z_y, so that an image is adversarial where
+its largest excess is above 0. The literature's *margin*, z_y - max z_k, is the negative of the largest excess.
 """
 
 from __future__ import annotations
@@ -100,20 +100,20 @@ def past_rounding(network: Callable[[Tensor], Tensor], images: Tensor, candidate
     return moved
 
 
-def other_classes(logits: Tensor, labels: Tensor, most: int) -> Tensor:
+def other_classes(logits: Tensor, labels: Tensor, limit: int) -> Tensor:
     """The classes other than the label that an attack considers for an image.
 
     Args:
         logits: (n, classes) of the clean images.
         labels: (n,) int64.
-        most: the maximum number of classes for an image.
+        limit: the maximum number of classes for an image.
 
     Returns:
-        (n, m) int64: every other class, in ascending order, where there are at most ``most``; else the ``most`` classes
-        with the largest logits, the largest first.
+        (n, m) int64: every other class, in ascending order, where there are at most ``limit``; else the ``limit``
+        classes with the largest logits, the largest first.
     """
     classes = logits.shape[1]
-    if classes - 1 <= most:
+    if classes - 1 <= limit:
         others = torch.arange(classes - 1, device=logits.device).expand(len(labels), -1)
         return others + (others >= labels.unsqueeze(1)).long()
-    return logits.detach().scatter(1, labels.unsqueeze(1), -math.inf).topk(most, 1).indices
+    return logits.detach().scatter(1, labels.unsqueeze(1), -math.inf).topk(limit, 1).indices

@@ -1,8 +1,8 @@
 """Adversarial images to start from: explicit, and the same for every library.
 
-The libraries draw theirs from random noise, some of them from a source that cannot be seeded, and fail for a whole batch
-when one image gets none. Here each image gets its own, which depends on nothing but that image, the images that its
-problem offers, the network and the seed.
+The libraries draw theirs from random noise, some of them from a source that cannot be seeded, and fail for a whole
+batch when one image gets none. Here each image gets its own, which depends on nothing but that image, the images that
+its problem offers, the network and the seed.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ def points(start: Start, problem: Problem) -> Tensor | None:
     """Adversarial images to start from, one for each image of a problem.
 
     Args:
-        start: ``nearest``: the first adversarial one of ``problem.starts``, and salt-and-pepper noise where there is none.
-            ``noise``: the sparsest noise that is adversarial, and ``problem.starts`` where there is none.
+        start: ``nearest``: the first adversarial one of ``problem.starts``, and salt-and-pepper noise where there is
+            none. ``noise``: the sparsest noise that is adversarial, and ``problem.starts`` where there is none.
         problem: n images.
 
     Returns:
@@ -37,7 +37,9 @@ def points(start: Start, problem: Problem) -> Tensor | None:
         return None
     found = torch.full_like(problem.images, torch.nan)
     for row, (image, label) in enumerate(zip(problem.images, problem.labels.tolist(), strict=True)):
-        offered, noise = iter(problem.starts[row].split(4)), _noise(image, problem.seed)
+        # Of no images ``split`` makes one part, which is empty.
+        offered = (part for part in problem.starts[row].split(4) if len(part))
+        noise = _noise(image, problem.seed)
         for batch in chain(offered, noise) if start is Start.NEAREST else chain(noise, offered):
             logits = problem.network(batch)
             adversarial = (logits.argmax(1) != label) & logits.isfinite().all(1)

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 class View:
     """A network in eval mode whose parameters ask for no gradient.
 
-    A view, not a copy: each call sees the network as it is then, so that training goes on as if there were no view. What
-    a call has to change for its duration (modes, ``requires_grad``) is put back before it returns. Gradients with respect
-    to the inputs pass through.
+    A view, not a copy: each call sees the network as it is then, so that training goes on as if there were no view.
+    What a call has to change for its duration (modes, ``requires_grad``) is put back before it returns. Gradients with
+    respect to the inputs pass through.
 
     Args:
         network: (n, *shape) inputs to (n, classes) logits.
@@ -39,8 +39,8 @@ class View:
             points: (n, *shape) float32.
 
         Returns:
-            (n, classes) logits, and a function from (n,) int64 classes, one for each point, to the (n, *shape) gradients
-            of their logits. Each call of it is one backward pass; nothing is kept of what it returned.
+            (n, classes) logits, and a function from (n,) int64 classes, one for each point, to the (n, *shape)
+            gradients of their logits. Each call of it is one backward pass; nothing is kept of what it returned.
         """
         # Contiguous, so that sums over gradients round alike whatever the layout inside the network.
         variable = points.detach().clone(memory_format=torch.contiguous_format).requires_grad_()

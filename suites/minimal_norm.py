@@ -10,7 +10,10 @@ from suites.grid import art, certify, foolbox, paper
 
 SUITE = Suite(
     name="minimal_norm",
-    description="DeepFool, C&W, the boundary family and reference attacks in L0, L2 and Linf, by ART, by Foolbox and from papers, and certified bounds.",
+    description=(
+        "DeepFool, C&W, the boundary family and reference attacks in L0, L2 and Linf, by ART, by Foolbox and from "
+        "papers, and certified bounds."
+    ),
     rows=(*art.ROWS, *foolbox.ROWS, *paper.ROWS, *certify.LOWER, *certify.exact(0.0)),
     holes=(*art.HOLES, *foolbox.HOLES),
     samples=50,

@@ -20,8 +20,8 @@ from adapters import art_classifier, calls, margins
 from adapters.art import attacker as art_attacker
 from adapters.art import attacks
 from adapters.art.attacker import ATTACKER, Doubtless
-from adapters.art.attacks import RepairedCarliniL2
 from adapters.art.classifier import Array, LeanClassifier
+from adapters.art.repaired import RepairedCarliniL2
 from adapters.layout import laid_out
 from bench.engine.queries import CountedNetwork
 from bench.problem import Problem

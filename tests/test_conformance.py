@@ -110,11 +110,15 @@ def test_the_seed_alone_decides(row: AttackSpec) -> None:
 @rows.every_attack(twice=False)
 def test_global_random_states_are_left_alone(row: AttackSpec) -> None:
     rows.attacker(row)  # what a library draws when it is imported is no attack's doing
-    before = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state()  # type: ignore[index]  # noqa: NPY002 - as above
+    before = states()
     rows.attack(rows.shortened(row), CASE.problem().select(slice(0, 1)))
-    assert random.getstate() == before[0]
-    assert np.random.get_state()[1].tolist() == before[1]  # type: ignore[index]  # noqa: NPY002 - as above
-    assert torch.equal(torch.get_rng_state(), before[2])
+    assert states() == before
+
+
+def states() -> tuple[object, ...]:
+    """The states of the global sources of random numbers."""
+    keys = np.random.get_state()[1].tolist()  # type: ignore[index]  # noqa: NPY002 - what is tested
+    return random.getstate(), keys, torch.get_rng_state().tolist()
 
 
 @rows.every_attack(twice=False)
@@ -184,7 +188,7 @@ def test_classes_that_are_never_near_cost_nothing_and_change_nothing(row: Attack
 
 
 class NeverWrong(nn.Module):
-    """Puts every image in class 0, by a wide margin, and still has a gradient."""
+    """Every image is in class 0, by a wide margin, and there is a gradient."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -67,6 +67,24 @@ def test_a_suite_of_ones_own_has_an_attack_of_ones_own(file: Path) -> None:
     )
 
 
+def test_a_file_is_executed_once_and_again_when_it_has_changed(tmp_path: Path) -> None:
+    path = tmp_path / "mine.py"
+    for factor in (0.25, 0.5):
+        path.write_text(
+            f"""
+from pathlib import Path
+with Path(__file__).with_suffix(".log").open("a") as log:
+    log.write("executed\\n")
+def dim(network, images, labels):
+    return images * {factor}
+"""
+        )
+        row = own.row(f"{path}:dim", norm="l2")
+        for _ in range(3):
+            assert torch.equal(rows.attack(row, CASE.problem()), CASE.images * factor)
+    assert path.with_suffix(".log").read_text().count("executed") == 2
+
+
 def test_a_function_that_no_file_has_runs_in_this_process() -> None:
     def shrink(network: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
         return images / 2

@@ -20,6 +20,7 @@ class Bright(nn.Module):
     """Class 1 for images whose mean is above a half, else class 0."""
 
     def forward(self, images: Tensor) -> Tensor:
+        assert len(images), "an empty batch"
         excess = images.flatten(1).mean(1) - 0.5
         return torch.stack([-excess, excess], 1)
 
@@ -86,7 +87,8 @@ def test_noise_depends_on_the_seed_and_the_image_alone() -> None:
 
 
 def drawn() -> tuple[float, float, float]:
-    return random.random(), float(np.random.rand()), float(torch.rand(()))  # noqa: NPY002 - the global state is what is tested
+    # The global states are what is tested.
+    return random.random(), float(np.random.rand()), float(torch.rand(()))  # noqa: NPY002
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2**31 - 1, 2**32 + 5])

@@ -37,7 +37,7 @@ class KeepsItsLastOutput(nn.Module):
 
 
 class CountsItsModes(nn.Module):
-    """Does more in ``train`` than set the flags."""
+    """More happens in ``train`` than setting the flags."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Runs rows on the Adversarial Robustness Toolbox (ART)."""
+"""The attacker of the Adversarial Robustness Toolbox (ART)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from bench.specs import AttackSpec, Coupling
 
 
 class ArtAttacker:
-    """Runs rows whose target is an ART attack; see :class:`bench.problem.Attacker`."""
+    """Rows whose target is an ART attack; see :class:`bench.problem.Attacker`."""
 
     def attack(self, spec: AttackSpec, problem: Problem) -> Tensor:
         """Candidates (n, *shape) float32; the clean image where the attack found nothing or had no start."""

@@ -43,7 +43,7 @@ def classifier(
 
 
 class _Layers(nn.Module):
-    """What ART keeps a network in: calls give the outputs of a plain ``nn.Sequential``'s layers, and of any other network.
+    """What ART keeps a network in: a call gives the outputs of each layer of a plain ``nn.Sequential``, or logits.
 
     The library makes a class of this kind for each classifier, which cannot be pickled.
     """
@@ -92,8 +92,8 @@ class LeanClassifier(PyTorchClassifier):  # type: ignore[misc]  # ART has no typ
 
     The arguments are those of ``PyTorchClassifier``. What differs:
 
-    - It is a view of the network, in eval mode and frozen (:class:`adapters.view.View`): predictions and gradients leave
-      the network's mode, its parameters and their gradients as they are, and training it is seen.
+    - It is a view of the network, in eval mode and frozen (:class:`adapters.view.View`): predictions and gradients
+      leave the network's mode, its parameters and their gradients as they are, and training it is seen.
     - The network stays on its device, whatever its kind.
     - float64 images are cast to float32 at the network's door, and their gradients back. Under NumPy 2 four of the
       library's attacks compute in float64 without meaning to and fail on the library's own classifier.
@@ -207,7 +207,7 @@ class LeanClassifier(PyTorchClassifier):  # type: ignore[misc]  # ART has no typ
         return _array(gradient, _of_gradients(x))
 
     def like(self, model: nn.Module, *, loss: Any = None, shape: tuple[int, ...] | None = None) -> LeanClassifier:
-        """A lean classifier of another network, with another loss or another shape, for attacks that bring their own."""
+        """The same for another network, with another loss or another shape, for attacks that bring their own."""
         return LeanClassifier(
             model,
             loss or self.loss,

@@ -1,4 +1,4 @@
-"""Runs rows on Foolbox."""
+"""The attacker of Foolbox."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from bench.specs import AttackSpec
 
 
 class FoolboxAttacker:
-    """Runs rows whose target is a Foolbox attack; see :class:`bench.problem.Attacker`."""
+    """Rows whose target is a Foolbox attack; see :class:`bench.problem.Attacker`."""
 
     def attack(self, spec: AttackSpec, problem: Problem) -> Tensor:
         """Candidates (n, *shape) float32; the clean image where the attack found nothing or had no start."""

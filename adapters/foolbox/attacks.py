@@ -160,7 +160,7 @@ class L2CarliniWagnerEveryClassAttack(_EveryClass, L2CarliniWagnerAttack):
 
 
 class _Quiet:
-    """Brendel-Bethge without torch's warning of read-only arrays: EagerPy makes them so, and the attack only reads them.
+    """Brendel-Bethge without torch's warning of read-only arrays: EagerPy makes them, and the attack only reads them.
 
     torch warns once in a process, so that whoever comes first would meet it.
     """

@@ -32,8 +32,8 @@ class LeanModel(PyTorchModel):
     def __init__(
         self, network: nn.Module, bounds: tuple[float, float], device: Any = None, preprocessing: Any = None
     ) -> None:
-        if not isinstance(network, nn.Module):
-            raise ValueError(f"the network is a {type(network).__name__}; it must be a torch.nn.Module")  # noqa: TRY004 - as the library
+        if not isinstance(network, nn.Module):  # an error of the library's kind:
+            raise ValueError(f"the network is a {type(network).__name__}; it must be a torch.nn.Module")  # noqa: TRY004
         own = next((value.device for value in network.parameters()), torch.device("cpu"))
         if device is not None and torch.device(device).type != own.type:
             raise ValueError(

@@ -12,10 +12,11 @@ In a file of one's own::
     SUITE = Suite(name="mine", description="My attack.", rows=(own.row(shrink, norm="l2"),), samples=100)
 
 The function is called as ``shrink(network, images, labels, **params)``: ``network`` is a ``torch.nn.Module`` from
-(n, *shape) float32 images in [0, 1] to (n, classes) logits, ``images`` are correctly classified images in [0, 1], whatever
-the data's own box is, and ``labels`` their (n,) int64 classes. It returns (n, *shape) candidates, one for each image; what
-they are worth, the judge decides. It gets copies, and every global source of random numbers is seeded before it is called
-and put back afterwards. A row with a ``start`` is called with ``starts=`` as well: (n, *shape) adversarial images.
+(n, *shape) float32 images in [0, 1] to (n, classes) logits, ``images`` are correctly classified images in [0, 1],
+whatever the data's own box is, and ``labels`` their (n,) int64 classes. It returns (n, *shape) candidates, one for each
+image; what they are worth, the judge decides. It gets copies, and every global source of random numbers is seeded
+before it is called and put back afterwards. A row with a ``start`` is called with ``starts=`` as well: (n, *shape)
+adversarial images.
 """
 
 from __future__ import annotations
@@ -57,8 +58,8 @@ def row(
     """A function as a row of a suite.
 
     Args:
-        attack: the function, or where it lies: ``file.py:function`` or ``module:function``. One that no file has, such as a
-            function of a notebook, runs in this process only.
+        attack: the function, or where it lies: ``file.py:function`` or ``module:function``. One that no file has, such
+            as a function of a notebook, runs in this process only.
         norm: the distance it minimises: ``l0``, ``l1``, ``l2`` or ``linf``.
         name: what to call it; the function's own name unless given.
         params: arguments by name, beside network, images and labels.

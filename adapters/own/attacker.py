@@ -1,8 +1,10 @@
-"""Runs functions of the user's as attacks."""
+"""The attacker of the library ``own``: functions of the user's."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor
@@ -17,7 +19,7 @@ from bench.specs import AttackSpec
 
 
 class OwnAttacker:
-    """Runs rows whose target is a function; see :class:`bench.problem.Attacker` and :mod:`adapters.own`."""
+    """Rows whose target is a function; see :class:`bench.problem.Attacker` and :mod:`adapters.own`."""
 
     def attack(self, spec: AttackSpec, problem: Problem) -> Tensor:
         """Candidates (n, *shape) as the function returned them; the clean image where it had no start.
@@ -48,6 +50,13 @@ def _function(target: str) -> Callable[..., Any]:
                 "give file.py:function"
             )
         return LIVE[target]
+    path = Path(target.rpartition(":")[0])
+    return _loaded(target, path.read_bytes() if path.suffix == ".py" and path.is_file() else b"")
+
+
+@cache
+def _loaded(target: str, _content: bytes) -> Callable[..., Any]:
+    """The function of a target; its file is executed once in a process, and again when its content has changed."""
     function = ATTACKS.find(target).value
     if not callable(function):
         raise UsageError(f"attack {target!r} is a {type(function).__name__}; it must be a function")

@@ -1,4 +1,4 @@
-"""Runs the attacks that are written here from their papers."""
+"""The attacker of the library ``paper``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bench.specs import AttackSpec
 
 
 class PaperAttacker:
-    """Runs rows whose target is a :class:`adapters.paper.attacks.PaperAttack`; see :class:`bench.problem.Attacker`."""
+    """Rows whose target is a :class:`adapters.paper.attacks.PaperAttack`; see :class:`bench.problem.Attacker`."""
 
     def attack(self, spec: AttackSpec, problem: Problem) -> Tensor:
         """Candidates (n, *shape) float32 in the unit box."""

@@ -185,7 +185,7 @@ class SparseFool(PaperAttack):
 
 
 def _fewest_pixels(start: Tensor, normal: Tensor, point: Tensor) -> Tensor:
-    """Moves as few pixels as possible, the largest normals first, onto the hyperplane through ``point``.
+    """Move as few pixels as possible, the largest normals first, onto the hyperplane through ``point``.
 
     Args:
         start: (n, ...) images in the box, behind the hyperplane.

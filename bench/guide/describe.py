@@ -22,11 +22,11 @@ HEAD = """\
 Made from the suites by `python -m bench.guide.describe > docs/attacks.md`.
 
 A row's **origin** is *native* (the library's own code), *port* (a paper's algorithm, written here), *stand-in* (another
-method of the same family) or *repaired* (the library's own with its defects mended, beside the native row). Its **access**
-is *gradient* or *decision*, which is what the attack may see. Its **start** is the clean *image*, or an adversarial image:
-the *nearest* of another class, or the clean image with salt-and-pepper *noise*. A **block** is the unit of work, of
-randomness and of resuming. A **cap** is the maximum number of images of a run that it attacks; `--full` lifts it. Step
-counts have their evidence in [step_counts.md](step_counts.md).
+method of the same family) or *repaired* (the library's own with its defects mended, beside the native row). Its
+**access** is *gradient* or *decision*, which is what the attack may see. Its **start** is the clean *image*, or an
+adversarial image: the *nearest* of another class, or the clean image with salt-and-pepper *noise*. A **block** is the
+unit of work, of randomness and of resuming. A **cap** is the maximum number of images of a run that it attacks;
+`--full` lifts it. Step counts have their evidence in [step_counts.md](step_counts.md).
 """
 
 

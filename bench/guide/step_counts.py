@@ -34,8 +34,8 @@ IMAGES, CAPPED_IMAGES = 20, 3
 HEAD = """\
 # Step counts
 
-Made by `python -m bench.guide.step_counts > docs/step_counts.md`: each row of `minimal_norm` with a quarter, half, all and
-twice of its steps, on the first test images of the networks MLP and CNN; misclassified images are left out. The
+Made by `python -m bench.guide.step_counts > docs/step_counts.md`: each row of `minimal_norm` with a quarter, half, all
+and twice of its steps, on the first test images of the networks MLP and CNN; misclassified images are left out. The
 figures are medians of the row's own distance, ∞ where most images found nothing. A row may stop where twice the steps
 lower no median by 1 %; where they do, the last column says why it stops.
 
@@ -60,7 +60,7 @@ class Measured:
 
     @property
     def gain(self) -> float:
-        """The largest fraction of a median that twice the steps save in any of the networks; below 0 if they save none."""
+        """The largest fraction of a median that twice the steps save in a network; below 0 if they save none."""
         return max(_saved(pinned, doubled) for *_, pinned, doubled in self.medians)
 
 

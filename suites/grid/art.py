@@ -15,8 +15,8 @@ DEEPFOOL_L2 = AttackSpec(
     steps="max_iter",
     block=50,
     reasons={
-        "max_iter": "paper: until the class changes; library: 100; the library goes beyond the boundary only after its last "
-        "step, so that many images use every step there is; the median is the same from 10 steps on",
+        "max_iter": "paper: until the class changes; library: 100; the library goes beyond the boundary only after its "
+        "last step, so that many images use every step there is; the median is the same from 10 steps on",
         "epsilon": "paper: 0.02; library: 1e-6, which leaves candidates on the boundary, where rounding would decide",
         "nb_grads": methods.DEEPFOOL_CANDIDATES,
         "batch_size": "library: 1; all images of a call at once",
@@ -108,8 +108,8 @@ CW_L0 = AttackSpec(
         "initial_const": "library: 0.01, which one search step cannot raise",
         "cap": "one search for every pixel that is given up, hundreds for each image",
     },
-    defects="It gives up one pixel at a time, the unchanged ones too, so that few steps are left for each search; black "
-    "and white pixels hardly move, as in its L2 attack.",
+    defects="It gives up one pixel at a time, the unchanged ones too, so that few steps are left for each search; "
+    "black and white pixels hardly move, as in its L2 attack.",
 )
 
 REPAIRED_CW_L2 = AttackSpec(
@@ -117,7 +117,7 @@ REPAIRED_CW_L2 = AttackSpec(
     variant=methods.REPAIRED,
     library="art",
     norm=Norm.L2,
-    target="adapters.art.attacks:RepairedCarliniL2",
+    target="adapters.art.repaired:RepairedCarliniL2",
     params={
         "confidence": 0.0,
         "learning_rate": 0.05,
@@ -143,7 +143,7 @@ REPAIRED_CW_L0 = AttackSpec(
     variant=methods.REPAIRED,
     library="art",
     norm=Norm.L0,
-    target="adapters.art.attacks:RepairedCarliniL0",
+    target="adapters.art.repaired:RepairedCarliniL0",
     params={
         "confidence": 0.0,
         "learning_rate": 0.05,
@@ -173,7 +173,7 @@ REPAIRED_CW_LINF = AttackSpec(
     variant=methods.REPAIRED,
     library="art",
     norm=Norm.LINF,
-    target="adapters.art.attacks:RepairedCarliniLInf",
+    target="adapters.art.repaired:RepairedCarliniLInf",
     params={
         "confidence": 0.0,
         "learning_rate": 0.05,
@@ -190,8 +190,9 @@ REPAIRED_CW_LINF = AttackSpec(
     block=25,
     reasons={
         "learning_rate": "paper and library: 0.01; a larger one arrives sooner",
-        "max_iter": "library: 10; a search ends at its first success, and one that fails after as many steps as the cost allows",
-        "decrease_factor": "paper and library: 0.9; the limit falls in smaller steps, with a median 4 % lower on the CNN",
+        "max_iter": "library: 10; a search ends at its first success, and one that fails after as many steps as the "
+        "cost allows",
+        "decrease_factor": "paper and library: 0.9; smaller steps: the median is 4 % lower on the CNN",
         "initial_const": "library: 1e-5; nearer to the constants that succeed",
         "largest_const": "library: 20; from 5 on nothing more is found",
         "const_factor": "paper and library: 2",
@@ -254,8 +255,8 @@ HOPSKIPJUMP = tuple(
             "batch_size": "library: 64; the points around one image go through the network together",
             "cap": "tens of thousands of queries for each image",
         },
-        defects="It returns the point after its last step away from the boundary, a fourteenth of the distance with 200 steps, and "
-        "does not bisect back.",
+        defects="It returns the point after its last step away from the boundary, a fourteenth of the distance with "
+        "200 steps, and does not bisect back.",
     )
     for norm, order in ((Norm.L2, 2), (Norm.LINF, "inf"))
 )

@@ -89,7 +89,8 @@ BOUNDARY = AttackSpec(
         "steps": "library: 25000, paper: about as many; the cost allows no more, and the distance still falls",
         "spherical_step": "library and paper: 0.01; the attack adapts it, and a larger one arrives there sooner",
         "source_step": "library and paper: 0.01; as spherical_step",
-        "source_step_convergance": "library: 1e-7; 0 never stops an image, so that none depends on the others of its batch",
+        "source_step_convergance": "library: 1e-7; 0 never stops an image, so that none depends on the others of its "
+        "batch",
         "update_stats_every_k": "library: 10; the step sizes adapt twice as often",
         "cap": "thousands of queries one after the other",
     },
@@ -195,8 +196,8 @@ DDN = AttackSpec(
 )
 
 LONG_STEPS = (
-    "library: 1; longer first steps leave poor local optima, above all on CNN_d; from 5 on they miss an image of a linear "
-    "network"
+    "library: 1; longer first steps leave poor local optima, above all on CNN_d; from 5 on they miss an image of a "
+    "linear network"
 )
 
 FMN_LINF = AttackSpec(
@@ -236,8 +237,8 @@ FMN_L0 = AttackSpec(
     steps="steps",
     block=50,
     reasons={"steps": "paper: at most 1000; library: 100"},
-    defects="Its projection keeps one value more than it should: it never changes a single value, and ends in an error where "
-    "it is to change all of them.",
+    defects="Its projection keeps one value more than it should: it never changes a single value, and ends in an error "
+    "where it is to change all of them.",
 )
 
 FMN_L2 = AttackSpec(
@@ -249,7 +250,8 @@ FMN_L2 = AttackSpec(
     steps="steps",
     block=50,
     reasons={"steps": "paper: at most 1000; library: 100"},
-    defects="Its projection divides a norm by itself and so projects nothing: the step size alone keeps it near the image.",
+    defects="Its projection divides a norm by itself and so projects nothing: the step size alone keeps it near the "
+    "image.",
 )
 
 ROWS = (
@@ -274,13 +276,15 @@ HOLES = (
         family=Family.DEEPFOOL,
         norm=Norm.L0,
         library="foolbox",
-        reason="Foolbox's DeepFool knows L2 and Linf only; SparseFool, the DeepFool of L0, is the row paper-sparsefool-l0",
+        reason="Foolbox's DeepFool knows L2 and Linf only; SparseFool, the DeepFool of L0, is the row "
+        "paper-sparsefool-l0",
     ),
     Hole(
         family=Family.CW,
         norm=Norm.L0,
         library="foolbox",
-        reason="Foolbox has C&W in L2 only; the paper's L0 attack repeats the L2 attack once for each pixel it gives up",
+        reason="Foolbox has C&W in L2 only; the paper's L0 attack repeats the L2 attack once for each pixel that it "
+        "gives up",
     ),
     Hole(
         family=Family.CW,

@@ -7,9 +7,9 @@ from bench.specs import Access, Family, Method, Start, Variant
 
 BB_RATES = {Norm.L0: 0.05, Norm.L2: 1e-3, Norm.LINF: 1e-3}
 BB_RATE = (
-    "the first radius of the trust region, as a fraction of the number of values; libraries: 0.001, which in L0 is less "
-    "than the whole range of one value and finds twice the distance; 0.05 there; on inputs of a dozen values the radius "
-    "is too small to arrive"
+    "the first radius of the trust region, as a fraction of the number of values; libraries: 0.001, which in L0 is "
+    "less than the whole range of one value and finds twice the distance; 0.05 there; on inputs of a dozen values the "
+    "radius is too small to arrive"
 )
 BB_STEPS = {Norm.L0: 250, Norm.L2: 500, Norm.LINF: 500}
 BB_STEP = "paper and libraries: 1000; more than these lower the median no further"
@@ -45,9 +45,9 @@ EVERY_CLASS = Variant(
     slug="every-class",
     title="every class",
     idea=(
-        "The attack is run towards each other class k in turn, with z_k - max over j != k of z_j in its loss, and the nearest "
-        "result is kept. Untargeted, it follows the class that leads at the moment, and may end at a boundary that is not "
-        "the nearest."
+        "The attack is run towards each other class k in turn, with z_k - max over j != k of z_j in its loss, and the "
+        "nearest result is kept. Untargeted, it follows the class that leads at the moment, and may end at a boundary "
+        "that is not the nearest."
     ),
 )
 
@@ -109,7 +109,8 @@ BOUNDARY = Method(
     paper="arXiv:1712.04248",
     idea=(
         "Start from an image of another class and walk at random along the boundary, keeping a step only if the class "
-        "stays wrong. The sizes of the steps along the boundary and towards the image follow the fraction of steps kept."
+        "stays wrong. The sizes of the steps along the boundary and towards the image follow the fraction of steps "
+        "kept."
     ),
     formula=(
         "eta ~ N(0, I), scaled to ||eta||_2 = delta ||x' - x||_2 and projected on the sphere around x; "
@@ -174,8 +175,8 @@ DDN = Method(
         "shrinks while the class is wrong and grows while it is right, so that it closes in on the boundary."
     ),
     formula=(
-        "delta <- delta + alpha g / ||g||_2, g = grad cross-entropy(x + delta); rho <- rho (1 - gamma) if argmax z != y "
-        "else rho (1 + gamma); delta <- rho delta / ||delta||_2, then clip to the box"
+        "delta <- delta + alpha g / ||g||_2, g = grad cross-entropy(x + delta); rho <- rho (1 - gamma) if argmax z != "
+        "y else rho (1 + gamma); delta <- rho delta / ||delta||_2, then clip to the box"
     ),
 )
 

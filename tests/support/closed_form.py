@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -110,8 +111,8 @@ def case(
 ) -> Case:
     """A random linear network, two inputs amid the box and two at its ends.
 
-    From the middle no end of the box is reached in L2 and Linf; from the ends half of all directions leave it. All lie a
-    few values from another class, as MNIST's images do.
+    From the middle no end of the box is reached in L2 and Linf; from the ends half of all directions leave it. All lie
+    a few values from another class, as MNIST's images do.
 
     Args:
         name: how tests call it.
@@ -120,7 +121,8 @@ def case(
         seed: of weights and inputs.
     """
     random = np.random.default_rng(seed)
-    domain = Domain(shape=shape, classes=classes, low=low, high=high, channel_axis=channel_axis)  # type: ignore[arg-type]  # any sequence
+    ends: Any = {"low": low, "high": high}  # a domain takes any sequence
+    domain = Domain(shape=shape, classes=classes, channel_axis=channel_axis, **ends)
     size = domain.size
     weights = random.standard_normal((classes, size)) * 0.5
     bias = -weights.sum(1) / 2  # the middle of the box is on the boundary of all classes

@@ -1,0 +1,54 @@
+"""Solvers that numba cannot keep on disk are kept there, wherever that is possible."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numba
+import numpy as np
+import pytest
+from numba.core import caching, config
+from numba.experimental import jitclass
+
+from adapters import compiled
+from adapters.compiled import CachedSolver
+
+
+@jitclass([])
+class Halfway:
+    """A solver that goes half of the way back."""
+
+    def __init__(self) -> None:
+        pass
+
+    def solve(self, x0, x, b, min_, max_, c, r):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201, PLR0917
+        return (x0 - x) / 2 + 0 * b
+
+
+@pytest.fixture(autouse=True)
+def fresh() -> Iterator[None]:
+    compiled._compiled.cache_clear()
+    yield
+    compiled._compiled.cache_clear()
+
+
+def step() -> list[float]:
+    solver = CachedSolver(Halfway)
+    zeros = np.zeros(3)
+    return [list(solver.solve(zeros, np.full(3, 2.0), zeros, 0, 1, 0.5, 0.1)) for _ in range(2)][1]
+
+
+def test_what_is_compiled_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(config, "CACHE_DIR", str(tmp_path))
+    for _ in range(2):
+        assert step() == [-1.0, -1.0, -1.0]
+        compiled._compiled.cache_clear()
+    assert len(list(tmp_path.rglob("*.nbi"))) == 1
+
+
+def test_without_a_folder_each_process_compiles_for_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(caching.CacheImpl, "_locator_classes", [])
+    with pytest.raises(RuntimeError, match="no locator available"):
+        numba.njit(cache=True)(step)
+    assert step() == [-1.0, -1.0, -1.0]
