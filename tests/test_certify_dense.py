@@ -60,9 +60,9 @@ def _not_numbers(solver: Callable[..., Any], args: Any, kwargs: Any) -> Any:
 
 
 @pytest.mark.parametrize("outcome", [_raises, _nothing, _infeasible, _lies, _not_numbers])
-@pytest.mark.parametrize("norm", [Norm.L2, Norm.LINF], ids=lambda norm: norm.value)
+@pytest.mark.parametrize("norm", [Norm.L1, Norm.L2, Norm.LINF], ids=lambda norm: norm.value)
 def test_a_failed_solver_never_prunes(norm: Norm, outcome: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    name = "linprog" if norm is Norm.LINF else "minimize"
+    name = "minimize" if norm is Norm.L2 else "linprog"
     fault = Fault(outcome, getattr(optimize, name))
     monkeypatch.setattr(leaves, "optimize", SimpleNamespace(linprog=fault, minimize=fault))
     # Without cuts, and with lines that never improve, nothing but leaves can close a node.

@@ -105,12 +105,12 @@ def _subclassed(network: nn.Sequential) -> nn.Module:
 
 
 def _own_forward(network: nn.Sequential) -> nn.Module:
-    network[2].forward = lambda values: values.clamp(0, 0.5)  # type: ignore[method-assign]
+    network[2].forward = lambda values: values.clamp(0, 0.5)
     return network
 
 
 def _parametrised(network: nn.Sequential) -> nn.Module:
-    return nn.Sequential(network[0], parametrizations.weight_norm(network[1]), *network[2:]).eval()  # type: ignore[no-untyped-call]
+    return nn.Sequential(network[0], parametrizations.weight_norm(network[1]), *network[2:]).eval()
 
 
 def _weight_normed(network: nn.Sequential) -> nn.Module:

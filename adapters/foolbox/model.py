@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 from eagerpy.astensor import astensor
-from eagerpy.tensor.pytorch import PyTorchTensor
 from foolbox.models.base import ModelWithPreprocessing
 from foolbox.models.pytorch import PyTorchModel
 from torch import Tensor, nn
@@ -58,5 +57,4 @@ class LeanModel(PyTorchModel):
             return super().__call__(inputs)
         if isinstance(inputs, Tensor):
             return self._model(inputs)
-        logits: Tensor = self._model(inputs.raw)
-        return PyTorchTensor(logits)
+        return astensor(self._model(inputs.raw))

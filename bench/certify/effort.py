@@ -55,12 +55,16 @@ class PooledEffort:
     cuts: int = 12
     cut_rounds: int = 4
     gain: float = 0.06
-    bridge: Mapping[Norm, float] = field(default_factory=lambda: {Norm.LINF: 0.28, Norm.L2: 0.38, Norm.L0: 0.0})
-    typical: Mapping[Norm, float] = field(default_factory=lambda: {Norm.LINF: 1.0, Norm.L2: 0.055, Norm.L0: 0.05})
+    bridge: Mapping[Norm, float] = field(
+        default_factory=lambda: {Norm.LINF: 0.28, Norm.L2: 0.38, Norm.L1: 0.38, Norm.L0: 0.0}
+    )
+    typical: Mapping[Norm, float] = field(
+        default_factory=lambda: {Norm.LINF: 1.0, Norm.L2: 0.055, Norm.L1: 0.02, Norm.L0: 0.05}
+    )
 
 
 QUICK = PooledEffort(
     first_steps=15, second_steps=8, refinements=6, rounds=2, margin_rounds=6, cuts=4, cut_rounds=2,
-    bridge={Norm.LINF: 0.2, Norm.L2: 0.2, Norm.L0: 0.0},
+    bridge={Norm.LINF: 0.2, Norm.L2: 0.2, Norm.L1: 0.2, Norm.L0: 0.0},
 )  # fmt: skip
 """Nearly as good for a fraction of the time."""

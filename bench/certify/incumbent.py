@@ -102,7 +102,7 @@ class Incumbent:
 
 
 def attack(incumbent: Incumbent, targets: list[int], starts: Tensor, steps: int) -> None:
-    """Look for nearer adversarial examples with the fast minimum-norm attack (arXiv:2102.12827), L2 and Linf.
+    """Look for nearer adversarial examples with the fast minimum-norm attack (arXiv:2102.12827), L2, L1 and Linf.
 
     Args:
         incumbent: where to keep them.
@@ -114,7 +114,7 @@ def attack(incumbent: Incumbent, targets: list[int], starts: Tensor, steps: int)
     delta = (starts - centre).clone()
     rows = torch.arange(len(delta))
     chosen = torch.tensor(targets)
-    order = torch.inf if norm is Norm.LINF else 2
+    order, dual_order = {Norm.LINF: (torch.inf, 1), Norm.L2: (2, 2), Norm.L1: (1, torch.inf)}[norm]
     radius = torch.full((len(delta),), torch.inf, dtype=torch.float64)
     best = torch.full_like(radius, torch.inf)
     kept = centre + delta
@@ -133,16 +133,27 @@ def attack(incumbent: Incumbent, targets: list[int], starts: Tensor, steps: int)
         nearer = wrong & (size < best)
         best = torch.where(nearer, size, best)
         kept = torch.where(nearer[:, None], points, kept)
-        dual = torch.linalg.vector_norm(gradient, ord=1 if norm is Norm.LINF else 2, dim=1).clamp_min(1e-12)
+        dual = torch.linalg.vector_norm(gradient, ord=dual_order, dim=1).clamp_min(1e-12)
         outward = torch.where(best.isinf(), size + margin.abs() / dual, radius * (1 + factor))
         radius = torch.where(wrong, torch.minimum(radius, best) * (1 - factor), outward)
         length = torch.linalg.vector_norm(gradient, dim=1, keepdim=True).clamp_min(1e-12)
         delta = delta + rate * gradient / length
         if norm is Norm.LINF:
             delta = torch.clamp(delta, -radius[:, None], radius[:, None])
+        elif norm is Norm.L1:
+            delta = _onto_l1_ball(delta, radius)
         else:
             size = torch.linalg.vector_norm(delta, dim=1, keepdim=True).clamp_min(1e-12)
             delta = delta * torch.clamp(radius[:, None] / size, max=1.0)
         delta = torch.clamp(centre + delta, 0.0, 1.0) - centre
     if bool(best.isfinite().any()):
         incumbent.propose(kept[best.isfinite()])
+
+
+def _onto_l1_ball(moves: Tensor, radius: Tensor) -> Tensor:
+    """The nearest points, (n, d), of L1 balls of (n,) radii: what every value loses is found by sorting (Duchi et al. 2008)."""
+    sizes = moves.abs()
+    sums = sizes.sort(dim=1, descending=True).values.cumsum(dim=1) - radius[:, None]
+    ranks = torch.arange(1, moves.shape[1] + 1, dtype=moves.dtype)
+    lost = (sums / ranks).max(dim=1, keepdim=True).values.clamp_min(0.0)
+    return moves.sign() * (sizes - lost).clamp_min(0.0)

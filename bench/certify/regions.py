@@ -7,6 +7,9 @@ the move ``d`` that (nearly) reaches it, and the slope of the value in ``gamma``
 * Linf: the box ``[max(-R, -x0), min(R, 1 - x0)]``, each end picked by the sign of ``b_i``. Exact.
 * L2: for any ``lam > 0``, ``sum b_i d_i + lam/2 (R^2 - sum d_i^2)`` with ``d_i = clip(b_i / lam, low_i, high_i)`` is
   the Lagrangian dual, hence an upper bound; a fixed point in ``lam`` makes it tight.
+* L1: for any price ``lam >= 0``, ``lam R + sum max over d_i of (b_i d_i - lam |d_i|)`` is the Lagrangian dual, hence an upper
+  bound; the gains of largest ``|b_i|`` are bought first, and bisection finds the price at which R is spent. Exact but
+  for the last digits.
 * L0 with k pixels: the k largest of ``max(b_i low_i, b_i high_i)``. Exact.
 
 The same for functions with a bend at the image, ``a.d + sum_j h_j |d_j|`` with h >= 0: each pixel has two directions.
@@ -36,12 +39,18 @@ these networks that is below 1e-12, so the slack covers it a thousand times over
 to which distances are wanted.
 """
 
-BOX, BALL, PIXELS = 0, 1, 2
-CODES = {Norm.LINF: BOX, Norm.L2: BALL, Norm.L0: PIXELS}
+BOX, BALL, PIXELS, DIAMOND = 0, 1, 2, 3
+CODES = {Norm.LINF: BOX, Norm.L2: BALL, Norm.L0: PIXELS, Norm.L1: DIAMOND}
 """How the kernels call the norms."""
 
 _LAGRANGE_STEPS = 12
 """Maximum steps of the fixed point for the L2 multiplier; it converges in three to six."""
+
+_SMALL_BOXES = (Norm.LINF, Norm.L1)
+"""Norms in which no value of a ball moves by more than the radius, and whose regions' boxes say so."""
+
+_PRICE_STEPS = 40
+"""Maximum halvings of the interval that holds the L1 price."""
 
 _BLOCK = 112
 """So many pixels at a time are compared with the least of the largest gains."""
@@ -60,10 +69,10 @@ class Region:
     """A ball around an image, cut by the box.
 
     Attributes:
-        norm: L0, L2 or Linf.
+        norm: of the ball.
         centre: (d,) float64, the image.
         radius: the ball's radius; for L0 how many pixels may change.
-        low, high: (d,) float64, the box as moves away from the centre; for Linf it holds the ball too.
+        low, high: (d,) float64, the box as moves away from the centre; for Linf it is the ball too; for L1 it holds it.
         chosen: (d,) bool, L0 only: pixels that are free to move and do not count towards the radius.
     """
 
@@ -78,13 +87,13 @@ class Region:
     def ball(cls, norm: Norm, centre: FloatArray, radius: float) -> Self:
         """The ball of a radius around an image in [0, 1], cut by that box."""
         low, high = -centre, 1.0 - centre
-        if norm is Norm.LINF:
+        if norm in _SMALL_BOXES:
             low, high = np.maximum(low, -radius), np.minimum(high, radius)
         return cls(norm, centre, radius, low, high, np.zeros(len(centre), dtype=np.bool_))
 
     def resized(self, radius: float) -> Self:
         """The same ball with another radius."""
-        if self.norm is Norm.LINF:
+        if self.norm in _SMALL_BOXES:
             return self.ball(self.norm, self.centre, radius)
         return replace(self, radius=radius)
 
@@ -182,6 +191,50 @@ def _next_multiplier(lam, free, left):  # type: ignore[no-untyped-def]  # compil
 
 
 @jit
+def _diamond(slopes, spread, low, high, size, move):  # type: ignore[no-untyped-def]  # compiled
+    """An upper bound of ``slopes.d + spread.|d|`` over an L1 ball and a box; a ``move`` that (nearly) reaches it is written."""
+    least, most = 0.0, 0.0
+    for i in range(len(slopes)):
+        most = max(most, abs(slopes[i]) + spread[i])
+    best = np.inf
+    price = 0.0
+    for step in range(_PRICE_STEPS + 2):
+        # The ends of the interval first: all may be affordable, and nothing is worth more than the highest price.
+        price = least if step == 0 else most if step == 1 else 0.5 * (least + most)
+        value, spent = price * size, 0.0
+        for i in range(len(slopes)):
+            up, down = (slopes[i] + spread[i] - price) * high[i], (slopes[i] - spread[i] + price) * low[i]
+            gain = max(up, down)
+            if gain > 0.0:
+                value += gain
+                spent += high[i] if up >= down else -low[i]
+        best = min(best, value)
+        if step == 0 and spent <= size:
+            most = 0.0
+            break
+        if step > 1:
+            if spent > size:
+                least = price
+            else:
+                most = price
+            if most - least <= 1e-9 * most:
+                break
+    # What is worth more than the higher end is bought whole, the last of the budget goes to what lies in between.
+    left = size
+    for final in (most, least):
+        for i in range(len(slopes)):
+            up, down = (slopes[i] + spread[i] - final) * high[i], (slopes[i] - spread[i] + final) * low[i]
+            if final == most:
+                move[i] = 0.0
+            if max(up, down) > 0.0 and move[i] == 0.0 and left > 0.0:
+                move[i] = min(high[i], left) if up >= down else max(low[i], -left)
+                left -= abs(move[i])
+        if most == least:
+            break
+    return best
+
+
+@jit
 def _pixels(row, cut, gamma, low, high, chosen, rises, gains, places, known):  # type: ignore[no-untyped-def]  # compiled
     """The pixels of the largest gains; ``places`` holds ``known`` that are likely to be among them, and then them."""
     count, filled = len(gains), 0
@@ -259,6 +312,8 @@ def supremum(code, low, high, size, chosen, row, move):  # type: ignore[no-untyp
             nearer, _, following = _ball(row, row, 0.0, low, high, size, lam, move, clipped)
             value = min(value, nearer)
         return value
+    if code == DIAMOND:
+        return _diamond(row, np.zeros(len(row)), low, high, size, move)
     held = np.flatnonzero(chosen)
     gains, places = np.empty(int(size)), np.empty(int(size), dtype=np.int64)
     value, _, filled = _pixels(row, row, 0.0, low, high, held, move, gains, places, 0)
@@ -299,6 +354,9 @@ def bent_suprema(code, low, high, size, rows, spreads, moves):  # type: ignore[n
     values, gains = np.empty(len(rows)), np.empty(pixels)
     for r in range(len(rows)):
         row, spread, move = rows[r], spreads[r], moves[r]
+        if code == DIAMOND:
+            values[r] = _diamond(row, spread, low, high, size, move)
+            continue
         if code != BALL:
             for i in range(pixels):
                 slope, end = _bent(row[i], spread[i], low[i], high[i])
@@ -374,7 +432,7 @@ def cut_suprema(  # type: ignore[no-untyped-def]  # compiled
     """
     count = int(size) if code == PIXELS else 0
     gains, places, held = np.empty(count), np.empty(count, dtype=np.int64), np.flatnonzero(chosen)
-    move, clipped = np.empty(len(cut)), np.empty(len(cut))
+    move, clipped = np.empty(len(cut)), np.zeros(len(cut))
     values = np.empty(len(rows))
     cut_size = size_of(cut)
     for r in range(len(rows)):
@@ -396,6 +454,9 @@ def cut_suprema(  # type: ignore[no-untyped-def]  # compiled
                     lam = following
                     value, slope, following = _ball(row, cut, gamma, low, high, size, lam, move, clipped)
                 lam = following
+            elif code == DIAMOND:
+                value = _diamond(row + gamma * cut, clipped, low, high, size, move)
+                slope = np.dot(cut, move)
             else:
                 value, slope, known = _pixels(row, cut, gamma, low, high, held, move, gains, places, known)
             value += constants[r] + gamma * cut_constant

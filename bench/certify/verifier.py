@@ -20,11 +20,10 @@ from bench.certify.layers import FloatArray, PlainNetwork
 from bench.certify.pooled.bounder import PooledBounder
 from bench.certify.pooled.propagation import PooledStage, prepare
 from bench.certify.reading import in_double, read
+from bench.certify.regions import CODES
 from bench.norms import Norm
 from bench.problem import Bounds, Problem, Unsupported
 from bench.specs import Kind, VerifierSpec
-
-_NORMS = (Norm.L0, Norm.L2, Norm.LINF)
 
 _ATTACK_STEPS = 60
 """Gradient steps of the attack that gives a search its first upper bound."""
@@ -37,7 +36,7 @@ _BEAM, _WIDE_BEAM = 4, 20
 follows: a pixel less found in that second is one that need not be excluded."""
 
 _ROOT_BALLS, _MOST_BALLS = 2, 40
-_ROOT_NODES = {Norm.LINF: 40, Norm.L2: 40, Norm.L0: 60}
+_ROOT_NODES = {Norm.LINF: 40, Norm.L2: 40, Norm.L1: 40, Norm.L0: 60}
 """What a row of kind ``lower`` does: work, not time, so that the bound is the same on every machine."""
 
 
@@ -61,7 +60,7 @@ class Verifier:
         Raises:
             Unsupported: no verifier for the network or the norm, or the network is too large for one.
         """
-        if spec.norm not in _NORMS:
+        if spec.norm not in CODES:
             raise Unsupported(f"no verifier for {spec.norm.label}")
         plain = read(problem.network, problem.images)
         cost.check(plain, spec.norm)
@@ -161,7 +160,7 @@ def _fewest_pixels(
 def _by_signs(
     spec: VerifierSpec, dense: DenseNetwork, incumbent: Incumbent, targets: list[int], in_time: Callable[[], bool]
 ) -> float:
-    """L2 and Linf, dense: branch and bound over the signs of ReLUs."""
+    """L1, L2 and Linf, dense: branch and bound over the signs of ReLUs."""
     bounder = Bounder(dense, incumbent, DenseEffort())
     outer = _outer(incumbent)
     start = bounder.root_radius(targets, min(outer, incumbent.distance), in_time)
@@ -176,7 +175,7 @@ def _by_signs(
 def _by_balls(
     spec: VerifierSpec, forms: Forms, incumbent: Incumbent, targets: list[int], in_time: Callable[[], bool]
 ) -> float:
-    """L2 and Linf, any network: one ball after the other, without branching."""
+    """L1, L2 and Linf, any network: one ball after the other, without branching."""
     outer = min(_outer(incumbent), incumbent.distance * (1 - spec.gap))
     quick = PooledBounder(forms.plain, forms.stages, incumbent, QUICK)
     lower = quick.radius(targets, outer, _ROOT_BALLS, in_time)
@@ -188,4 +187,4 @@ def _by_balls(
 
 def _outer(incumbent: Incumbent) -> float:
     """A radius whose ball holds the whole box."""
-    return 1.0 if incumbent.norm is Norm.LINF else float(np.sqrt(len(incumbent.centre)))
+    return float(incumbent.norm.of(np.ones((1, len(incumbent.centre))))[0])

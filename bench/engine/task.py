@@ -7,8 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from bench import data
-from bench.data import Dataset
+from bench.data import Dataset, starts
 from bench.domain import Domain
 from bench.engine.plan import Block, Plan
 from bench.specs import AttackSpec, Start
@@ -102,10 +101,10 @@ class Images:
         if not isinstance(row, AttackSpec) or row.start is Start.IMAGE:
             return np.empty((len(places), 0, *self.domain.shape), dtype=np.float32)
         if self._pool is None:
-            self._pool = self._dataset.pool(self._split) or (self.inputs, self.labels)
+            self._pool = self._dataset.pool(self._split)
         missing = [place for place in places if place not in self._starts]
         if missing:
-            found = data.nearest_of_other_classes(
+            found = starts.nearest_of_other_classes(
                 self._pool, self.inputs[missing], self.labels[missing], self.domain, STARTS
             )
             self._starts.update(zip(missing, found, strict=True))

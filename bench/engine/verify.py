@@ -4,25 +4,29 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Hashable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from torch import nn
 
 from bench import networks
+from bench.domain import Domain
 from bench.errors import NetworkError
 from bench.judge import Judge
-from bench.networks import NetworkSpec
+from bench.networks.spec import NetworkSpec
 from bench.norms import Norm
 from bench.records import Status
 from bench.store import Run
 
 
-def verify(run: Run) -> tuple[int, list[str]]:
+def verify(run: Run, modules: Mapping[str, nn.Module] = MappingProxyType({})) -> tuple[int, list[str]]:
     """Judge every stored adversarial example of a run again.
 
     Args:
         run: a stored run; its networks are loaded from where they came.
+        modules: by name, the networks that no file leads to.
 
     Returns:
         How many examples were judged, and a line for each that is missing, not adversarial any more, or at another
@@ -42,8 +46,10 @@ def verify(run: Run) -> tuple[int, list[str]]:
     ]
     clean = dict(zip(indices.tolist(), images, strict=True))
     count = 0
+    domain = Domain.from_json(run.manifest["domain"])
     for entry in run.manifest["networks"]:
-        judge = _judge(entry)
+        with networks.live(modules):
+            judge = _judge(entry, domain)
         of_network = records[records["network"] == entry["name"]]
         for row in run.manifest["rows"]:
             found = of_network[(of_network["attack"] == row["name"]) & (of_network["status"] == Status.FOUND)]
@@ -53,14 +59,14 @@ def verify(run: Run) -> tuple[int, list[str]]:
     return count, broken
 
 
-def _judge(entry: dict[str, str]) -> Judge:
-    network = networks.load(NetworkSpec(entry["name"], entry["factory"], entry["weights"]))
+def _judge(entry: Mapping[str, Any], domain: Domain) -> Judge:
+    network = networks.load(NetworkSpec(entry["name"], entry.get("source"), entry.get("weights")))
     fingerprint = networks.fingerprint(network)
     if fingerprint != entry["sha256"]:
         raise NetworkError(
             f"network {entry['name']} is not the run's any more: SHA-256 {fingerprint}, the run had {entry['sha256']}"
         )
-    return Judge(network)
+    return Judge(network, domain)
 
 
 def _differences(
@@ -74,22 +80,24 @@ def _differences(
     ]
     if not stored:
         return broken
-    verdicts = judge.judge(
+    judgements = judge.judge(
         np.stack([clean[entry["image"]] for entry in stored]),
         [entry["label"] for entry in stored],
         np.stack([candidates[entry["image"]] for entry in stored]),
     )
-    for entry, verdict in zip(stored, verdicts, strict=True):
-        if verdict.status is not Status.FOUND:
+    for entry, judgement in zip(stored, judgements, strict=True):
+        if judgement.status is not Status.FOUND:
             broken.append(
-                f"{_where(entry)}: the stored example is judged {verdict.status.label} now {verdict.message}".rstrip()
+                f"{_where(entry)}: the stored example is judged {judgement.status.label} now {judgement.message}".rstrip()
             )
             continue
         broken += [
-            f"{_where(entry)}: {norm.label} is {verdict.distances[norm]!r}, the record says {entry[norm.value]!r}"
+            f"{_where(entry)}: {norm.label} is {judgement.distances[norm]!r}, the record says {entry[norm.value]!r}"
             for norm in Norm
-            if verdict.distances[norm] != entry[norm.value]
+            if judgement.distances[norm] != entry[norm.value]
         ]
+        if judgement.pixels != entry["pixels"]:
+            broken.append(f"{_where(entry)}: {judgement.pixels:g} pixels change, the record says {entry['pixels']:g}")
     return broken
 
 

@@ -16,9 +16,9 @@ import torch
 
 import suites
 from bench import networks
-from bench.engine import plan
-from bench.engine.plan import Plan
-from bench.networks import NetworkSpec
+from bench.engine import plan, worker
+from bench.engine.request import Given, Request, resolve
+from bench.engine.task import Images
 from bench.records import Status
 from bench.specs import AttackSpec
 
@@ -85,9 +85,7 @@ def measure(row: AttackSpec, images: int) -> Measured:
     Raises:
         BenchError: a network or the data cannot be loaded.
     """
-    found = [
-        [_distances(scaled(row, factor), network, images) for factor in FACTORS] for network in networks.specs(NETWORKS)
-    ]
+    found = [[_distances(scaled(row, factor), network, images) for factor in FACTORS] for network in NETWORKS]
     attacked = min(len(distances) for of_network in found for distances in of_network)
     medians = tuple(tuple(median(distances) for distances in of_network) for of_network in found)
     return Measured(row, attacked, medians)
@@ -123,22 +121,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _distances(row: AttackSpec, network: NetworkSpec, images: int) -> list[float]:
+def _distances(row: AttackSpec, network: str, images: int) -> list[float]:
     """The distances of the attacked images, infinite where nothing was found."""
-    from bench.engine import worker  # noqa: PLC0415 - until the engine has a function for this
-
-    job = Plan(
-        suite=suites.load(SUITE),
-        rows=(replace(row, cap=None),),
-        holes=(),
-        networks=(network,),
-        samples=images,
-        split="test",
-        seed=0,
-        device="cpu",
-        time_limit=math.inf,
-    )
-    records = [record for block in job.blocks() for record in worker.run(block).records]
+    suite = replace(suites.load(SUITE), rows=(replace(row, cap=None),), holes=())
+    job = resolve(Request(suite=SUITE, networks=(network,), samples=images, device="cpu"), Given(suite=suite))
+    pictures = Images(job.dataset, job.split, job.plan)
+    (spec,) = job.plan.networks
+    fingerprint = networks.fingerprint(networks.load(spec))
+    tasks = (pictures.task(block, job.request.device, fingerprint) for block in job.plan.blocks())
+    records = [record for task in tasks for record in worker.run(task).records]
     return [record.distance for record in records if record.status is not Status.MISCLASSIFIED]
 
 

@@ -18,20 +18,25 @@ from typing import Any
 import foolbox
 import numpy as np
 import pytest
+import rows
 import torch
 from art.estimators.classification import PyTorchClassifier
 from foolbox.models.pytorch import PyTorchModel
 from torch import Tensor, nn
 
-from adapters import base
-from adapters.art import attacker as art_adapter
-from adapters.foolbox import attacker as foolbox_adapter
-from bench import data, networks
-from bench.norms import Norm, without_small_changes
-from bench.specs import AttackSpec, Origin
-from suites.minimal_norm import SUITE
+import suites
+from adapters.art import attacker as art_attacker
+from adapters.foolbox import attacker as foolbox_attacker
+from adapters.layout import laid_out
+from bench import data, libraries, networks
+from bench.norms import L0_TOLERANCE, Norm
+from bench.specs import AttackSpec
 
-ROWS = tuple(row for row in SUITE.rows if isinstance(row, AttackSpec))
+ROWS = tuple(
+    row
+    for row in suites.load("minimal_norm").rows
+    if isinstance(row, AttackSpec) and not libraries.load(row.library).ours
+)
 NETWORKS = ("MLP", "CNN")
 ROUNDS = 3
 
@@ -68,21 +73,30 @@ class AsFloat32(nn.Module):
         return logits
 
 
-def stock_art(network: nn.Module, shape: tuple[int, ...] = data.SHAPE) -> PyTorchClassifier:
-    return PyTorchClassifier(
-        AsFloat32(network), nn.CrossEntropyLoss(), shape, data.CLASSES, clip_values=data.BOX, device_type="cpu"
-    )
+def stock_art(
+    network: nn.Module, shape: tuple[int, ...], box: tuple[float, float] = (0.0, 1.0), loss: Any = None
+) -> PyTorchClassifier:
+    loss = loss or nn.CrossEntropyLoss()
+    return PyTorchClassifier(AsFloat32(trainable(network)), loss, shape, 10, clip_values=box, device_type="cpu")
 
 
-def stock_foolbox(network: nn.Module, bounds: tuple[float, float] = data.BOX) -> PyTorchModel:
-    return PyTorchModel(network.eval(), bounds=bounds, device="cpu")
+def stock_like(given: PyTorchClassifier, model: nn.Module, *, loss: Any = None, shape: Any = None) -> PyTorchClassifier:
+    return stock_art(model, shape or given.input_shape, loss=loss or given.loss)
+
+
+def stock_foolbox(network: nn.Module, bounds: tuple[float, float]) -> PyTorchModel:
+    return PyTorchModel(trainable(network), bounds=bounds, device="cpu")
+
+
+def trainable(network: nn.Module) -> nn.Module:
+    """The network as its owner has it: attackers freeze what they attack."""
+    return copy.deepcopy(network).requires_grad_()
 
 
 def as_stock(row: AttackSpec) -> AttackSpec:
     """The row as its library alone would run it; as it is where the library has no such class."""
-    params = {name: value for name, value in row.params.items() if name != "batch_size"}
-    if row.library == "art" and row.origin is Origin.NATIVE:
-        return replace(row, params=params)
+    if row.library == "art" and row.variant is None:
+        return replace(row, params={name: value for name, value in row.params.items() if name != "batch_size"})
     module, _, name = row.target.partition(":")
     if module == "adapters.foolbox.attacks" and hasattr(foolbox.attacks, name):
         return replace(row, target=f"foolbox.attacks:{name}")
@@ -105,18 +119,18 @@ def ratios(request: pytest.FixtureRequest) -> Iterator[dict[tuple[str, str], dic
     yield collected
     capture = request.config.pluginmanager.getplugin("capturemanager")
     with capture.global_and_fixture_disabled():
-        for (library, network), rows in sorted(collected.items()):
+        for (library, network), of_rows in sorted(collected.items()):
             print(f"\n{library} on {network}: processor time, stock over ours")
-            for name, ratio in sorted(rows.items()):
+            for name, ratio in sorted(of_rows.items()):
                 print(f"  {name:28}{ratio:6.2f}")
-            print(f"  {'geometric mean':28}{mean(rows):6.2f}  goal {GOALS[library, network]:.2f}")
-    for (library, network), rows in collected.items():
-        if len(rows) == sum(row.library == library for row in ROWS):
-            assert mean(rows) >= GOALS[library, network], (library, network)
+            print(f"  {'geometric mean':28}{mean(of_rows):6.2f}  goal {GOALS[library, network]:.2f}")
+    for (library, network), of_rows in collected.items():
+        if len(of_rows) == sum(row.library == library for row in ROWS):
+            assert mean(of_rows) >= GOALS[library, network], (library, network)
 
 
-def mean(rows: dict[str, float]) -> float:
-    return math.exp(sum(map(math.log, rows.values())) / len(rows))
+def mean(ratios: dict[str, float]) -> float:
+    return math.exp(sum(map(math.log, ratios.values())) / len(ratios))
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -131,21 +145,24 @@ def test_ours_against_stock(
     short = replace(
         row, params={**row.params, **{k: min(n, int(str(row.params[k]))) for k, n in FEWER.items() if k in row.params}}
     )
-    ours, theirs = networks.load(name), copy.deepcopy(networks.load(name)).requires_grad_()
+    network = networks.load(name)
+    ours, theirs = laid_out(network), copy.deepcopy(network).requires_grad_()
     images, labels = data.test(20)
     right = ours(images).argmax(1) == labels
-    count = IMAGES.get(row.name, min(10, row.batch))
+    count = IMAGES.get(row.name, min(10, row.block))
     images, labels = images[right][:count], labels[right][:count]
-    attacker = base.load(row.library)
+    pool, classes = data.train(5000)
+    starts = torch.stack([nearest(image, pool[classes != label]) for image, label in zip(images, labels, strict=True)])
 
     def lean() -> Tensor:
-        return attacker.attack(short, ours, images, labels, seed=0)
+        return rows.attack(short, rows.unit(ours, images, labels, starts=starts))
 
     def stock() -> Tensor:
         with monkeypatch.context() as patch:
-            patch.setattr(art_adapter, "classifier", stock_art)
-            patch.setattr(foolbox_adapter, "LeanModel", stock_foolbox)
-            return attacker.attack(as_stock(short), theirs, images, labels, seed=0)
+            patch.setattr(art_attacker, "classifier", stock_art)
+            patch.setattr(PyTorchClassifier, "like", stock_like, raising=False)
+            patch.setattr(foolbox_attacker, "LeanModel", stock_foolbox)
+            return rows.attack(as_stock(short), rows.unit(theirs, images, labels, starts=starts))
 
     lean()  # compiles what is to be compiled
     sides = compare(lean, stock, lambda candidates: judged(row.norm, ours, images, labels, candidates))
@@ -186,9 +203,16 @@ def compare(
 
 def judged(norm: Norm, network: nn.Module, images: Tensor, labels: Tensor, candidates: Tensor) -> tuple[float, float]:
     """Found rate and median norm, what is not found being infinitely far."""
-    witnesses = torch.from_numpy(without_small_changes(images, candidates)) if norm is Norm.L0 else candidates.double()
+    witnesses = candidates.double()
+    if norm is Norm.L0:
+        witnesses = torch.where((witnesses - images).abs() <= L0_TOLERANCE, images.double(), witnesses)
     with torch.no_grad():
         wrong = copy.deepcopy(network).double()(witnesses).argmax(1) != labels
     found = (wrong & ~candidates.flatten(1).isnan().any(1)).numpy()
     distances = np.where(found, norm.of((witnesses - images).nan_to_num().numpy()), np.inf)
     return float(found.mean()), float(np.quantile(distances, 0.5, method="lower"))
+
+
+def nearest(image: Tensor, pool: Tensor) -> Tensor:
+    """The 16 images of a pool that are nearest in L2."""
+    return pool[(pool - image).flatten(1).norm(dim=1).argsort()[:16]]

@@ -24,7 +24,7 @@ from bench.norms import FloatArray, Norm
 from bench.problem import Bounds, problem
 from bench.specs import Kind, VerifierSpec
 
-NORMS = (Norm.L0, Norm.L2, Norm.LINF)
+NORMS = (Norm.L0, Norm.L1, Norm.L2, Norm.LINF)
 GAP = 1e-4
 SEEDS = st.integers(0, 2**32 - 1)
 every_norm = pytest.mark.parametrize("norm", NORMS, ids=lambda norm: norm.value)
@@ -162,9 +162,9 @@ def in_ball(norm: Norm, centre: FloatArray, radius: float, count: int, seed: int
         moves = radius * np.where(
             random.random(shape) < 0.7, random.choice([-1.0, 1.0], shape), random.uniform(-1, 1, shape)
         )
-    elif norm is Norm.L2:
+    elif norm in {Norm.L1, Norm.L2}:
         moves = random.standard_normal(shape) * (random.random(shape) < random.random((count, 1)))
-        points = np.clip(centre + moves / (np.linalg.norm(moves, axis=1, keepdims=True) + 1e-12) * radius, 0, 1)
+        points = np.clip(centre + moves / (norm.of(moves)[:, None] + 1e-12) * radius, 0, 1)
         moves = points - centre
     else:
         ranks = random.random(shape).argsort(axis=1).argsort(axis=1)

@@ -23,7 +23,7 @@ def minimal_distance(network: nn.Sequential, image: FloatArray, label: int, norm
         network: Linear and ReLU in turn, ending with Linear.
         image: (d,) in [0, 1].
         label: its class.
-        norm: L0, L2 or Linf.
+        norm: any.
     """
     layers = [layer for layer in network if isinstance(layer, nn.Linear)]
     classes = layers[-1].out_features
@@ -58,11 +58,11 @@ def _to_class(layers: list[nn.Linear], image: FloatArray, label: int, target: in
     if norm is Norm.L2:
         model.addCons(pyscipopt.quicksum(move * move for move in moves) <= distance)
     else:
-        reach = [distance if norm is Norm.LINF else model.addVar(vtype="B") for _ in moves]
+        reach = [distance if norm is Norm.LINF else model.addVar(vtype="B" if norm is Norm.L0 else "C") for _ in moves]
         for move, most in zip(moves, reach, strict=True):
             model.addCons(move <= most)
             model.addCons(-move <= most)
-        if norm is Norm.L0:
+        if norm in {Norm.L0, Norm.L1}:
             model.addCons(pyscipopt.quicksum(reach) <= distance)
     model.setObjective(distance, "minimize")
     model.optimize()

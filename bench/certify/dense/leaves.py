@@ -48,7 +48,7 @@ def bound(region: Region, rows: FloatArray, constants: FloatArray) -> tuple[floa
     """A lower bound of the distance to the points where no function is negative, and such a point if one was found.
 
     Args:
-        region: Linf or L2; only its points matter.
+        region: Linf, L1 or L2; only its points matter.
         rows: (k, inputs) float64.
         constants: (k,) float64.
 
@@ -57,7 +57,7 @@ def bound(region: Region, rows: FloatArray, constants: FloatArray) -> tuple[floa
         the solver's point, (inputs,) float64, unchecked; None where it gave none.
     """
     try:
-        solve = _linear if region.norm is Norm.LINF else _quadratic
+        solve = {Norm.LINF: _linear, Norm.L1: _sum_of_moves, Norm.L2: _quadratic}[region.norm]
         multipliers, point = solve(region, rows, constants)
     except (ValueError, ArithmeticError, IndexError, np.linalg.LinAlgError):
         return 0.0, None
@@ -88,6 +88,24 @@ def _linear(region: Region, rows: FloatArray, constants: FloatArray) -> tuple[Fl
         # Nothing in the box satisfies all of them: multipliers that show it come from the least violation.
         return _least_violation(region, rows, values), None
     return -result.ineqlin.marginals[: len(rows)], region.centre + result.x[:inputs]
+
+
+def _sum_of_moves(
+    region: Region, rows: FloatArray, constants: FloatArray
+) -> tuple[FloatArray | None, FloatArray | None]:
+    """L1: a linear programme in what each value rises by and what it falls by."""
+    values, inputs = rows @ region.centre + constants, rows.shape[1]
+    result = optimize.linprog(
+        np.ones(2 * inputs),
+        A_ub=np.hstack([-rows, rows]),
+        b_ub=values,
+        bounds=[(0.0, end) for end in (*(1.0 - region.centre).tolist(), *region.centre.tolist())],
+        method="highs",
+        options={"time_limit": _SOLVER_SECONDS},
+    )
+    if result.x is None:
+        return _least_violation(region, rows, values), None
+    return -result.ineqlin.marginals, region.centre + result.x[:inputs] - result.x[inputs:]
 
 
 def _least_violation(region: Region, rows: FloatArray, values: FloatArray) -> FloatArray | None:

@@ -1,4 +1,4 @@
-"""Branch and bound over the signs of ReLUs, for Linf and L2.
+"""Branch and bound over the signs of ReLUs, for Linf, L2 and L1.
 
 Every node is a set of fixed signs for one target class, with the radius up to which no adversarial example of its own
 can lie. The node with the smallest radius is taken first, so the smallest radius of all open nodes is a certified
@@ -338,7 +338,8 @@ class Search:
             # The margin is 0 there: a little further, along its slope, it is not.
             slope = functions[0][-1]
             slope = np.sign(slope) if incumbent.norm is Norm.LINF else slope / max(float(np.linalg.norm(slope)), 1e-12)
-            incumbent.propose(point + np.outer(_FURTHER * incumbent.distance, slope))
+            size = incumbent.distance if np.isfinite(incumbent.distance) else region.radius
+            incumbent.propose(point + np.outer(_FURTHER * size, slope))
         improved = reached > node.reached * (1 + 1e-9)
         node.reached = max(node.reached, reached)
         if not improved and node.reached < self.top:

@@ -19,7 +19,7 @@ from bench.norms import Norm
 _CHUNK = 128
 """Units bounded at once, which bounds memory."""
 
-_FIRST_GUESS = {Norm.LINF: 0.27, Norm.L2: 0.14, Norm.L0: 0.0}
+_FIRST_GUESS = {Norm.LINF: 0.27, Norm.L2: 0.14, Norm.L1: 0.14, Norm.L0: 0.0}
 """The first ball's radius, as a fraction of the distance of the nearest adversarial example known."""
 
 _STEP = 1.06

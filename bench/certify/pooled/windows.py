@@ -5,7 +5,7 @@ ReLU and max-pooling commute, so a pooled unit is ``p = max(z_1, ..., z_k, 0)``.
 region and the whole window at once, so differences inside a window count, which independent intervals of the
 z_i would lose. c is convex in v; v is improved by subgradient steps that lower the plane at the region's middle.
 
-In L2 and L0 such a constant would count the budget once per window. Instead each window is charged per pixel, so that all
+In L2, L1 and L0 such a constant would count the budget once per window. Instead each window is charged per pixel, so that all
 windows share one budget: ``p <= v.z + c + sum_j h_j |d_j|`` with d the move away from the image. With
 ``(e_i - v).z <= c_i + sum_j g_ij |d_j|`` and r_i the supremum of that sum over the ball, let
 
@@ -25,7 +25,7 @@ import numpy as np
 from scipy import sparse
 
 from bench.certify.layers import FloatArray, IntArray, Stage
-from bench.certify.regions import BALL, BOX, SLACK, jit
+from bench.certify.regions import BALL, BOX, DIAMOND, SLACK, jit
 
 _FITTED = 3.0
 """Planes are fitted to a window's own worst moves, and those go further than the moves that all windows share."""
@@ -267,6 +267,8 @@ def _rise(ball, slopes, room):  # type: ignore[no-untyped-def]  # compiled
         for t in range(len(slopes)):
             total += slopes[t] * slopes[t]
         return ball.size * np.sqrt(total)
+    if ball.code == DIAMOND:
+        return ball.size * slopes.max()
     gains = np.sort(slopes * room)
     return gains[max(len(gains) - int(ball.size), 0) :].sum()
 

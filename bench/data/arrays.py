@@ -1,0 +1,178 @@
+"""Datasets of what a program has at hand: arrays, tensors, torch datasets, data loaders."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from bench.data.dataset import Dataset, Images, Indices, Split
+from bench.domain import Domain
+from bench.errors import DataError
+
+WHOLE = "all"
+"""The name of the one split of such a dataset."""
+
+Box = tuple[ArrayLike, ArrayLike]
+
+
+def from_arrays(
+    images: Any,
+    labels: Any = None,
+    *,
+    box: Box | None = None,
+    classes: int | None = None,
+    class_names: Sequence[str] = (),
+    feature_names: Sequence[str] = (),
+    channel_axis: int | Literal["auto"] | None = "auto",
+    unit: str = "",
+    name: str = "arrays",
+    title: str = "",
+) -> Dataset:
+    """A dataset of images in memory.
+
+    Args:
+        images: (n, *shape) numbers, an array or a tensor; or, without ``labels``, a pair of images and labels, a torch
+            ``Dataset`` of (image, label) or a ``DataLoader`` of such batches, read once in the order in which it gives them.
+        labels: (n,) integers.
+        box: lowest and highest value of an input: two numbers, or arrays that broadcast to ``shape``, such as (3, 1, 1) for
+            channels or (d,) for features. None: 0 to 255 for uint8, 0 to 1 for floats that all lie there.
+        classes: how many; None for the largest label + 1.
+        class_names: one for each class.
+        feature_names: one for each value of an input, flat in C order.
+        channel_axis: the axis of ``shape`` that holds channels; None for none; ``auto`` takes the first axis, or the last,
+            of three where it has length 1, 3 or 4.
+        unit: what a step of 1 is, such as ``grey level``.
+        name: of the dataset, for files.
+        title: of the dataset, for people; the name unless given.
+
+    Returns:
+        A dataset with the one split ``all``.
+
+    Raises:
+        DataError: the values, labels or the box are not possible; the message says what is.
+    """
+    inputs, truth = _read(images, labels)
+    low, high = _box(inputs, box)
+    shape = inputs.shape[1:]
+    domain = Domain(
+        shape=shape,
+        classes=max(2, int(truth.max(initial=0)) + 1) if classes is None else classes,
+        low=low,
+        high=high,
+        channel_axis=_channels(shape) if channel_axis == "auto" else channel_axis,
+        class_names=tuple(class_names),
+        feature_names=tuple(feature_names),
+        unit=unit,
+    )
+    values = domain.checked(inputs)
+
+    def read(indices: Indices) -> Images:
+        chosen = slice(None) if indices is None else np.asarray(indices, dtype=np.int64)
+        return values[chosen], truth[chosen]
+
+    return Dataset(
+        name=name,
+        title=title or name,
+        domain=domain,
+        splits={WHOLE: Split(len(values), read)},
+        usual_split=WHOLE,
+    )
+
+
+def _read(images: Any, labels: Any) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """Images and labels as arrays, whatever held them."""
+    if labels is None:
+        if isinstance(images, tuple | list) and len(images) == 2 and not _is_pairs(images):
+            images, labels = images
+        else:
+            images, labels = _joined(images)
+    inputs, truth = _array(images), _array(labels)
+    if not len(inputs):
+        raise DataError("there are no images; give at least one")
+    if inputs.ndim < 2:
+        raise DataError(f"images have shape {inputs.shape}; give (n, *shape), such as (100, 3, 32, 32) or (100, 30)")
+    if inputs.dtype == object or not (np.issubdtype(inputs.dtype, np.number) or inputs.dtype == np.bool_):
+        raise DataError(f"images are of dtype {inputs.dtype}; give numbers, all images of one shape")
+    if truth.shape != (len(inputs),) or not np.issubdtype(truth.dtype, np.integer):
+        raise DataError(
+            f"labels are {truth.dtype} of shape {truth.shape}; give one integer for each of {len(inputs)} images"
+        )
+    if truth.min() < 0:
+        raise DataError(f"label {truth.min()} is not possible; classes are 0, 1, 2, ...")
+    return inputs, truth.astype(np.int64)
+
+
+def _is_pairs(content: Any) -> bool:
+    """Whether a sequence of two holds (image, label) pairs, rather than images and labels."""
+    return all(isinstance(item, tuple) and len(item) == 2 and np.ndim(_array(item[1])) == 0 for item in content)
+
+
+def _joined(content: Any) -> tuple[NDArray[Any], NDArray[Any]]:
+    """The images and labels of a torch dataset, or of the batches of a data loader."""
+    if not hasattr(content, "__getitem__") and not hasattr(content, "__iter__"):
+        raise DataError(
+            f"images are a {type(content).__name__}, without labels; give images and labels, or a torch Dataset"
+        )
+    images, labels = [], []
+    for pair in _pairs(content):
+        if not isinstance(pair, tuple | list) or len(pair) != 2:
+            raise DataError(
+                "images came without labels; give labels as well, or a Dataset or DataLoader of (image, label) pairs"
+            )
+        image, label = _array(pair[0]), _array(pair[1])
+        batch = label.ndim == 1
+        images.extend(image if batch else [image])
+        labels.extend(label if batch else [label])
+    try:
+        return np.stack(images) if images else np.empty((0,)), np.asarray(labels)
+    except ValueError as error:
+        raise DataError(f"images differ in shape ({error}); give them one shape, such as by a transform") from error
+
+
+def _pairs(content: Any) -> Iterator[Any]:
+    # A torch Dataset need not be iterable; Python then counts until IndexError, which not every one raises.
+    if hasattr(content, "__iter__"):
+        yield from content
+    else:
+        yield from (content[i] for i in range(len(content)))
+
+
+def _array(values: Any) -> NDArray[Any]:
+    """An array of numbers; a tensor on any device, a picture, or a list as well."""
+    if hasattr(values, "detach"):
+        values = values.detach().cpu()
+        if str(values.dtype) == "torch.bfloat16":
+            values = values.float()
+        return np.asarray(values.numpy())
+    try:
+        return np.asarray(values)
+    except ValueError as error:
+        raise DataError(f"the images are no array: {error}") from error
+
+
+def _box(inputs: NDArray[Any], box: Box | None) -> tuple[Any, Any]:
+    if box is not None:
+        try:
+            low, high = box
+            return tuple(np.broadcast_to(np.asarray(end, dtype=np.float64), inputs.shape[1:]) for end in (low, high))
+        except (TypeError, ValueError) as error:
+            raise DataError(
+                f"box {box!r} is not possible ({error}); give (low, high), numbers or arrays of shape {inputs.shape[1:]}"
+            ) from error
+    if inputs.dtype == np.uint8:
+        return 0.0, 255.0
+    if inputs.dtype == np.bool_ or (np.isfinite(inputs).all() and inputs.min() >= 0 and inputs.max() <= 1):
+        return 0.0, 1.0
+    raise DataError(
+        f"images have values from {inputs.min():g} to {inputs.max():g}; give box=(low, high), the lowest and highest value "
+        "that an input may have"
+    )
+
+
+def _channels(shape: tuple[int, ...]) -> int | None:
+    if len(shape) != 3:
+        return None
+    return next((axis for axis in (0, 2) if shape[axis] in (1, 3, 4)), None)

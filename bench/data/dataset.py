@@ -1,0 +1,101 @@
+"""A dataset: named splits of images with labels, the domain they lie in, and images to start attacks from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.domain import Domain
+from bench.errors import DataError, unknown
+
+Images = tuple[NDArray[np.float32], NDArray[np.int64]]
+"""(n, *shape) float32 in the domain's box, and (n,) int64 labels."""
+
+Indices = Sequence[int] | NDArray[np.int64] | None
+
+POOL = 5_000
+"""How many images of a split attacks may start from."""
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """A part of a dataset.
+
+    Attributes:
+        size: how many images it has.
+        read: the images and labels of some indices, or of all for None; they are checked by :meth:`Dataset.load`.
+    """
+
+    size: int
+    read: Callable[[Indices], Images] = field(repr=False, compare=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dataset:
+    """Images and labels in splits.
+
+    Attributes:
+        name: short name, for files and commands.
+        title: what people call it.
+        domain: the space that its images lie in.
+        splits: by name.
+        usual_split: the one that is attacked unless the user says otherwise.
+        start_split: the one whose images attacks may start from; empty for the attacked images themselves.
+    """
+
+    name: str
+    title: str
+    domain: Domain
+    splits: Mapping[str, Split] = field(hash=False)
+    usual_split: str
+    start_split: str = ""
+
+    def load(self, split: str, indices: Indices = None) -> Images:
+        """Images and labels of a split.
+
+        Args:
+            split: its name.
+            indices: (n,) of the images, each from 0 to the split's size - 1; None for all, in order.
+
+        Returns:
+            (n, *shape) float32 in the domain's box, and (n,) int64 labels.
+
+        Raises:
+            UsageError: there is no such split.
+            DataError: there is no such image, or what the split holds is not of the domain.
+        """
+        if split not in self.splits:
+            raise unknown(f"split of {self.title}", split, self.splits)
+        part = self.splits[split]
+        if indices is not None and len(indices) and not 0 <= min(indices) <= max(indices) < part.size:
+            raise DataError(
+                f"image {max(indices)} of split {split!r} of {self.title} was asked for; it has images 0 to {part.size - 1:,}"
+            )
+        try:
+            inputs, labels = part.read(indices)
+            checked = self.domain.checked(inputs)
+        except DataError as error:
+            raise DataError(f"dataset {self.title}: {error}") from error
+        return checked, self._checked_labels(labels, len(checked))
+
+    def pool(self, split: str) -> Images:
+        """Images that attacks on a split may start from: the first of ``start_split``, or of the split itself."""
+        name = self.start_split or split
+        return self.load(name, range(min(POOL, self.splits[name].size)))
+
+    def _checked_labels(self, labels: object, n: int) -> NDArray[np.int64]:
+        values = np.asarray(labels)
+        if values.shape != (n,) or not np.issubdtype(values.dtype, np.integer):
+            raise DataError(
+                f"dataset {self.title}: labels are {values.dtype} of shape {values.shape}; there must be one integer for "
+                f"each of {n} images"
+            )
+        if n and not (values.min() >= 0 and values.max() < self.domain.classes):
+            raise DataError(
+                f"dataset {self.title}: labels from {values.min()} to {values.max()} are not possible; there are "
+                f"{self.domain.classes} classes, 0 to {self.domain.classes - 1}"
+            )
+        return values.astype(np.int64)

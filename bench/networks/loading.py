@@ -1,0 +1,305 @@
+"""Loading networks, and what is known of a loaded one: its fingerprint, its accuracy, its output."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import io
+import json
+import os
+import re
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import cloudpickle
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_safetensors
+from torch import Tensor, nn
+
+from bench.domain import Domain
+from bench.errors import BenchError, NetworkError, unknown
+from bench.networks.spec import LIVE, NETWORKS, ZOO, NetworkSpec
+
+BATCH = 1_000
+"""Images in a forward pass when a whole split is evaluated."""
+
+WEIGHTS = Path(__file__).parent / "weights"
+
+_LIVE: dict[str, nn.Module] = {}
+"""Modules of the calling program, by name, while a run of theirs goes on."""
+
+_LIVE_FOLDER = "MINIMAL_NORM_BENCH_LIVE"
+"""The environment variable by which worker processes find the live modules of the program that started them."""
+
+
+def load(network: NetworkSpec | str, device: str | torch.device = "cpu") -> nn.Module:
+    """A network ready to be attacked: in eval mode, its parameters frozen.
+
+    Args:
+        network: a spec, or the name of one of the zoo.
+        device: where to put it.
+
+    Returns:
+        A module from (n, *shape) float32 images to (n, classes) float32 logits.
+
+    Raises:
+        NetworkError: its file or its weights are not what they must be.
+    """
+    spec = NetworkSpec(network) if isinstance(network, str) else network
+    if spec.source is None:
+        module = _from_zoo(spec)
+    elif spec.live:
+        module = _from_program(spec)
+    else:
+        module = _from_factory(spec, spec.source)
+    try:
+        module = module.to(device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise NetworkError(f"network {spec.name} cannot be moved to device {str(device)!r}: {error}") from error
+    return module.eval().requires_grad_(False)
+
+
+@contextmanager
+def live(modules: Mapping[str, nn.Module]) -> Iterator[None]:
+    """Let :func:`load` find modules of this program by name, here and in worker processes that are started meanwhile.
+
+    They are written to a temporary folder that only this user can read, and that worker processes find through the
+    environment. The modules themselves stay as they are.
+
+    Args:
+        modules: by name; each that cannot be written (see :func:`sendable`) is found in this process alone.
+    """
+    if not modules:
+        yield
+        return
+    before = os.environ.get(_LIVE_FOLDER)
+    _LIVE.update(modules)
+    with tempfile.TemporaryDirectory(prefix="bench-networks-") as folder:
+        for name, module in modules.items():
+            content = _written(module)
+            if isinstance(content, bytes):
+                (Path(folder) / _file_name(name)).write_bytes(content)
+        os.environ[_LIVE_FOLDER] = folder
+        try:
+            yield
+        finally:
+            for name in modules:
+                _LIVE.pop(name, None)
+            if before is None:
+                os.environ.pop(_LIVE_FOLDER, None)
+            else:
+                os.environ[_LIVE_FOLDER] = before
+
+
+def sendable(module: nn.Module) -> str:
+    """Why a module cannot be sent to worker processes; empty if it can."""
+    content = _written(module)
+    return "" if isinstance(content, bytes) else content
+
+
+def check_output(network: nn.Module, domain: Domain, name: str) -> None:
+    """Check that a network takes inputs of a domain and returns logits for its classes.
+
+    Args:
+        network: in eval mode.
+        domain: of its inputs.
+        name: what the message calls it.
+
+    Raises:
+        NetworkError: it does not.
+    """
+    device = next((p.device for p in network.parameters()), torch.device("cpu"))
+    low = torch.as_tensor(domain.clip(torch.zeros((2, *domain.shape))), dtype=torch.float32, device=device)
+    try:
+        with torch.no_grad():
+            output = network(low)
+    except Exception as error:
+        raise NetworkError(
+            f"network {name} fails on a {tuple(low.shape)} float32 input: {_line(error)}; inputs of this dataset have "
+            f"shape {domain.shape}"
+        ) from error
+    shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
+    if not isinstance(output, Tensor) or output.ndim != 2 or len(output) != 2 or output.shape[1] < 2:
+        raise NetworkError(
+            f"network {name} returns {shape} for 2 images; it must return logits of shape (2, classes), classes >= 2"
+        )
+    if output.shape[1] < domain.classes:
+        raise NetworkError(f"network {name} has {output.shape[1]} classes; the dataset has {domain.classes}")
+
+
+def evaluate(network: nn.Module, images: Tensor, labels: Tensor) -> tuple[float, float]:
+    """Mean cross-entropy in nats and accuracy in [0, 1] of a network in eval mode.
+
+    Args:
+        network: logits out.
+        images: (n, *shape) float32, on any device.
+        labels: (n,) int64.
+    """
+    network.eval()
+    device = next((p.device for p in network.parameters()), images.device)
+    layout = torch.channels_last if images.ndim == 4 else torch.contiguous_format
+    loss, correct = 0.0, 0
+    with torch.inference_mode():
+        for x, y in zip(images.split(BATCH), labels.to(device).split(BATCH), strict=True):
+            logits = network(x.to(device, memory_format=layout))
+            loss += float(nn.functional.cross_entropy(logits, y, reduction="sum"))
+            correct += int((logits.argmax(1) == y).sum())
+    return loss / len(labels), correct / len(labels)
+
+
+def fingerprint(network: nn.Module) -> str:
+    """SHA-256 over the names, dtypes, shapes and bytes of a network's parameters and buffers, and its printed structure.
+
+    Memory addresses in the printed structure do not count. What is no dense tensor counts by its serialised bytes.
+    """
+    digest = hashlib.sha256(re.sub(r"\b0x[0-9a-f]+\b", "0x", _printed(network)).encode())
+    for name, value in sorted(network.state_dict().items()):
+        if isinstance(value, Tensor):
+            digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+            digest.update(_bytes(value))
+        else:
+            digest.update(f"{name} {type(value).__name__}".encode())
+            digest.update(_serialised(value))
+    return digest.hexdigest()
+
+
+def pinned(name: str) -> dict[str, object]:
+    """What was recorded when a network of the zoo was trained: its SHA-256 and its accuracies.
+
+    Raises:
+        NetworkError: no such record is shipped, or it cannot be read.
+    """
+    path = WEIGHTS / f"{name}.json"
+    try:
+        content: dict[str, object] = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise NetworkError(f"{path}: the record of the trained {name} cannot be read ({error})") from error
+    return content
+
+
+def source_sha256(spec: NetworkSpec) -> str | None:
+    """SHA-256 of the file that a user's network comes from; None for the zoo and for modules of the program."""
+    if spec.source is None or spec.live:
+        return None
+    return NETWORKS.find(spec.source).sha256
+
+
+def _from_zoo(spec: NetworkSpec) -> nn.Module:
+    if spec.name not in ZOO:
+        raise unknown("network", spec.name, ZOO)
+    module: nn.Module = NETWORKS.find(spec.name).value()
+    path = WEIGHTS / f"{spec.name}.safetensors"
+    content = _read(path)
+    found, expected = hashlib.sha256(content).hexdigest(), pinned(spec.name)["sha256"]
+    if found != expected:
+        raise NetworkError(
+            f"weights {path} are not those that were shipped: SHA-256 {found}, expected {expected}; "
+            f"install the package again, or train with 'python -m bench.train {spec.name} --save'"
+        )
+    _fill(module, content, path)
+    return module
+
+
+def _from_factory(spec: NetworkSpec, source: str) -> nn.Module:
+    try:
+        factory = NETWORKS.find(source).value
+    except BenchError as error:
+        raise NetworkError(str(error)) from error
+    if not callable(factory):
+        raise NetworkError(
+            f"{source} is a {type(factory).__name__}; it must be a function that returns a torch.nn.Module"
+        )
+    try:
+        module = factory()
+    except (Exception, SystemExit) as error:
+        raise NetworkError(f"{source}() raises {_line(error)}") from error
+    if not isinstance(module, nn.Module):
+        raise NetworkError(f"{source} returned {type(module).__name__}; it must return a torch.nn.Module")
+    if spec.weights is not None:
+        weights = Path(spec.weights)
+        _fill(module, _read(weights), weights)
+    return module
+
+
+def _from_program(spec: NetworkSpec) -> nn.Module:
+    name = str(spec.source).removeprefix(LIVE)
+    module = _LIVE.get(name)
+    if module is not None:
+        return _copied(module, spec.name)
+    folder = os.environ.get(_LIVE_FOLDER)
+    path = Path(folder) / _file_name(name) if folder else None
+    if path is None or not path.is_file():
+        raise NetworkError(f"network {spec.name} is a module of another program; run it from there")
+    read: nn.Module = cloudpickle.loads(path.read_bytes())
+    return read
+
+
+def _copied(module: nn.Module, name: str) -> nn.Module:
+    try:
+        return copy.deepcopy(module)
+    except Exception as error:
+        content = _written(module)
+        if isinstance(content, bytes):
+            read: nn.Module = cloudpickle.loads(content)
+            return read
+        raise NetworkError(f"network {name} cannot be copied: {_line(error)}") from error
+
+
+def _written(module: nn.Module) -> bytes | str:
+    """A module as bytes, or why it has none."""
+    try:
+        content: bytes = cloudpickle.dumps(module)
+    except Exception as error:
+        return _line(error)
+    return content
+
+
+def _file_name(name: str) -> str:
+    return hashlib.sha256(name.encode()).hexdigest()[:32]
+
+
+def _printed(network: nn.Module) -> str:
+    try:
+        return repr(network)
+    except Exception:
+        return type(network).__qualname__
+
+
+def _bytes(value: Tensor) -> bytes:
+    try:
+        plain = value.detach().cpu().contiguous()
+        # NumPy lacks some dtypes; their bytes are the same.
+        raw = plain.view(torch.uint8) if plain.ndim else plain.reshape(1).view(torch.uint8)
+        return raw.numpy().tobytes()
+    except (RuntimeError, TypeError):
+        return _serialised(value)
+
+
+def _serialised(value: Any) -> bytes:
+    buffer = io.BytesIO()
+    torch.save(value, buffer)
+    return buffer.getvalue()
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise NetworkError(f"weights {path} cannot be read: {error.strerror}") from error
+
+
+def _fill(module: nn.Module, content: bytes, path: Path) -> None:
+    try:
+        module.load_state_dict(load_safetensors(content))
+    except SafetensorError as error:
+        raise NetworkError(f"weights {path} are not a safetensors file: {error}") from error
+    except (RuntimeError, AttributeError, KeyError) as error:
+        raise NetworkError(f"weights {path} do not fit the network: {' '.join(str(error).split())}") from error
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())

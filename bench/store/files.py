@@ -1,0 +1,38 @@
+"""What reading and writing a run's files have in common."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from bench.errors import StoreError
+
+PICTURES = pa.schema([("image", pa.int32()), ("values", pa.binary())])
+"""The columns of ``images.parquet`` and of a part of ``candidates/``: index in the split, little-endian float32 values."""
+
+
+def digest(content: bytes) -> str:
+    """SHA-256 in hex."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def canonical(content: Mapping[str, Any]) -> bytes:
+    """JSON data as bytes, the same for equal data."""
+    return json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+
+
+def read_bytes(path: Path) -> bytes:
+    """The content of a file.
+
+    Raises:
+        StoreError: it cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise StoreError(f"{path} cannot be read: {error.strerror}") from error

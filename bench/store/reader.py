@@ -1,0 +1,199 @@
+"""A run's folder, opened for reading: records, images and adversarial examples, every file checked by its digest."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from bench.errors import StoreError
+from bench.records import block_key, schema
+from bench.store import layout, upgrade
+from bench.store.files import PICTURES, canonical, digest, read_bytes
+from bench.store.layout import FORMAT, Manifest
+
+_PART = re.compile(r"(?P<key>[\w.-]+)\.(?P<digest>[0-9a-f]{32})\.parquet")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A stored run, opened for reading.
+
+    Attributes:
+        path: its folder.
+        manifest: what was run, how and where; see ``docs/store.md``.
+    """
+
+    path: Path
+    manifest: Manifest
+
+    @cached_property
+    def finished(self) -> frozenset[str]:
+        """The keys of the blocks whose records are stored, at the time of the first look."""
+        return frozenset(self._stored)
+
+    @cached_property
+    def _stored(self) -> dict[str, Path]:
+        return _parts(self.path / "records")
+
+    def records(self) -> pd.DataFrame:
+        """All stored records.
+
+        Returns:
+            One row per (network, attack, image), columns as in :func:`bench.records.schema`; network and attack are
+            ordered categories in the manifest's order, by which, and by image, the rows are sorted.
+
+        Raises:
+            StoreError: a part is damaged, belongs to another run, or is not of the block that its name says.
+        """
+        tables = [_read_records(path, key, self.manifest["plan"]) for key, path in self._stored.items()]
+        bare = [table.replace_schema_metadata() for table in tables]
+        table = pa.concat_tables(bare or [schema().empty_table()]).unify_dictionaries()
+        frame: pd.DataFrame = table.to_pandas()
+        orders = {
+            "network": [network["name"] for network in self.manifest["networks"]],
+            "attack": [row["name"] for row in self.manifest["rows"]],
+        }
+        for column, order in orders.items():
+            stray = set(frame[column].dropna().unique()) - set(order)
+            if stray:
+                raise StoreError(f"{self.path}: records of {column} {sorted(stray)}, which the manifest does not name")
+            frame[column] = frame[column].astype(pd.CategoricalDtype(order, ordered=True))
+        return frame.sort_values(["network", "attack", "image"], kind="stable", ignore_index=True)
+
+    def images(self) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+        """The clean images of the run: indices in the split (m,) and values (m, *shape) in the box.
+
+        Raises:
+            StoreError: the file is missing or damaged.
+        """
+        path = self.path / "images.parquet"
+        content = read_bytes(path)
+        if digest(content) != self.manifest["images_file_sha256"]:
+            raise StoreError(f"{path} is damaged: its SHA-256 is not the manifest's; restore it from a copy of the run")
+        table = _parse(content, path, PICTURES)
+        return table["image"].to_numpy().astype(np.int32), self._pictures(table, path)
+
+    def candidates(
+        self, network: str, attack: str, blocks: Collection[int] | None = None
+    ) -> dict[int, NDArray[np.float32]]:
+        """The adversarial examples of the ``found`` records of one network and attack: image index -> values (*shape).
+
+        Args:
+            network, attack: whose.
+            blocks: numbers of the only blocks to read; None for all.
+
+        Raises:
+            StoreError: a part is damaged or belongs to another run.
+        """
+        found: dict[int, NDArray[np.float32]] = {}
+        prefix = block_key(network, attack, 0).removesuffix("00000")
+        wanted = None if blocks is None else {block_key(network, attack, number) for number in blocks}
+        for key, path in self._stored.items():
+            if key.startswith(prefix) if wanted is None else key in wanted:
+                records = _read_records(path, key, self.manifest["plan"])
+                pair = (records.schema.metadata.get(b"bench.candidates") or b"none").decode()
+                file = self.path / "candidates" / f"{key}.{pair}.parquet"
+                table = _read_part(file, key, PICTURES, self.manifest["plan"])
+                found |= dict(zip(table["image"].to_pylist(), self._pictures(table, file), strict=True))
+        return found
+
+    def _pictures(self, table: pa.Table, path: Path) -> NDArray[np.float32]:
+        values = np.frombuffer(b"".join(table["values"].to_pylist()), dtype="<f4")
+        shape = (len(table), *self.manifest["domain"]["shape"])
+        if values.size != math.prod(shape):
+            raise StoreError(f"{path}: its images have another shape than the manifest says, {self.manifest['shape']}")
+        return values.reshape(shape)
+
+
+def read(path: Path | str) -> Run:
+    """Open a stored run.
+
+    Raises:
+        StoreError: the folder is no run, its manifest is damaged, or another version wrote it.
+    """
+    folder = Path(path)
+    file = folder / "manifest.json"
+    if not file.is_file():
+        raise StoreError(f"{folder} is not a run: it has no manifest.json; give a folder that bench.run has written")
+    try:
+        content = json.loads(read_bytes(file))
+    except ValueError as error:
+        raise StoreError(f"{file} is damaged, it is not JSON ({error}); restore it from a copy of the run") from error
+    if not isinstance(content, dict) or not isinstance(content.get("format"), int):
+        raise StoreError(f"{file} is not a manifest of this bench: it has no format number")
+    if not 1 <= content["format"] <= FORMAT:
+        raise StoreError(
+            f"{file} has format {content['format']}, written by a newer version of the bench; this one reads formats 1 to "
+            f"{FORMAT}: use the version that wrote it ({_version(content)})"
+        )
+    stated = content.pop("digest", None)
+    if stated != digest(canonical(content)):
+        raise StoreError(f"{file} was changed after it was written: its digest does not match; restore it from a copy")
+    if content["format"] == 1:
+        content = upgrade.manifest(content)
+    layout.check(content, str(file))
+    return Run(folder, content)
+
+
+def _parts(folder: Path) -> dict[str, Path]:
+    """The parts in a folder by their block's key, sorted."""
+    found: dict[str, Path] = {}
+    # Names sort ten times as fast as paths, of which there may be tens of thousands.
+    for name in sorted(path.name for path in folder.glob("[!.]*.parquet")):
+        match = _PART.fullmatch(name)
+        if match is None:
+            raise StoreError(f"{folder / name} is not a part of a run; move it elsewhere")
+        key = match["key"]
+        if key in found:
+            raise StoreError(f"{folder / name} and {found[key].name} hold the same block; keep one of them")
+        found[key] = folder / name
+    return found
+
+
+def _read_records(path: Path, key: str, plan: str) -> pa.Table:
+    table = _read_part(path, key, schema(), plan)
+    named = [table[name].unique().to_pylist() for name in ("network", "attack", "block")]
+    if [len(values) for values in named] != [1, 1, 1] or block_key(*(values[0] for values in named)) != key:
+        raise StoreError(f"{path} holds another block than its name says; give it back its name or delete it")
+    return table
+
+
+def _read_part(path: Path, key: str, columns: pa.Schema, plan: str) -> pa.Table:
+    content = read_bytes(path)
+    if path.name != f"{key}.{digest(content)[:32]}.parquet":
+        raise StoreError(
+            f"{path} is damaged: its content is not what its name says; delete it and run --resume to compute it again"
+        )
+    table = _parse(content, path, columns)
+    if (table.schema.metadata or {}).get(b"bench.plan") != plan.encode():
+        raise StoreError(f"{path} belongs to another run; move it elsewhere and run --resume to compute its block")
+    return table
+
+
+def _parse(content: bytes, path: Path, columns: pa.Schema) -> pa.Table:
+    try:
+        table = pq.ParquetFile(pa.BufferReader(content)).read(use_threads=False)
+    except (pa.ArrowException, OSError) as error:
+        raise StoreError(f"{path} is not a parquet file: {error}") from error
+    table = upgrade.records(table)
+    if not table.schema.equals(columns):
+        raise StoreError(f"{path} has other columns than this version of the bench writes: {table.schema.names}")
+    return table
+
+
+def _version(content: Mapping[str, Any]) -> str:
+    packages = content.get("packages")
+    version = packages.get("minimal-norm-bench") if isinstance(packages, dict) else None
+    return f"minimal-norm-bench {version}" if version else "see packages in the manifest"
