@@ -197,7 +197,7 @@ def _at_price(slopes, spread, low, high, price):  # type: ignore[no-untyped-def]
     for i in range(len(slopes)):
         up, down = (slopes[i] + (spread[i] - price)) * high[i], (slopes[i] - (spread[i] - price)) * low[i]
         gain = max(up, down)
-        gained += gain if gain > 0.0 else 0.0
+        gained += max(0.0, gain)
         spent += 0.0 if gain <= 0.0 else high[i] if up >= down else -low[i]
     return gained, spent
 
