@@ -149,7 +149,9 @@ def evaluate(
     with _shown(progress) as watch, _untouched(modules):
         run = session.run(request, path, how=How(workers=workers), given=given, watch=watch)
     if run.manifest["status"] == "interrupted":
-        advice = "call evaluate again with the same arguments to go on" if out is not None else "give out= to go on later"
+        advice = (
+            "call evaluate again with the same arguments to go on" if out is not None else "give out= to go on later"
+        )
         warnings.warn(f"interrupted; the result holds what was done; {advice}", InterruptedRunWarning, stacklevel=2)
     return Result(run, temporary)
 
@@ -352,7 +354,6 @@ class Result:
         target.write_text(report.page_of(source, frames, found), encoding="utf-8")
         return target
 
-
     def _best(self, norm: str) -> pd.DataFrame:
         if norm.lower() not in self.norms:
             raise unknown("norm", norm, self.norms)
@@ -443,7 +444,11 @@ def _workers(
     """How many processes; none where the networks or the attacks cannot be sent to any."""
     if workers == 0:
         return 0
-    reasons = [f"network {name} cannot be sent to other processes ({why})" for name, module in modules.items() if (why := networks.sendable(module))]
+    reasons = [
+        f"network {name} cannot be sent to other processes ({why})"
+        for name, module in modules.items()
+        if (why := networks.sendable(module))
+    ]
     reasons += [
         f"attack {row.name} is a function that no file has"
         for row in suite.rows

@@ -199,4 +199,3 @@ def test_the_milp_reads_pooled_networks() -> None:
     case = Instance(network, torch.from_numpy(image).float()[None], 0)
     for norm in Norm:
         assert milp.minimal_distance(case.plain, case.centre, 0, norm) == pytest.approx(truth[norm], abs=1e-5)
-

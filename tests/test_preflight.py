@@ -214,7 +214,7 @@ def findings(network: nn.Module) -> dict[str, Finding]:
     return by_name(check(network.eval(), *digits(), DIGITS, others))
 
 
-@pytest.mark.parametrize("name", networks.NETWORKS)
+@pytest.mark.parametrize("name", networks.spec.ZOO)
 def test_the_four_networks_pass_every_check(name: str) -> None:
     found = findings(networks.load(name))
     assert {finding.status for finding in found.values()} == {Level.PASS}
