@@ -213,4 +213,4 @@ def test_starts_are_the_nearest_of_other_classes(seed: int, k: int) -> None:
         distances = np.linalg.norm((others - image) / domain.width, axis=1)
         expected = np.sort(distances)[: len(starts)]
         assert np.linalg.norm((starts - image) / domain.width, axis=1) == pytest.approx(expected, abs=1e-3)
-        assert len(starts) == min(k, min(int((classes != each).sum()) for each in classes[:5]))
+        assert len(starts) == min(k, *(int((classes != each).sum()) for each in classes[:5]))

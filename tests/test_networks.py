@@ -129,8 +129,8 @@ def test_weights_fill_the_users_network(own: Path, tmp_path: Path) -> None:
     ("factory", "complaint"),
     [
         ("nothing", r"returned NoneType; it must return a torch.nn.Module"),
-        ("wide", r"returns \(2, 3, 26, 26\); it must return logits of shape \(2, classes\)"),
-        ("narrow", r"returns \(2, 1\); it must return logits"),
+        ("wide", r"returns \(2, 3, 26, 26\) for 2 images; it must return logits of shape \(2, classes\)"),
+        ("narrow", r"returns \(2, 1\) for 2 images; it must return logits"),
         ("misfit", r"fails on a \(2, 1, 28, 28\) float32 input: RuntimeError"),
         ("broken", r"broken\(\) raises RuntimeError: out of cheese"),
         ("number", r"is a int; it must be a function"),
@@ -172,7 +172,7 @@ def test_bad_weights_are_refused(own: Path, tmp_path: Path, content: bytes | str
         ),
         (["MLP", "MLP"], None, "network MLP is named twice"),
         (["file.py:not a name"], None, "not a Python function's name"),
-        (["file.txt:factory"], None, "unknown network"),
+        (["some/file.txt:factory"], None, "unknown network"),
         (["MLP"], "w.safetensors", "needs exactly one path/to/file.py:factory"),
     ],
 )
@@ -224,7 +224,7 @@ def test_a_fingerprint_takes_any_state() -> None:
     assert networks.fingerprint(Unusual()) == networks.fingerprint(Unusual())
     assert networks.fingerprint(Unusual()) != networks.fingerprint(Unusual("other"))
     changed = Unusual()
-    changed.small[1] = 2
+    changed.get_buffer("small")[1] = 2
     assert networks.fingerprint(changed) != networks.fingerprint(Unusual())
 
 

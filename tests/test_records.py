@@ -29,8 +29,8 @@ FOUND = Record(
     distances={Norm.L0: 4.0, Norm.L1: 2.0, Norm.L2: 1.0, Norm.LINF: 0.5},
     pixels=3.0,
 )
-NOTHING = {"distances": dict.fromkeys(Norm, math.inf), "pixels": math.inf}
-ZERO = {"distances": dict.fromkeys(Norm, 0.0), "pixels": 0.0}
+NOTHING: dict[str, Any] = {"distances": dict.fromkeys(Norm, math.inf), "pixels": math.inf}
+ZERO: dict[str, Any] = {"distances": dict.fromkeys(Norm, 0.0), "pixels": 0.0}
 
 
 def but(**distances: float) -> dict[str, Any]:

@@ -20,8 +20,8 @@ import suites
 from adapters.layout import laid_out
 from bench import data, libraries, networks, report, store
 from bench.engine.executors import InlineExecutor, LocalExecutor
+from bench.engine.images import Images
 from bench.engine.plan import Plan, choose
-from bench.engine.task import Images
 from bench.judge import Judge
 from bench.networks.spec import NetworkSpec
 from bench.problem import problem
