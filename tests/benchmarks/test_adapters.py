@@ -147,11 +147,11 @@ def test_ours_against_stock(
     )
     network = networks.load(name)
     ours, theirs = laid_out(network), copy.deepcopy(network).requires_grad_()
-    images, labels = data.test(20)
+    images, labels = data.tensors("mnist", "test", 20)
     right = ours(images).argmax(1) == labels
     count = IMAGES.get(row.name, min(10, row.block))
     images, labels = images[right][:count], labels[right][:count]
-    pool, classes = data.train(5000)
+    pool, classes = data.tensors("mnist", "train", 5000)
     starts = torch.stack([nearest(image, pool[classes != label]) for image, label in zip(images, labels, strict=True)])
 
     def lean() -> Tensor:
