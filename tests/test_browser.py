@@ -103,7 +103,7 @@ def evil() -> synthetic.SyntheticRun:
     frame["status"] = frame["status"].cat.add_categories(["error"])
     frame.loc[:3, "status"] = "error"
     frame.loc[:3, "message"] = EVIL
-    frame.loc[:3, [norm.value for norm in Norm]] = float("inf")
+    frame.loc[:3, [*(norm.value for norm in Norm), "pixels"]] = float("inf")
     content = made.manifest
     content |= {"name": EVIL, "split": EVIL, "suite": {"name": EVIL, "description": EVIL}, "machine": {EVIL: EVIL}}
     content |= {"packages": {EVIL: EVIL}, "command": [EVIL], "git": {"revision": EVIL, "dirty": True}}

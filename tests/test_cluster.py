@@ -15,7 +15,7 @@ from threading import Thread
 import fakes
 import pandas as pd
 import pytest
-from test_runner import comparable, execute
+from fakes import comparable, execute
 
 from bench import run
 from bench.engine.executors import InlineExecutor
@@ -70,7 +70,7 @@ def workers(scheduler: str) -> Iterator[list[subprocess.Popen[str]]]:
 
 @pytest.fixture
 def plan() -> Plan:
-    return fakes.plan(fakes.row("slow_noise", batch=2), fakes.row("raises_for_three", batch=10), samples=40)
+    return fakes.plan(fakes.row("slow_noise", block=2), fakes.row("raises_for_three", block=10), samples=40)
 
 
 def test_records_are_the_same_with_a_worker_killed_in_the_middle(

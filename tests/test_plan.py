@@ -5,20 +5,23 @@ from __future__ import annotations
 from dataclasses import replace
 
 import fakes
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bench import data
 from bench.engine import costs
 from bench.engine.plan import block_seed, choose, expected_seconds, holes, with_exact
+from bench.engine.task import Images
 from bench.errors import UsageError
 from bench.norms import Norm
-from bench.specs import Family, Hole, Kind, Suite, VerifierSpec
+from bench.specs import Family, Hole, Kind, Start, Suite, VerifierSpec
 
 ROWS = (
-    fakes.row("noise", batch=4),
-    fakes.row("clean", batch=3, norm=Norm.L0, cap=5),
-    fakes.row("nan", batch=50, norm=Norm.LINF),
+    fakes.row("noise", block=4),
+    fakes.row("clean", block=3, norm=Norm.L0, cap=5),
+    fakes.row("nan", block=50, norm=Norm.LINF),
 )
 HOLES = (
     Hole(family=Family.CW, norm=Norm.L0, library="fake", reason="there is none"),
@@ -35,8 +38,8 @@ def test_every_row_gets_every_image_once_or_the_first_up_to_its_cap(samples: int
         for row in ROWS:
             images = [i for b in blocks if b.row == row and b.network.name == network for i in b.images]
             assert images == list(range(min(samples, row.cap or samples)))
-    assert all(len(block.images) <= block.row.batch for block in blocks)
-    assert made.records() == sum(len(block.images) for block in blocks)
+    assert all(len(block.images) <= block.row.block for block in blocks)
+    assert made.records == sum(len(block.images) for block in blocks)
     assert len({block.key for block in blocks}) == len(blocks)
 
 
@@ -50,9 +53,28 @@ def test_a_blocks_seed_depends_on_nothing_but_what_it_is() -> None:
 
 
 def test_a_block_cut_into_single_images_shares_its_time() -> None:
-    block = fakes.plan(ROWS[0], samples=4, time_limit=3.0).blocks()[0]
+    made = fakes.plan(fakes.row("noise", block=4), samples=4, time_limit=3.0)
+    (block,) = made.blocks()
     assert block.limit == 12.0
-    assert [(piece.images, piece.limit) for piece in block.singly()] == [((i,), 3.0) for i in range(4)]
+    images = Images(data.find("mnist"), "test", made)
+    task = images.task(block, "cpu", "")
+    pieces = task.singly()
+    assert [(piece.block.images, piece.limit) for piece in pieces] == [((i,), 3.0) for i in range(4)]
+    assert np.array_equal(np.concatenate([piece.inputs for piece in pieces]), task.inputs)
+
+
+def test_a_task_carries_the_images_of_its_block_and_where_to_start_from() -> None:
+    row = replace(fakes.row("noise", block=3), start=Start.NEAREST)
+    made = replace(fakes.plan(row, fakes.row("clean")), indices=(7, 5, 11, 2))
+    dataset = data.find("mnist")
+    images = Images(dataset, "test", made)
+    inputs, labels = dataset.load("test", (7, 5, 11))
+    task = images.task(made.blocks()[0], "cpu", "")
+    assert task.block.images == (7, 5, 11)
+    assert np.array_equal(task.inputs, inputs)
+    assert np.array_equal(task.labels, labels)
+    assert task.starts.shape == (3, 16, 1, 28, 28)
+    assert images.task(made.blocks()[-1], "cpu", "").starts.shape[1] == 0
 
 
 @pytest.mark.parametrize(
@@ -96,7 +118,7 @@ def test_a_long_search_gets_the_wall_time_that_it_needs() -> None:
     assert chosen.limit(replace(exact, seconds=1000)) == 3000
 
 
-def test_expected_seconds_come_from_measurements_or_the_dearest_network() -> None:
+def test_expected_seconds_come_from_measurements_or_the_most_expensive_network() -> None:
     (first, *_) = fakes.plan(ROWS[0], samples=4).blocks()
     assert expected_seconds(first, {"MLP": {first.row.name: 0.5}, "CNN": {first.row.name: 2.0}}) == 2.0
     assert expected_seconds(first, {"CNN": {first.row.name: 2.0}}) == 8.0

@@ -28,7 +28,7 @@ from bench.norms import Norm
 from bench.report import __main__ as command
 from bench.report import cautions, data, exports, gallery, sources, words
 from bench.report.frames import Frames
-from bench.report.page import slug
+from bench.report.page import overview, slug
 from bench.report.tables import figure, percentage
 from bench.specs import Kind, Origin, Suite
 
@@ -761,3 +761,21 @@ def test_the_leader_says_whether_its_order_is_proved() -> None:
     none = loose[loose["kind"] == "upper"].reset_index(drop=True)
     (leader,) = [one for one in words.leaders(frames_of(with_frame(proved, none))) if one.norm is Norm.L2]
     assert leader.proved is None
+
+
+def test_a_sentence_begins_with_a_capital_letter_but_names_stay_as_they_are() -> None:
+    assert words.sentence("median 3", ["mlp"]) == "Median 3"
+    assert words.sentence("mlp leads", ["mlp"]) == "mlp leads"
+    assert words.sentence("", ["mlp"]) == ""
+
+
+def test_a_network_that_is_left_out_does_not_squeeze_the_bars_of_the_others() -> None:
+    run = synthetic.run(samples=20, seed=5, clean_errors=0)
+    frame = run.records()
+    weak = (frame["network"] == "MLP") & (frame["attack"] != "foolbox-deepfool-l2")
+    frame = frame[~weak].reset_index(drop=True)
+    frame.loc[frame["network"] == "MLP", ["l0", "l2", "linf"]] *= 50
+    for _, _, bars in overview(frames_of(with_frame(run, frame))):
+        widths = {bar.network: bar.width for bar in bars}
+        assert max(widths["CNN"], widths["CNN_d"]) > 50
+        assert max(widths.values()) <= 100

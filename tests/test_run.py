@@ -97,19 +97,26 @@ BAD = [
     (["--suite", "maximal"], "unknown suite 'maximal'; known: .*minimal_norm.*smoke"),
     (["--suite", "smoke", "--networks", "LeNet"], "unknown network 'LeNet'; known: MLP, MLP_d, CNN, CNN_d"),
     (["--suite", "smoke", "--attacks", "fgsm"], "unknown attack 'fgsm'; known: "),
-    (["--suite", "smoke", "--norms", "l3"], "unknown norm 'l3'; known: l0, l2, linf"),
+    (["--suite", "smoke", "--norms", "l3"], "unknown norm 'l3'; known: .*l0"),
     (["--suite", "smoke", "--libraries", "cleverhans"], "unknown library 'cleverhans'; known: art"),
     (["--suite", "smoke", "--norms", "l0", "--attacks", "*ddn*"], "no attack .* is left by --norms l0, --attacks"),
-    (["--suite", "smoke", "--samples", "0"], r"--samples 0 .*'test' has 1 to 10,000"),
+    (["--suite", "smoke", "--samples", "0"], r"--samples 0 .*'test' of MNIST has 1 to 10,000"),
     (["--suite", "smoke", "--samples", "10001"], r"--samples 10001 is not possible"),
     (["--suite", "smoke", "--seed", "-1"], "--seed -1 is not possible"),
     (["--suite", "smoke", "--workers", "-1"], "--workers -1 is not possible"),
     (["--suite", "smoke", "--time-limit", "0"], "--time-limit 0 is not possible"),
+    (["--suite", "smoke", "--time-limit", "nan"], "--time-limit nan is not possible"),
+    (["--suite", "smoke", "--time-limit", "inf"], "--time-limit inf is not possible"),
+    (["--suite", "smoke", "--exact", "inf"], "--exact inf is not possible"),
+    (["--suite", "smoke", "--device", "meta"], "--device meta cannot be used here"),
+    (["--suite", "smoke", "--data", "imagenet"], "unknown dataset 'imagenet'; known: mnist"),
+    (["--suite", "smoke", "--split", "dev"], "unknown split of MNIST 'dev'; known: train, test, val"),
+    (["--suite", "mine.py"], "there is no file .*mine.py"),
     (["--suite", "smoke", "--exact", "-1"], "--exact -1 is not possible"),
     (["--suite", "smoke", "--device", "quantum"], "--device quantum cannot be used here"),
     (["--suite", "smoke", "--name", "../escape"], "'../escape' cannot name a run"),
     (["--suite", "smoke", "--weights", "w.safetensors"], "needs exactly one path/to/file.py:factory"),
-    (["--suite", "smoke", "--networks", "none.py:make"], "none.py is not a Python file"),
+    (["--suite", "smoke", "--networks", "none.py:make"], "there is no file .*none.py"),
     (["--suite", "smoke", "--networks", "MLP", "--out", "/proc/nowhere"], "cannot be written"),
     (["--resume", "nowhere"], "nowhere is not a run"),
     (["--resume", "nowhere", "--seed", "3"], "leave out --seed"),
@@ -194,7 +201,7 @@ def undisturbed(start: Started, tmp_path_factory: pytest.TempPathFactory) -> pd.
     return records_of(folder)
 
 
-NAMED = ("--suite", "fake", "--name", "r")
+NAMED = ("--suite", fake_run.SUITE, "--name", "r")
 
 
 def records_of(folder: Path) -> pd.DataFrame:

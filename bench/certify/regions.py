@@ -8,8 +8,8 @@ the move ``d`` that (nearly) reaches it, and the slope of the value in ``gamma``
 * L2: for any ``lam > 0``, ``sum b_i d_i + lam/2 (R^2 - sum d_i^2)`` with ``d_i = clip(b_i / lam, low_i, high_i)`` is
   the Lagrangian dual, hence an upper bound; a fixed point in ``lam`` makes it tight.
 * L1: for any price ``lam >= 0``, ``lam R + sum max over d_i of (b_i d_i - lam |d_i|)`` is the Lagrangian dual, hence an upper
-  bound; the gains of largest ``|b_i|`` are bought first, and bisection finds the price at which R is spent. Exact but
-  for the last digits.
+  bound; the largest ``|b_i|`` are bought first, and tangents find the price at which R is spent. Exact but for the
+  last digits.
 * L0 with k pixels: the k largest of ``max(b_i low_i, b_i high_i)``. Exact.
 
 The same for functions with a bend at the image, ``a.d + sum_j h_j |d_j|`` with h >= 0: each pixel has two directions.
@@ -50,7 +50,7 @@ _SMALL_BOXES = (Norm.LINF, Norm.L1)
 """Norms in which no value of a ball moves by more than the radius, and whose regions' boxes say so."""
 
 _PRICE_STEPS = 40
-"""Maximum halvings of the interval that holds the L1 price."""
+"""Maximum prices tried for L1; five to ten are usual."""
 
 _BLOCK = 112
 """So many pixels at a time are compared with the least of the largest gains."""
@@ -191,40 +191,50 @@ def _next_multiplier(lam, free, left):  # type: ignore[no-untyped-def]  # compil
 
 
 @jit
-def _diamond(slopes, spread, low, high, size, move):  # type: ignore[no-untyped-def]  # compiled
-    """An upper bound of ``slopes.d + spread.|d|`` over an L1 ball and a box; a ``move`` that (nearly) reaches it is written."""
-    least, most = 0.0, 0.0
+def _at_price(slopes, spread, low, high, price):  # type: ignore[no-untyped-def]  # compiled
+    """What is gained above a price for each unit of every move, and how far all moves go for it."""
+    gained = spent = 0.0
     for i in range(len(slopes)):
-        most = max(most, abs(slopes[i]) + spread[i])
-    best = np.inf
-    price = 0.0
-    for step in range(_PRICE_STEPS + 2):
-        # The ends of the interval first: all may be affordable, and nothing is worth more than the highest price.
-        price = least if step == 0 else most if step == 1 else 0.5 * (least + most)
-        value, spent = price * size, 0.0
+        up, down = (slopes[i] + (spread[i] - price)) * high[i], (slopes[i] - (spread[i] - price)) * low[i]
+        gain = max(up, down)
+        gained += max(0.0, gain)
+        spent += 0.0 if gain <= 0.0 else high[i] if up >= down else -low[i]
+    return gained, spent
+
+
+@jit
+def _diamond(slopes, spread, low, high, size, move):  # type: ignore[no-untyped-def]  # compiled
+    """An upper bound of ``slopes.d + spread.|d|`` over an L1 ball and a box; a ``move`` that (nearly) reaches it is written.
+
+    The dual is convex in the price: it lies above its tangents, and where two of them meet is the next price.
+    """
+    best, spent = _at_price(slopes, spread, low, high, 0.0)
+    least = most = 0.0
+    if spent > size:
         for i in range(len(slopes)):
-            up, down = (slopes[i] + spread[i] - price) * high[i], (slopes[i] - spread[i] + price) * low[i]
-            gain = max(up, down)
-            if gain > 0.0:
-                value += gain
-                spent += high[i] if up >= down else -low[i]
-        best = min(best, value)
-        if step == 0 and spent <= size:
-            most = 0.0
-            break
-        if step > 1:
-            if spent > size:
-                least = price
-            else:
-                most = price
-            if most - least <= 1e-9 * most:
+            most = max(most, abs(slopes[i]) + spread[i])
+        least_value, least_slope, most_value, most_slope = best, size - spent, most * size, size
+        best = min(best, most_value)
+        for _step in range(_PRICE_STEPS):
+            price = least + (least_value - most_value + most_slope * (most - least)) / (most_slope - least_slope)
+            if not least < price < most or best - (least_value + least_slope * (price - least)) <= 1e-10 * best:
                 break
-    # What is worth more than the higher end is bought whole, the last of the budget goes to what lies in between.
+            gained, spent = _at_price(slopes, spread, low, high, price)
+            value = gained + price * size
+            best = min(best, value)
+            if spent > size:
+                least, least_value, least_slope = price, value, size - spent
+            else:
+                most, most_value, most_slope = price, value, size - spent
+                if most_slope == 0.0:
+                    break
+    # What is worth more than the higher price is bought whole; the rest of the budget goes to what lies in between.
     left = size
-    for final in (most, least):
+    for turn in range(2):
+        price = most if turn == 0 else least
         for i in range(len(slopes)):
-            up, down = (slopes[i] + spread[i] - final) * high[i], (slopes[i] - spread[i] + final) * low[i]
-            if final == most:
+            up, down = (slopes[i] + (spread[i] - price)) * high[i], (slopes[i] - (spread[i] - price)) * low[i]
+            if turn == 0:
                 move[i] = 0.0
             if max(up, down) > 0.0 and move[i] == 0.0 and left > 0.0:
                 move[i] = min(high[i], left) if up >= down else max(low[i], -left)

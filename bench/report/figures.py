@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from matplotlib.figure import Figure as MatplotlibFigure
+
 from bench import plots
 from bench.norms import Norm
 from bench.plots import PLOTS
@@ -64,14 +66,26 @@ def figures(name: str, frames: Frames) -> list[FigureGroup]:
     return [FigureGroup(title[:1].upper() + title[1:], plot.caption, layout, made)] if made else []
 
 
+def drawn(name: str, frames: Frames, norm: Norm) -> MatplotlibFigure:
+    """A plot in one norm, as a figure of Matplotlib.
+
+    Args:
+        name: of an entry of ``bench.plots.PLOTS``.
+        frames: of the run.
+        norm: one that the plot has data for.
+    """
+    plot = PLOTS[name]
+    content = frames[plot.metric]
+    titles = dict(zip(frames.evidence.rows["attack"], frames.evidence.rows["label"], strict=True))
+    limit = frames.limit(norm, STRETCH[name]) if name in STRETCH else None
+    return plots.figure(plot, content[content["norm"] == norm.value], titles=titles, limit=limit)
+
+
 def _figure(name: str, plot: plots.Plot, part: pd.DataFrame, norm: Norm, frames: Frames) -> Figure:
     id_ = f"{name.replace('_', '-')}-{norm.value}"
     title = plot.title.format(norm=norm.label)
-    titles = dict(zip(frames.evidence.rows["attack"], frames.evidence.rows["label"], strict=True))
-    limit = frames.limit(norm, STRETCH[name]) if name in STRETCH else None
     with plots.drawing():
-        drawn = plots.figure(plot, part, titles=titles, limit=limit)
-        svg = plots.inline(drawn, prefix=id_, label=f"{title}. {plot.caption}")
+        svg = plots.inline(drawn(name, frames, norm), prefix=id_, label=f"{title}. {plot.caption}")
     csv = csv_text(part[[name for name in plot.columns if name in part]]) if len(part) <= CSV_LINES else ""
     return Figure(
         id_,

@@ -8,6 +8,7 @@ import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import jinja2
 import numpy as np
@@ -54,6 +55,7 @@ def render(frames: Frames, source: Source, examples: Sequence[Example], found: l
     """
     evidence, manifest = frames.evidence, source.manifest
     environment = _environment()
+    environment.filters["sentence"] = partial(words.sentence, names=evidence.networks)
     script = _source(environment, "script.js")
     context = {
         "title": source.title,
@@ -200,9 +202,10 @@ def overview(frames: Frames) -> list[tuple[str, str, list[Bar]]]:
     made = []
     for norm in frames.evidence.norms:
         lines = content[content["norm"] == norm.value]
-        ends = lines[["median", "median_high"]].to_numpy(dtype=np.float64)
-        top = float(ends[np.isfinite(ends)].max(initial=0.0)) or 1.0
         ranked = lines[~lines["network"].isin(left_out)]
+        # A network that does not compare does not squeeze the others; its bar may end at the edge.
+        ends = (ranked if len(ranked) else lines)[["median", "median_high"]].to_numpy(dtype=np.float64)
+        top = float(ends[np.isfinite(ends)].max(initial=0.0)) or 1.0
         best = float(ranked["median"].max()) if len(ranked) else 0.0
         bars = [
             Bar(
@@ -222,4 +225,4 @@ def overview(frames: Frames) -> list[tuple[str, str, list[Bar]]]:
 
 
 def _place(value: float, top: float) -> float:
-    return 100.0 if not np.isfinite(value) else round(100 * float(value) / top, 2)
+    return 100.0 if not np.isfinite(value) else min(round(100 * float(value) / top, 2), 100.0)

@@ -162,6 +162,11 @@ def listed(names: Sequence[str], word: str = "and") -> str:
     return f" {word} ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
+def sentence(text: str, names: Sequence[str]) -> str:
+    """A text that begins with a capital letter, unless it begins with one of these names."""
+    return text if text.startswith(tuple(names)) else text[:1].upper() + text[1:]
+
+
 def p_value(p: float) -> str:
     """A p value as people read it, on one line."""
     text = "p < 0.001" if p < 0.001 else f"p = {p:.2g}"

@@ -126,7 +126,7 @@ def dense(seed: int, sizes: Sequence[int] = (6, 8, 8, 3), rank: int = 100) -> In
 def solved(seed: int, norm: Norm) -> float:
     """The minimal distance of ``dense(seed)``."""
     case = dense(seed)
-    return milp.minimal_distance(case.network, case.centre, case.label, norm)
+    return milp.minimal_distance(case.plain, case.centre, case.label, norm)
 
 
 def convolutional(seed: int, pool: type[nn.Module] = nn.MaxPool2d, *, deep: bool = False) -> Instance:

@@ -6,21 +6,36 @@ import math
 import os
 import resource
 import signal
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from unittest.mock import patch
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from bench.engine import worker
-from bench.engine.plan import Block, Plan
-from bench.engine.worker import Part
-from bench.networks import NetworkSpec
+from bench import data, networks, store
+from bench.engine import manifest, runner, worker
+from bench.engine.executors import Executor, Work
+from bench.engine.manifest import Loaded
+from bench.engine.plan import Plan
+from bench.engine.request import Job, Request
+from bench.engine.task import Images
+from bench.libraries import Library
+from bench.networks.spec import NetworkSpec
 from bench.norms import Norm
+from bench.problem import Problem
 from bench.specs import Access, AttackSpec, Family, Method, Suite
+
+PLUGINS = str(Path(__file__).parent / "plugins")
+"""A folder with the entry point of an installed package, by which processes find the fake library."""
+if PLUGINS not in sys.path:
+    sys.path.append(PLUGINS)
+
+LIBRARY = Library(name="fake", label="Fake", attacker="fakes:ATTACKER", marker="P")
 
 
 class LinearNetwork(nn.Module):
@@ -38,9 +53,9 @@ class LinearNetwork(nn.Module):
 class FakeAttacker:
     """Does what its row's ``target`` says, to images whose mean decides what happens to them."""
 
-    def attack(self, spec: AttackSpec, network: nn.Module, images: Tensor, labels: Tensor, seed: int) -> object:
+    def attack(self, spec: AttackSpec, problem: Problem) -> object:
         behaviour: Callable[..., object] = getattr(self, spec.target.removeprefix("fakes:"))
-        return behaviour(network, images, labels, seed)
+        return behaviour(problem.network, problem.images, problem.labels, problem.seed)
 
     def clean(self, network: nn.Module, images: Tensor, labels: Tensor, seed: int) -> object:
         return images
@@ -99,33 +114,58 @@ class FakeAttacker:
             resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 
 
+ATTACKER = FakeAttacker()
+
 METHOD = Method(
     slug="fake", title="Fake", family=Family.REFERENCE, access=Access.GRADIENT, paper="none", idea="", formula=""
 )
 
 
-def row(behaviour: str, batch: int = 4, norm: Norm = Norm.L2, cap: int | None = None) -> AttackSpec:
+def row(behaviour: str, block: int = 4, norm: Norm = Norm.L2, cap: int | None = None) -> AttackSpec:
     """A row whose attacker behaves as the method of :class:`FakeAttacker` does."""
     method = replace(METHOD, slug=behaviour.replace("_", "-"))
-    return AttackSpec(method=method, library="fake", norm=norm, target=f"fakes:{behaviour}", batch=batch, cap=cap)
+    return AttackSpec(method=method, library="fake", norm=norm, target=f"fakes:{behaviour}", block=block, cap=cap)
+
+
+SUITE = Suite(
+    name="fake",
+    description="rows whose behaviour is known",
+    rows=(row("noise", block=5), row("slow_noise", block=2), row("raises_for_three", block=10)),
+    samples=40,
+    networks=("MLP",),
+)
 
 
 def plan(*rows: AttackSpec, samples: int = 12, networks: tuple[str, ...] = ("MLP",), time_limit: float = 60.0) -> Plan:
-    """A plan of fake rows over the first test images."""
+    """A plan of rows over the first test images."""
     return Plan(
         suite=Suite(name="fake", description="", rows=rows, samples=samples),
         rows=rows,
         holes=(),
         networks=tuple(NetworkSpec(name) for name in networks),
-        samples=samples,
-        split="test",
+        indices=tuple(range(samples)),
         seed=0,
-        device="cpu",
         time_limit=time_limit,
     )
 
 
-def work(block: Block) -> Part:
-    """Compute a block with the fake attacker, in any process."""
-    with patch("adapters.base.load", lambda library: FakeAttacker()):
-        return worker.run(block)
+def execute(plan: Plan, folder: Path, executor: Executor, work: Work = worker.run) -> store.Run:
+    """Run a plan over MNIST's test images from scratch and read it back."""
+    dataset = data.find("mnist")
+    images = Images(dataset, "test", plan)
+    job = Job(request=Request(suite=plan.suite.name), plan=plan, dataset=dataset, split="test", sources={})
+    loaded = [
+        Loaded(spec, module := networks.load(spec), networks.fingerprint(module), None, []) for spec in plan.networks
+    ]
+    content = manifest.describe(job, loaded, images, "cpu")
+    with store.writing(folder) as writer:
+        content["images_file_sha256"] = writer.images(images.indices, images.inputs)
+        writer.manifest(content)
+        fingerprints = {one.spec.name: one.fingerprint for one in loaded}
+        runner.run(plan, images, fingerprints, store.read(folder), writer, executor, work=work)
+    return store.read(folder)
+
+
+def comparable(run: store.Run) -> pd.DataFrame:
+    """A run's records without what a clock says."""
+    return run.records().drop(columns="seconds")

@@ -1,7 +1,8 @@
-"""Exact minimal distances of small ReLU networks by SCIP: an independent solver on an independent formulation.
+"""Exact minimal distances of small networks of affine maps and maxima by SCIP: an independent solver and formulation.
 
-Each ReLU has a binary variable and big-M constraints (Tjeng et al., arXiv 1711.07356), M from interval arithmetic over
-the whole box. Adversarial means here a margin of at least 0: the closure of what the judge asks for.
+Every member of a maximum, and its 0, has a binary variable that says whether it is the largest, and big-M constraints (Tjeng
+et al., arXiv:1711.07356), M from interval arithmetic over the whole box. Adversarial means here a margin of at least 0:
+the closure of what the judge asks for.
 """
 
 from __future__ import annotations
@@ -9,50 +10,37 @@ from __future__ import annotations
 import numpy as np
 import pyscipopt
 from numpy.typing import NDArray
-from torch import nn
 
+from bench.certify.layers import PlainNetwork, Stage, dense
 from bench.norms import Norm
 
 FloatArray = NDArray[np.float64]
 
 
-def minimal_distance(network: nn.Sequential, image: FloatArray, label: int, norm: Norm) -> float:
+def minimal_distance(network: PlainNetwork, image: FloatArray, label: int, norm: Norm) -> float:
     """The distance to the nearest adversarial example in the box [0, 1], over all other classes; inf for none.
 
     Args:
-        network: Linear and ReLU in turn, ending with Linear.
+        network: as plain arrays; tests compare them with the module.
         image: (d,) in [0, 1].
         label: its class.
         norm: any.
     """
-    layers = [layer for layer in network if isinstance(layer, nn.Linear)]
-    classes = layers[-1].out_features
-    return min(_to_class(layers, image, label, target, norm) for target in range(classes) if target != label)
+    classes = range(len(network.bias))
+    return min(_to_class(network, image, label, target, norm) for target in classes if target != label)
 
 
-def _to_class(layers: list[nn.Linear], image: FloatArray, label: int, target: int, norm: Norm) -> float:
+def _to_class(network: PlainNetwork, image: FloatArray, label: int, target: int, norm: Norm) -> float:
     model = pyscipopt.Model()
     model.hideOutput()
     model.setParam("limits/time", 60.0)
     inputs = [model.addVar(lb=0.0, ub=1.0) for _ in image]
     values, low, high = list(inputs), np.zeros(len(image)), np.ones(len(image))
-    for layer in layers[:-1]:
-        weight, bias = layer.weight.double().numpy(), layer.bias.double().numpy()
-        positive, negative = np.maximum(weight, 0), np.minimum(weight, 0)
-        bottom, top = positive @ low + negative @ high + bias, positive @ high + negative @ low + bias
-        following = []
-        for unit, (lowest, highest) in enumerate(zip(bottom, top, strict=True)):
-            z = pyscipopt.quicksum(w * value for w, value in zip(weight[unit], values, strict=True)) + bias[unit]
-            relu, active = model.addVar(lb=0.0, ub=max(highest, 0.0)), model.addVar(vtype="B")
-            model.addCons(relu >= z)
-            model.addCons(relu <= z - min(lowest, 0.0) * (1 - active))
-            model.addCons(relu <= max(highest, 0.0) * active)
-            following.append(relu)
-        values, low, high = following, np.maximum(bottom, 0), np.maximum(top, 0)
-    weight, bias = layers[-1].weight.double().numpy(), layers[-1].bias.double().numpy()
-    row = weight[target] - weight[label]
+    for stage in network.stages:
+        values, low, high = _stage(model, stage, values, low, high)
+    row, constant = network.margin(label, target)
     margin = pyscipopt.quicksum(w * value for w, value in zip(row, values, strict=True))
-    model.addCons(margin + (bias[target] - bias[label]) >= 0)
+    model.addCons(margin + constant >= 0)
     distance = model.addVar(lb=0.0)
     moves = [value - pixel for value, pixel in zip(inputs, image, strict=True)]
     if norm is Norm.L2:
@@ -71,3 +59,29 @@ def _to_class(layers: list[nn.Linear], image: FloatArray, label: int, target: in
     assert model.getStatus() == "optimal"
     value = float(model.getObjVal())
     return float(np.sqrt(value)) if norm is Norm.L2 else value
+
+
+def _stage(
+    model: pyscipopt.Model, stage: Stage, values: list[pyscipopt.Variable], low: FloatArray, high: FloatArray
+) -> tuple[list[pyscipopt.Variable], FloatArray, FloatArray]:
+    """The variables of a stage's outputs, and their bounds."""
+    weight = dense(stage.weight)
+    positive, negative = np.maximum(weight, 0), np.minimum(weight, 0)
+    bottom, top = positive @ low + negative @ high + stage.bias, positive @ high + negative @ low + stage.bias
+    outputs, lowest, highest = [], [], []
+    for window in stage.windows:
+        members = [(weight[unit], stage.bias[unit], bottom[unit], top[unit]) for unit in window if unit >= 0]
+        if stage.rectified:
+            members.append((np.zeros(weight.shape[1]), 0.0, 0.0, 0.0))
+        least, most = max(member[2] for member in members), max(member[3] for member in members)
+        output = model.addVar(lb=least, ub=most)
+        largest = [model.addVar(vtype="B") for _ in members]
+        model.addCons(pyscipopt.quicksum(largest) == 1)
+        for (row, bias, under, _), leads in zip(members, largest, strict=True):
+            member = pyscipopt.quicksum(w * value for w, value in zip(row, values, strict=True) if w) + bias
+            model.addCons(output >= member)
+            model.addCons(output <= member + (most - under) * (1 - leads))
+        outputs.append(output)
+        lowest.append(least)
+        highest.append(most)
+    return outputs, np.array(lowest), np.array(highest)
