@@ -9,7 +9,7 @@ import numba
 import numpy as np
 import pytest
 from numba.core import caching, config
-from numba.experimental import jitclass  # type: ignore[attr-defined]  # numba does not say what it exports
+from numba.experimental import jitclass  # type: ignore[attr-defined]  # it says nowhere what it exports
 
 from adapters import compiled
 from adapters.compiled import CachedSolver

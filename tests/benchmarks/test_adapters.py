@@ -147,7 +147,7 @@ def test_ours_against_stock(
     )
     network = networks.load(name)
     ours, theirs = laid_out(network), copy.deepcopy(network).requires_grad_()
-    images, labels = data.tensors(n=20)
+    images, labels = data.tensors("mnist", "test", 20)
     right = ours(images).argmax(1) == labels
     count = IMAGES.get(row.name, min(10, row.block))
     images, labels = images[right][:count], labels[right][:count]
