@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from bench import networks
-from bench.networks import mnist
+from bench.networks.mnist import MLP
 
 
 class Mlp(nn.Module):
@@ -94,9 +94,9 @@ def bytes_wanted() -> nn.Module:
 
 def untrained() -> nn.Module:
     torch.manual_seed(0)
-    return mnist.MLP()
+    return MLP()
 
 
 def unseeded() -> nn.Module:
     torch.seed()
-    return mnist.MLP()
+    return MLP()
