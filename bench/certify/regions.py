@@ -17,8 +17,11 @@ The same for functions with a bend at the image, ``a.d + sum_j h_j |d_j|`` with 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
 from typing import Any, Self
 
 import numba
@@ -56,12 +59,28 @@ _BLOCK = 112
 """So many pixels at a time are compared with the least of the largest gains."""
 
 
+@cache
+def _kernels() -> str:
+    """A digest of all sources that hold kernels."""
+    sources = sorted(Path(__file__).parent.rglob("*.py"))
+    return hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()
+
+
 def jit(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile with numba in strict IEEE arithmetic; keep the result on disk where some folder can be written."""
+    """Compile with numba in strict IEEE arithmetic; keep the result on disk where some folder can be written.
+
+    numba reads a kept kernel as long as the kernel's own file is unchanged, whatever became of the kernels that it calls
+    in other files: an old one could give bounds that do not hold. So kept kernels are stamped with all sources.
+    """
     try:
-        return numba.njit(cache=True)(function)
+        compiled: Any = numba.njit(cache=True)(function)
     except RuntimeError:
         return numba.njit(function)  # type: ignore[no-any-return]  # numba has no types
+    index = getattr(getattr(compiled, "_cache", None), "_cache_file", None)
+    if not hasattr(index, "_source_stamp"):
+        return numba.njit(function)  # type: ignore[no-any-return]
+    index._source_stamp = _kernels()  # type: ignore[union-attr]  # noqa: SLF001 - numba offers no other way
+    return compiled  # type: ignore[no-any-return]  # numba has no types
 
 
 @dataclass(frozen=True, slots=True)
