@@ -7,8 +7,8 @@ the move ``d`` that (nearly) reaches it, and the slope of the value in ``gamma``
 * Linf: the box ``[max(-R, -x0), min(R, 1 - x0)]``, each end picked by the sign of ``b_i``. Exact.
 * L2: for any ``lam > 0``, ``sum b_i d_i + lam/2 (R^2 - sum d_i^2)`` with ``d_i = clip(b_i / lam, low_i, high_i)`` is
   the Lagrangian dual, hence an upper bound; a fixed point in ``lam`` makes it tight.
-* L1: for any price ``lam >= 0``, ``lam R + sum max over d_i of (b_i d_i - lam |d_i|)`` is the Lagrangian dual, hence an upper
-  bound; the largest ``|b_i|`` are bought first, and tangents find the price at which R is spent. Exact but for the
+* L1: for any price ``lam >= 0``, ``lam R + sum max over d_i of (b_i d_i - lam |d_i|)`` is the Lagrangian dual, hence an
+  upper bound; the largest ``|b_i|`` are bought first, and tangents find the price at which R is spent. Exact but for the
   last digits.
 * L0 with k pixels: the k largest of ``max(b_i low_i, b_i high_i)``. Exact.
 
