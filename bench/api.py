@@ -307,7 +307,7 @@ class Result:
             verdict.overall(self.checks, name),
             tuple(check for check in self.checks if check.network == name),
             summary[summary["network"] == name].reset_index(drop=True),
-            {norm: float(medians[norm]) for norm in self.norms},
+            {norm: float(median) for norm, median in zip(self.norms, medians.to_numpy(dtype=np.float64), strict=True)},
         )
 
     def plot(self, name: str, norm: str | None = None) -> Figure:
