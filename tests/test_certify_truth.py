@@ -189,6 +189,7 @@ def test_random_networks_agree_with_a_milp(norm: Norm, part: int) -> None:
 
 @pytest.mark.slow
 @every_norm
+@pytest.mark.long
 @pytest.mark.parametrize("part", range(10))
 def test_thousands_of_random_networks_agree_with_a_milp(norm: Norm, part: int) -> None:
     for seed in range(1000 + 100 * part, 1100 + 100 * part):
