@@ -140,6 +140,8 @@ def _resumed(options: argparse.Namespace) -> tuple[Request, Path]:
         flags = ", ".join("--" + name.replace("_", "-") for name in extra)
         raise UsageError(f"--resume goes on with a run as it was started; leave out {flags}")
     run = store.read(options.resume)
+    if "request" not in run.manifest:
+        raise UsageError(f"{options.resume} was written by an older version, and cannot go on; start a new run")
     return Request.from_json(run.manifest["request"]), run.path.resolve()
 
 
