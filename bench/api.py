@@ -16,6 +16,7 @@ import shutil
 import sys
 import tempfile
 import warnings
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
@@ -144,12 +145,19 @@ def evaluate(
         time_limit=time_limit,
     )
     given = Given(suite=chosen_suite, dataset=dataset, networks=modules)
-    temporary = None if out is not None else tempfile.TemporaryDirectory(prefix="bench-run-")
-    path = Path(out) if out is not None else Path(temporary.name) / "run"  # type: ignore[union-attr]  # one of them is there
-    with _shown(progress) as watch, _untouched(modules):
-        run = session.run(request, path, how=How(workers=workers), given=given, watch=watch)
+    temporary = None if out is not None else tempfile.mkdtemp(prefix="bench-run-")
+    path = Path(temporary) / "run" if temporary is not None else Path(str(out))
+    try:
+        with _shown(progress) as watch, _untouched(modules):
+            run = session.run(request, path, how=How(workers=workers), given=given, watch=watch)
+    except BaseException:
+        if temporary is not None:
+            shutil.rmtree(temporary, ignore_errors=True)
+        raise
     if run.manifest["status"] == "interrupted":
-        advice = "call evaluate again with the same arguments to go on" if out is not None else "give out= to go on later"
+        advice = (
+            "call evaluate again with the same arguments to go on" if out is not None else "give out= to go on later"
+        )
         warnings.warn(f"interrupted; the result holds what was done; {advice}", InterruptedRunWarning, stacklevel=2)
     return Result(run, temporary)
 
@@ -192,9 +200,10 @@ class Result:
         run: the stored run.
     """
 
-    def __init__(self, run: Run, temporary: tempfile.TemporaryDirectory[str] | None = None) -> None:
+    def __init__(self, run: Run, temporary: str | None = None) -> None:
         self.run = run
-        self._temporary = temporary
+        if temporary is not None:
+            weakref.finalize(self, shutil.rmtree, temporary, ignore_errors=True)
 
     def __repr__(self) -> str:
         """The run in a line, and the medians."""
@@ -292,13 +301,13 @@ class Result:
         """
         if name not in self.networks:
             raise unknown("network", name, self.networks)
-        summary = self.summary()
+        summary, medians = self.summary(), self.medians().loc[name]
         return NetworkResult(
             name,
             verdict.overall(self.checks, name),
             tuple(check for check in self.checks if check.network == name),
             summary[summary["network"] == name].reset_index(drop=True),
-            {norm: float(value) for norm, value in self.medians().loc[name].items()},
+            {norm: float(median) for norm, median in zip(self.norms, medians.to_numpy(dtype=np.float64), strict=True)},
         )
 
     def plot(self, name: str, norm: str | None = None) -> Figure:
@@ -351,7 +360,6 @@ class Result:
         target = Path(path)
         target.write_text(report.page_of(source, frames, found), encoding="utf-8")
         return target
-
 
     def _best(self, norm: str) -> pd.DataFrame:
         if norm.lower() not in self.norms:
@@ -443,7 +451,11 @@ def _workers(
     """How many processes; none where the networks or the attacks cannot be sent to any."""
     if workers == 0:
         return 0
-    reasons = [f"network {name} cannot be sent to other processes ({why})" for name, module in modules.items() if (why := networks.sendable(module))]
+    reasons = [
+        f"network {name} cannot be sent to other processes ({why})"
+        for name, module in modules.items()
+        if (why := networks.sendable(module))
+    ]
     reasons += [
         f"attack {row.name} is a function that no file has"
         for row in suite.rows

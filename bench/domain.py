@@ -157,7 +157,8 @@ class Domain:
         """By how many widths of the box each value of (n, *shape) inputs lies outside it; 0 inside."""
         values = np.asarray(inputs, dtype=np.float64)
         low, high = self.ends
-        return np.maximum(np.maximum(low - values, values - high), 0.0) / self.width
+        beyond: Floats = np.maximum(np.maximum(low - values, values - high), 0.0) / self.width
+        return beyond
 
     def clip(self, inputs: ArrayLike) -> Floats:
         """Inputs (n, *shape), each value set to the nearest one in the box; NaN stays NaN."""
@@ -168,7 +169,8 @@ class Domain:
         changed = np.asarray(differences) != 0
         if self.channel_axis is not None:
             changed = changed.any(axis=self.channel_axis + 1)
-        return changed.reshape(len(changed), -1).sum(axis=1).astype(np.float64)
+        count: Floats = changed.reshape(len(changed), -1).sum(axis=1).astype(np.float64)
+        return count
 
     def checked(self, inputs: ArrayLike) -> NDArray[np.float32]:
         """Inputs (n, *shape) as float32 in the box; values that are outside it by rounding alone are set to its end.
@@ -207,7 +209,8 @@ class Domain:
             DataError: it is none.
         """
         try:
-            return cls(**{name: tuple(v) if isinstance(v, list) else v for name, v in content.items()})
+            known: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in content.items()}
+            return cls(**known)
         except TypeError as error:
             raise DataError(f"this is no domain: {error}") from error
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import importlib.util
 import pkgutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -48,11 +49,10 @@ class Library:
 
 
 def _builtin() -> Mapping[str, str]:
-    import adapters  # noqa: PLC0415 - a namespace to look into, which lies above this module
-
-    return {
-        part.name: f"adapters.{part.name}:LIBRARY" for part in pkgutil.iter_modules(adapters.__path__) if part.ispkg
-    }
+    # The folder is looked into and not imported: it lies above this module, as every library does.
+    folder = importlib.util.find_spec("adapters")
+    places = folder.submodule_search_locations if folder else None
+    return {part.name: f"adapters.{part.name}:LIBRARY" for part in pkgutil.iter_modules(places) if part.ispkg}
 
 
 LIBRARIES = Kind("library", "libraries", _builtin, attribute="LIBRARY")

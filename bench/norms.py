@@ -21,19 +21,23 @@ It lies far above the rounding of attacks that work in tanh space (about 1e-6) a
 
 
 def _l0(rows: FloatArray) -> FloatArray:
-    return np.count_nonzero(rows, axis=1).astype(np.float64)
+    lengths: FloatArray = np.count_nonzero(rows, axis=1).astype(np.float64)
+    return lengths
 
 
 def _l1(rows: FloatArray) -> FloatArray:
-    return np.abs(rows).sum(axis=1)
+    lengths: FloatArray = np.abs(rows).sum(axis=1)
+    return lengths
 
 
 def _l2(rows: FloatArray) -> FloatArray:
-    return np.sqrt(np.square(rows).sum(axis=1))
+    lengths: FloatArray = np.sqrt(np.square(rows).sum(axis=1))
+    return lengths
 
 
 def _linf(rows: FloatArray) -> FloatArray:
-    return np.abs(rows).max(axis=1, initial=0.0)
+    lengths: FloatArray = np.abs(rows).max(axis=1, initial=0.0)
+    return lengths
 
 
 class Norm(StrEnum):

@@ -116,9 +116,9 @@ def _asked(options: argparse.Namespace) -> tuple[Request, Path]:
     from bench.engine.request import Request, check_name
 
     given = {item.name: getattr(options, item.name) for item in fields(Request)}
-    words = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
+    words: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
     request = Request(**{name: value for name, value in words.items() if value is not None})
-    short = Path(options.suite.rpartition(":")[0] or options.suite).stem
+    short = Path(options.suite.rpartition(":")[0] or options.suite).stem or "run"
     name = options.name or f"{short}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
     return request, options.out / check_name(name)
 

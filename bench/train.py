@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import secrets
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -20,8 +21,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from safetensors.torch import save as to_safetensors
 
 from bench import data
+from bench.engine.session import usable_device
 from bench.errors import BenchError, UsageError
-from bench.networks import NETWORKS, Network, evaluate
+from bench.networks.loading import evaluate
+from bench.networks.mnist import TRAINED, Network
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +52,7 @@ def train(
     One torch thread and a seeded generator: the same numbers twice on one machine.
 
     Args:
-        cls: one of ``bench.networks.NETWORKS``.
+        cls: one of ``bench.networks.mnist.TRAINED``.
         seed: of the initial weights, the order of the images and the dropout.
         epochs: instead of the class's own number.
         samples: train on the first so many images only; None for all 50,000.
@@ -63,8 +66,8 @@ def train(
     torch.manual_seed(seed)
     # channels_last halves the time of a convolution's step on a CPU and changes nothing for the others.
     network = cls().to(device).to(memory_format=torch.channels_last)
-    images, labels = (part.to(device) for part in data.train(samples))
-    test_images, test_labels = (part.to(device) for part in data.test())
+    images, labels = (part.to(device) for part in data.tensors("mnist", "train", samples))
+    test_images, test_labels = (part.to(device) for part in data.tensors("mnist", "test"))
     loss_function, optimizer = cls.loss(), cls.optimizer(network.parameters(), lr=cls.lr, fused=True)
     history: list[Epoch] = []
     epochs = cls.epochs if epochs is None else epochs
@@ -140,6 +143,17 @@ def save(network: Network, history: Sequence[Epoch], seed: int, folder: Path) ->
     return path
 
 
+def _check_writable(folder: Path) -> None:
+    """Check that a folder can be written before hours are spent on what goes there."""
+    probe = folder / f".probe-{secrets.token_hex(8)}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise UsageError(f"--out {folder} cannot be written: {error.strerror}; choose another folder") from error
+
+
 def _plot(frame: pd.DataFrame, name: str, path: Path) -> None:
     with sns.axes_style("whitegrid"):
         figure = Figure(figsize=(9, 3.5), layout="constrained")
@@ -154,7 +168,7 @@ def _plot(frame: pd.DataFrame, name: str, path: Path) -> None:
 def parser() -> argparse.ArgumentParser:
     """The command line of ``python -m bench.train``."""
     parser = argparse.ArgumentParser(prog="python -m bench.train", description="Train one of the bench's networks.")
-    parser.add_argument("network", choices=list(NETWORKS), help="which network")
+    parser.add_argument("network", choices=list(TRAINED), help="which network")
     parser.add_argument("--save", action="store_true", help="write weights, record, history and plot into --out")
     parser.add_argument("--out", type=Path, default=Path("results/training"), help="where --save writes (%(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of weights, order and dropout (%(default)s)")
@@ -175,12 +189,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     options = parser().parse_args(arguments)
     try:
+        if options.save:
+            _check_writable(options.out)
+        device = usable_device(options.device)
         network, history = train(
-            NETWORKS[options.network],
+            TRAINED[options.network],
             seed=options.seed,
             epochs=options.epochs,
             samples=options.samples,
-            device=options.device,
+            device=device,
             console=Console(),
         )
         if options.save:

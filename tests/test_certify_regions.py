@@ -8,6 +8,9 @@ from certified import SEEDS, every_norm, in_ball
 from hypothesis import given
 
 from bench.certify import regions
+from bench.certify.dense import propagation
+from bench.certify.l0 import pixels
+from bench.certify.pooled import windows
 from bench.certify.pooled.propagation import Functions
 from bench.norms import FloatArray, Norm
 
@@ -80,3 +83,13 @@ def test_cuts_are_valid_where_the_cut_holds(norm: Norm, seed: int) -> None:
     assert (values <= np.maximum(plain + (0.25 if norm is Norm.L2 else 0.02) * np.abs(plain) + 1e-6, 0)).all()
     # What the cut itself bounds.
     assert values[-1] <= max(offset + 0.05 * (1 + abs(offset)), 0)
+
+
+def test_kept_kernels_depend_on_every_kernel() -> None:
+    """A kernel that is kept on disk calls kernels of other files: it must not outlive a change of theirs."""
+    stamps = {
+        kernel._cache._cache_file._source_stamp  # type: ignore[attr-defined]
+        for kernel in (propagation._margin, regions.cut_suprema, windows.fit_planes, pixels._lost)
+        if hasattr(getattr(kernel, "_cache", None), "_cache_file")
+    }
+    assert stamps in (set(), {regions._kernels()})

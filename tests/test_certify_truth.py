@@ -6,7 +6,7 @@ import milp
 import numpy as np
 import pytest
 import torch
-from certified import GAP, Instance, dense, every_norm, instance
+from certified import Instance, dense, every_norm, instance
 from torch import nn
 
 from bench.norms import FloatArray, Norm
@@ -168,14 +168,16 @@ def fuzz(seed: int) -> Instance:
 
 def check_against_milp(seed: int, norm: Norm) -> None:
     case = fuzz(seed)
+    if case.excess(case.centre[None])[0] > -0.01:
+        return  # a margin that SCIP's tolerances do not tell from 0
     truth = milp.minimal_distance(case.plain, case.centre, case.label, norm)
     lower, upper = case.bound(norm, Kind.EXACT, 2.0)
     # SCIP keeps its constraints to 1e-6; in L2 that of the squared distance.
     slack = 1e-6 + (2e-6 / truth if norm is Norm.L2 else 0.0)
     assert lower <= truth * (1 + 1e-4) + slack
     assert upper >= truth * (1 - 1e-4) - slack
-    if all(stage.is_relu for stage in case.plain.stages) and np.isfinite(upper) and norm is not Norm.L0:
-        assert lower >= upper * (1 - 2 * GAP)
+    if all(stage.is_relu for stage in case.plain.stages) and np.isfinite(truth) and norm is not Norm.L0:
+        assert lower >= truth * (1 - 1e-3) - slack
 
 
 @every_norm
@@ -199,4 +201,3 @@ def test_the_milp_reads_pooled_networks() -> None:
     case = Instance(network, torch.from_numpy(image).float()[None], 0)
     for norm in Norm:
         assert milp.minimal_distance(case.plain, case.centre, 0, norm) == pytest.approx(truth[norm], abs=1e-5)
-

@@ -16,12 +16,13 @@ from hypothesis import strategies as st
 from bench import report, store
 from bench import run as runs
 from bench.report import __main__ as command
+from bench.store import files as store_files
 
 FACTORY = """
-from bench import networks
+from bench.networks.mnist import MLP
 
 def mine():
-    return networks.MLP()
+    return MLP()
 """
 
 
@@ -116,13 +117,26 @@ def resigned(change: Callable[[dict[str, Any]], object]) -> Callable[[Path], Non
         content = json.loads(path.read_text())
         change(content)
         content.pop("digest", None)
-        content["digest"] = store.digest(store._canonical(content))
+        content["digest"] = store.digest(store_files.canonical(content))
         path.write_text(json.dumps(content))
 
     return damage
 
 
-KEYS = ("name", "suite", "rows", "networks", "samples", "split", "seed", "box", "shape", "image_sha256", "plan")
+KEYS = (
+    "name",
+    "suite",
+    "rows",
+    "networks",
+    "samples",
+    "split",
+    "seed",
+    "domain",
+    "data",
+    "libraries",
+    "image_sha256",
+    "plan",
+)
 
 
 @pytest.mark.parametrize("key", [*KEYS, "started", "images_file_sha256"])

@@ -1,64 +1,94 @@
-"""MNIST as shipped: the right numbers of the right images, and clear words when a file is not the original."""
+"""Datasets: MNIST as shipped, what users bring, and clear words where a file or an array is not what it must be."""
 
 from __future__ import annotations
 
 import gzip
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from bench import data
-from bench.errors import DataError
+from bench.data.sets import mnist
+from bench.data.starts import nearest_of_other_classes
+from bench.domain import Domain
+from bench.errors import BenchError, DataError
+
+MNIST = data.find("mnist")
 
 
-@pytest.mark.parametrize("split", data.Split)
-def test_a_split_is_whole(split: data.Split) -> None:
-    images, labels = data.load(split)
+@pytest.mark.parametrize("split", ["train", "test", "val"])
+def test_a_split_is_whole(split: str) -> None:
+    images, labels = MNIST.load(split)
     size = {"train": 50_000, "test": 10_000, "val": 10_000}[split]
     assert images.shape == (size, 1, 28, 28)
-    assert images.dtype is torch.float32
+    assert MNIST.splits[split].size == size
+    assert images.dtype == np.float32
     assert (float(images.min()), float(images.max())) == (0, 1)
     assert labels.shape == (size,)
-    assert labels.dtype is torch.int64
+    assert labels.dtype == np.int64
     assert set(labels.tolist()) == set(range(10))
 
 
 def test_the_first_labels_are_those_everyone_knows() -> None:
-    assert data.train(10)[1].tolist() == [5, 0, 4, 1, 9, 2, 1, 3, 1, 4]
-    assert data.test(10)[1].tolist() == [7, 2, 1, 0, 4, 1, 4, 9, 5, 9]
+    assert MNIST.load("train", range(10))[1].tolist() == [5, 0, 4, 1, 9, 2, 1, 3, 1, 4]
+    assert MNIST.load("test", range(10))[1].tolist() == [7, 2, 1, 0, 4, 1, 4, 9, 5, 9]
 
 
 def test_train_and_val_are_the_training_file_cut_in_two() -> None:
-    whole, labels = data._file("train")
-    images = torch.cat([data.train()[0], data.val()[0]])
-    assert torch.equal((images * 255).round().to(torch.uint8).squeeze(1), whole)
-    assert torch.equal(torch.cat([data.train()[1], data.val()[1]]), labels)
+    whole, labels = mnist._file(True)
+    images = np.concatenate([MNIST.load("train")[0], MNIST.load("val")[0]])
+    assert np.array_equal((images * 255).round().astype(np.uint8)[:, 0], whole)
+    assert np.array_equal(np.concatenate([MNIST.load("train")[1], MNIST.load("val")[1]]), labels)
 
 
-@pytest.mark.parametrize("n", [0, -1, 10_001])
-def test_an_impossible_number_says_what_is_possible(n: int) -> None:
-    with pytest.raises(DataError, match=rf"{n} images of split 'test' asked for; it has 1 to 10,000"):
-        data.test(n)
+def test_chosen_images_are_those_of_the_whole_split() -> None:
+    images, labels = MNIST.load("val")
+    chosen = [3, 9_999, 0, 17]
+    some, of_some = MNIST.load("val", chosen)
+    assert np.array_equal(some, images[chosen])
+    assert np.array_equal(of_some, labels[chosen])
+    tensors, _ = data.tensors("mnist", "val", 2)
+    assert np.array_equal(tensors.numpy(), images[:2])
+
+
+def test_an_image_that_is_not_there_says_what_is() -> None:
+    with pytest.raises(DataError, match="image 10000 of split 'test' of MNIST was asked for; it has images 0 to 9,999"):
+        MNIST.load("test", [0, 10_000])
+    with pytest.raises(BenchError, match="unknown split of MNIST 'dev'; known: train, test, val"):
+        MNIST.load("dev")
 
 
 def test_what_a_caller_does_to_the_images_stays_with_the_caller() -> None:
-    images, labels = data.test(3)
-    images.zero_()
-    labels.zero_()
-    assert data.test(3)[0].max() == 1
-    assert data.test(3)[1].tolist() == [7, 2, 1]
+    images, labels = MNIST.load("test", range(3))
+    images[:] = 0
+    labels[:] = 0
+    assert MNIST.load("test", range(3))[0].max() == 1
+    assert MNIST.load("test", range(3))[1].tolist() == [7, 2, 1]
+
+
+def test_listing_datasets_imports_no_torch() -> None:
+    code = "import sys; from bench import data; data.DATASETS.names(); data.find('mnist'); sys.exit('torch' in sys.modules)"
+    import subprocess  # noqa: PLC0415 - only here
+
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    copy = shutil.copytree(data.FOLDER, tmp_path / "mnist")
-    monkeypatch.setattr(data, "FOLDER", copy)
-    data._file.cache_clear()
+    copy = shutil.copytree(mnist.FOLDER, tmp_path / "mnist")
+    monkeypatch.setattr(mnist, "FOLDER", copy)
+    mnist._file.cache_clear()
     yield copy
-    data._file.cache_clear()
+    mnist._file.cache_clear()
 
 
 @pytest.mark.parametrize(
@@ -75,4 +105,112 @@ def test_a_damaged_file_is_named_with_what_to_do(folder: Path, damage: object, c
     assert callable(damage)
     damage(folder / "t10k-labels-idx1-ubyte.gz")
     with pytest.raises(DataError, match=rf"t10k-labels-idx1-ubyte.gz {complaint}.*install the package again"):
-        data.test(1)
+        MNIST.load("test", [0])
+
+
+IMAGES = np.random.default_rng(0).integers(0, 256, (12, 3, 4, 4)).astype(np.uint8)
+LABELS = np.arange(12) % 3
+
+
+class Pairs(Dataset[Any]):
+    """A torch dataset of (image, label) that counts from 0 and ends with an IndexError."""
+
+    def __len__(self) -> int:
+        return len(LABELS)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+        if index >= len(LABELS):
+            raise IndexError(index)
+        return torch.from_numpy(IMAGES[index]), int(LABELS[index])
+
+
+TENSORS = TensorDataset(torch.from_numpy(IMAGES), torch.from_numpy(LABELS))
+
+
+@pytest.mark.parametrize(
+    "given_images",
+    [
+        pytest.param((IMAGES, LABELS), id="pair of arrays"),
+        pytest.param((torch.from_numpy(IMAGES), torch.from_numpy(LABELS)), id="pair of tensors"),
+        pytest.param(Pairs(), id="dataset"),
+        pytest.param(TENSORS, id="tensor dataset"),
+        pytest.param(DataLoader(TENSORS, batch_size=5), id="loader"),
+    ],
+)
+def test_whatever_holds_images_and_labels_is_taken(given_images: Any) -> None:
+    dataset = data.from_arrays(given_images)
+    images, labels = dataset.load("all")
+    assert np.array_equal(images, IMAGES.astype(np.float32))
+    assert np.array_equal(labels, LABELS)
+    assert (dataset.domain.low, dataset.domain.high) == (0.0, 255.0)
+    assert dataset.domain.shape == (3, 4, 4)
+    assert dataset.domain.channel_axis == 0
+    assert dataset.domain.classes == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        ({"images": IMAGES.astype(float), "labels": LABELS}, r"values from 0 to 255; give box=\(low, high\)"),
+        ({"images": IMAGES.astype(float), "labels": LABELS, "box": (0, 1)}, "outside the box 0 to 1"),
+        (
+            {"images": IMAGES, "labels": LABELS[:3]},
+            r"labels are int64 of shape \(3,\); give one integer for each of 12",
+        ),
+        ({"images": IMAGES, "labels": LABELS / 2}, "labels are float64"),
+        ({"images": IMAGES, "labels": LABELS - 1}, "label -1 is not possible"),
+        (
+            {"images": IMAGES, "labels": LABELS, "classes": 2},
+            "labels from 0 to 2 are not possible; there are 2 classes",
+        ),
+        ({"images": IMAGES[:0], "labels": LABELS[:0]}, "there are no images"),
+        ({"images": np.array(["a"]), "labels": [0]}, "images have shape"),
+        ({"images": IMAGES * np.nan, "labels": LABELS, "box": (0, 1)}, "NaN or infinite"),
+        ({"images": IMAGES, "labels": LABELS, "box": 3}, "box 3 is not possible"),
+        ({"images": IMAGES, "labels": LABELS, "box": (255, 0)}, "is empty"),
+        ({"images": IMAGES}, "without labels"),
+        ({"images": 5}, "images are a int, without labels"),
+    ],
+)
+def test_images_that_are_none_are_refused_in_a_line(arguments: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(DataError, match=complaint) as raised:
+        data.from_arrays(**arguments).load("all")
+    assert "\n" not in str(raised.value)
+
+
+def test_features_have_boxes_of_their_own() -> None:
+    rows = np.array([[0.0, -5.0, 7.0], [1.0, 5.0, 7.0]])
+    dataset = data.from_arrays(rows, [0, 1], box=(rows.min(0), rows.max(0)), feature_names=["a", "b", "c"])
+    assert dataset.domain.low == (0.0, -5.0, 7.0)
+    assert dataset.domain.per_feature
+    assert dataset.domain.channel_axis is None
+    assert np.array_equal(dataset.load("all")[0], rows.astype(np.float32))
+
+
+def test_a_users_file_brings_a_dataset(tmp_path: Path) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text(
+        "import numpy as np\ndef numbers():\n    return np.zeros((4, 5)), np.array([0, 1, 2, 1])\nbad = 3\n"
+    )
+    dataset = data.find(f"{path}:numbers")
+    assert (dataset.name, dataset.domain.shape, dataset.domain.classes) == ("numbers", (5,), 3)
+    with pytest.raises(DataError, match="images are a int, without labels"):
+        data.find(f"{path}:bad")
+    with pytest.raises(BenchError, match="unknown dataset 'cifar'; known: mnist"):
+        data.find("cifar")
+
+
+@given(seed=st.integers(0, 50), k=st.integers(1, 6))
+def test_starts_are_the_nearest_of_other_classes(seed: int, k: int) -> None:
+    random = np.random.default_rng(seed)
+    domain = Domain(shape=(4,), classes=3, low=(0.0, 0.0, -1.0, 0.0), high=(1.0, 100.0, 1.0, 1.0))
+    low, high = domain.ends
+    pool = (low + (high - low) * random.random((20, 4))).astype(np.float32)
+    classes = random.integers(0, 3, 20)
+    found = nearest_of_other_classes((pool, classes), pool[:5], classes[:5], domain, k)
+    for image, label, starts in zip(pool[:5], classes[:5], found, strict=True):
+        others = pool[classes != label]
+        distances = np.linalg.norm((others - image) / domain.width, axis=1)
+        expected = np.sort(distances)[: len(starts)]
+        assert np.linalg.norm((starts - image) / domain.width, axis=1) == pytest.approx(expected, abs=1e-3)
+        assert len(starts) == min(k, *(int((classes != each).sum()) for each in classes[:5]))

@@ -1,4 +1,4 @@
-"""Norms and the L0 witness, against NumPy's own norms and their defining properties."""
+"""Norms, against NumPy's own and their defining properties."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from bench.norms import L0_TOLERANCE, FloatArray, Norm, distances, without_small_changes
+from bench.norms import FloatArray, Norm, distances
 
 pixels = st.floats(-1, 1, width=32).map(lambda value: 0.0 if abs(value) < 1e-30 else value)
 batches = array_shapes(min_dims=2, max_dims=4, max_side=5).flatmap(
@@ -41,25 +41,10 @@ def test_norms_are_ordered_and_even(differences: FloatArray) -> None:
 def test_distances_take_float32_and_measure_in_float64() -> None:
     images = np.zeros((2, 1, 2, 2), dtype=np.float32)
     candidates = images + np.float32(0.1)
-    found = distances(images, candidates)
+    found = distances(candidates - images)
     assert set(found) == set(Norm)
     assert found[Norm.L2].dtype == np.float64
     assert found[Norm.L2][0] == 2 * float(np.float32(0.1))
-
-
-def test_shapes_must_agree() -> None:
-    with pytest.raises(ValueError, match=r"\(1, 4\).*\(4,\)"):
-        distances(np.zeros((1, 4)), np.zeros(4))
-
-
-@given(batches)
-def test_the_witness_keeps_every_large_change_and_no_small_one(differences: FloatArray) -> None:
-    clean = np.zeros_like(differences)
-    restored = without_small_changes(clean, differences)
-    large = np.abs(differences) > L0_TOLERANCE
-    assert (restored[large] == differences[large]).all()
-    assert (restored[~large] == 0).all()
-    assert (Norm.L0.of(restored) <= Norm.L0.of(differences)).all()
 
 
 @pytest.mark.parametrize("norm", Norm)

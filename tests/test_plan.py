@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from bench import data
 from bench.engine import costs
+from bench.engine.images import Images
 from bench.engine.plan import block_seed, choose, expected_seconds, holes, with_exact
-from bench.engine.task import Images
 from bench.errors import UsageError
 from bench.norms import Norm
 from bench.specs import Family, Hole, Kind, Start, Suite, VerifierSpec

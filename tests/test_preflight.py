@@ -13,10 +13,10 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-import bench.data
-from bench import networks, run
+from bench import data, networks, run
 from bench.domain import Domain
 from bench.errors import NetworkError
+from bench.networks.spec import ZOO
 from bench.preflight import Finding, Level, check, require
 from bench.preflight.descent import descend
 
@@ -26,8 +26,7 @@ DIGITS = synthetic.DIGITS
 
 def digits() -> tuple[Tensor, Tensor]:
     """The first images of the test split of MNIST, and their labels."""
-    images, labels = bench.data.find("mnist").load("test", range(N))
-    return torch.from_numpy(images), torch.from_numpy(labels)
+    return data.tensors("mnist", "test", N)
 
 
 class Around(nn.Module):
@@ -137,17 +136,17 @@ def command(tmp_path: Path, name: str, *more: str) -> list[str]:
         ("infinite", "network infinite: its logits are NaN or infinite"),
         ("constant", "network constant: its logits are the same for every image"),
         ("dropout", "network dropout: two forward passes of the same images differ"),
-        ("one_class", r"returns \(2, 1\); it must return logits of shape \(2, classes\), classes >= 2"),
-        ("few_classes", "it has 5 classes; the labels need at least 8"),
-        ("wrong_shape", r"returns \(10,\); it must return logits"),
+        ("one_class", r"returns \(2, 1\) for 2 images; it must return logits of shape \(2, classes\), classes >= 2"),
+        ("few_classes", "has 5 classes; the dataset has 10"),
+        ("wrong_shape", r"returns \(10,\) for 2 images; it must return logits"),
         ("raises", "fails on a .* input: ZeroDivisionError: division by zero"),
-        ("returns_tuple", "returns tuple; it must return logits"),
-        ("returns_numpy", "returns ndarray; it must return logits"),
+        ("returns_tuple", "returns tuple for 2 images; it must return logits"),
+        ("returns_numpy", "returns ndarray for 2 images; it must return logits"),
         ("factory_raises", "raises RuntimeError: two lines$"),
         ("factory_exits", "raises SystemExit: bye$"),
         ("no_module", "returned int; it must return a torch.nn.Module"),
         ("needs_argument", "missing 1 required positional argument"),
-        ("nowhere", "has no function 'nowhere'"),
+        ("nowhere", "has no 'nowhere'"),
         ("unseeded", "its factory returns another network every time"),
     ],
 )
@@ -166,7 +165,7 @@ def test_a_bad_network_is_one_line_on_the_command_line(
     [
         ("probabilities", "its outputs are probabilities"),
         ("bytes_wanted", "it seems to expect another input range"),
-        ("untrained", "it is right on only"),
+        ("untrained", "it is right on none of the 5 images"),
     ],
 )
 def test_a_strange_network_is_warned_of_on_the_screen_and_in_the_report(
@@ -214,7 +213,7 @@ def findings(network: nn.Module) -> dict[str, Finding]:
     return by_name(check(network.eval(), *digits(), DIGITS, others))
 
 
-@pytest.mark.parametrize("name", networks.NETWORKS)
+@pytest.mark.parametrize("name", ZOO)
 def test_the_four_networks_pass_every_check(name: str) -> None:
     found = findings(networks.load(name))
     assert {finding.status for finding in found.values()} == {Level.PASS}

@@ -331,7 +331,7 @@ def test_a_run_whose_plan_changed_refuses_to_mix(smoke: tuple[Path, str], capsys
     for change, complaint in (
         (["--samples", "10", "--seed", "1"], "seed was 0, is 1"),
         (["--samples", "9"], "samples was 10, is 9"),
-        (["--samples", "10", "--norms", "l2"], "attack art-deepfool-linf was sha256 [0-9a-f]+, is absent"),
+        (["--samples", "10", "--norms", "l2"], "attack paper-deepfool-linf was sha256 [0-9a-f]+, is absent"),
     ):
         assert run.main([*arguments, *change]) == 2
         assert re.search(f"run s cannot go on.*{complaint}.*--name", capsys.readouterr().err)

@@ -9,15 +9,16 @@ import pandas as pd
 import pytest
 
 from bench import networks
-from bench.networks import NETWORKS
+from bench.networks import loading, mnist
+from bench.networks.mnist import TRAINED
 from bench.train import main, train
 
 
 def test_the_same_seed_gives_the_same_network_and_history() -> None:
-    (first, history), (second, again) = (train(NETWORKS["MLP_d"], seed=3, epochs=1, samples=320) for _ in range(2))
+    (first, history), (second, again) = (train(TRAINED["MLP_d"], seed=3, epochs=1, samples=320) for _ in range(2))
     assert history == again
     assert networks.fingerprint(first) == networks.fingerprint(second)
-    other, _ = train(NETWORKS["MLP_d"], seed=4, epochs=1, samples=320)
+    other, _ = train(TRAINED["MLP_d"], seed=4, epochs=1, samples=320)
     assert networks.fingerprint(other) != networks.fingerprint(first)
 
 
@@ -35,9 +36,9 @@ def test_a_trained_network_is_saved_with_its_record_and_loads_again(
     assert "<svg" in (tmp_path / "CNN.svg").read_text()
     record = json.loads((tmp_path / "CNN.json").read_text())
     assert record["test_accuracy"] == pytest.approx(history["test_accuracy"].iloc[-1], abs=1e-6)
-    monkeypatch.setattr(networks, "WEIGHTS", tmp_path)
+    monkeypatch.setattr(loading, "WEIGHTS", tmp_path)
     network = networks.load("CNN")
-    (spec,) = networks.specs([f"{networks.__file__}:CNN"], str(tmp_path / "CNN.safetensors"))
+    (spec,) = networks.specs([f"{mnist.__file__}:CNN"], str(tmp_path / "CNN.safetensors"))
     assert networks.fingerprint(networks.load(spec)) == networks.fingerprint(network)
 
 

@@ -91,7 +91,7 @@ class Incumbent:
         return True
 
     def _inputs(self, points: Tensor) -> Tensor:
-        """The float32 inputs, (n, *shape) as float64, of (n, d) points: unchanged values stay exactly those of the input."""
+        """The float32 inputs, (n, *shape) as float64, of (n, d) points: unmoved values stay exactly those of the input."""
         shaped = points.reshape(-1, *self.shape).numpy()
         inputs = self.domain.from_unit(shaped, self._input, self.centre.reshape(self.shape).numpy())
         return torch.from_numpy(self.domain.clip(inputs.astype(np.float32)))
@@ -151,7 +151,7 @@ def attack(incumbent: Incumbent, targets: list[int], starts: Tensor, steps: int)
 
 
 def _onto_l1_ball(moves: Tensor, radius: Tensor) -> Tensor:
-    """The nearest points, (n, d), of L1 balls of (n,) radii: what every value loses is found by sorting (Duchi et al. 2008)."""
+    """The nearest points, (n, d), of L1 balls of (n,) radii; what every value loses is found by sorting (Duchi 2008)."""
     sizes = moves.abs()
     sums = sizes.sort(dim=1, descending=True).values.cumsum(dim=1) - radius[:, None]
     ranks = torch.arange(1, moves.shape[1] + 1, dtype=moves.dtype)

@@ -7,8 +7,8 @@ the move ``d`` that (nearly) reaches it, and the slope of the value in ``gamma``
 * Linf: the box ``[max(-R, -x0), min(R, 1 - x0)]``, each end picked by the sign of ``b_i``. Exact.
 * L2: for any ``lam > 0``, ``sum b_i d_i + lam/2 (R^2 - sum d_i^2)`` with ``d_i = clip(b_i / lam, low_i, high_i)`` is
   the Lagrangian dual, hence an upper bound; a fixed point in ``lam`` makes it tight.
-* L1: for any price ``lam >= 0``, ``lam R + sum max over d_i of (b_i d_i - lam |d_i|)`` is the Lagrangian dual, hence an upper
-  bound; the largest ``|b_i|`` are bought first, and tangents find the price at which R is spent. Exact but for the
+* L1: for any price ``lam >= 0``, ``lam R + sum max over d_i of (b_i d_i - lam |d_i|)`` is the Lagrangian dual, hence an
+  upper bound; the largest ``|b_i|`` are bought first, and tangents find the price at which R is spent. Exact but for the
   last digits.
 * L0 with k pixels: the k largest of ``max(b_i low_i, b_i high_i)``. Exact.
 
@@ -17,8 +17,11 @@ The same for functions with a bend at the image, ``a.d + sum_j h_j |d_j|`` with 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
 from typing import Any, Self
 
 import numba
@@ -56,12 +59,28 @@ _BLOCK = 112
 """So many pixels at a time are compared with the least of the largest gains."""
 
 
+@cache
+def _kernels() -> str:
+    """A digest of all sources that hold kernels."""
+    sources = sorted(Path(__file__).parent.rglob("*.py"))
+    return hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()
+
+
 def jit(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile with numba in strict IEEE arithmetic; keep the result on disk where some folder can be written."""
+    """Compile with numba in strict IEEE arithmetic; keep the result on disk where some folder can be written.
+
+    numba reads a kept kernel as long as the kernel's own file is unchanged, whatever became of the kernels that it calls
+    in other files: an old one could give bounds that do not hold. So kept kernels are stamped with all sources.
+    """
     try:
-        return numba.njit(cache=True)(function)
+        compiled: Any = numba.njit(cache=True)(function)
     except RuntimeError:
         return numba.njit(function)  # type: ignore[no-any-return]  # numba has no types
+    index = getattr(getattr(compiled, "_cache", None), "_cache_file", None)
+    if not hasattr(index, "_source_stamp"):
+        return numba.njit(function)  # type: ignore[no-any-return]
+    index._source_stamp = _kernels()  # type: ignore[union-attr]  # noqa: SLF001 - numba offers no other way
+    return compiled  # type: ignore[no-any-return]  # numba has no types
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,7 +39,7 @@ def from_arrays(
         labels: (n,) integers.
         box: lowest and highest value of an input: two numbers, or arrays that broadcast to ``shape``, such as (3, 1, 1) for
             channels or (d,) for features. None: 0 to 255 for uint8, 0 to 1 for floats that all lie there.
-        classes: how many; None for the largest label + 1.
+        classes: how many; None for the largest label + 1, or one for each of ``class_names``.
         class_names: one for each class.
         feature_names: one for each value of an input, flat in C order.
         channel_axis: the axis of ``shape`` that holds channels; None for none; ``auto`` takes the first axis, or the last,
@@ -59,7 +59,7 @@ def from_arrays(
     shape = inputs.shape[1:]
     domain = Domain(
         shape=shape,
-        classes=max(2, int(truth.max(initial=0)) + 1) if classes is None else classes,
+        classes=max(2, int(truth.max(initial=0)) + 1, len(class_names)) if classes is None else classes,
         low=low,
         high=high,
         channel_axis=_channels(shape) if channel_axis == "auto" else channel_axis,
@@ -116,7 +116,8 @@ def _joined(content: Any) -> tuple[NDArray[Any], NDArray[Any]]:
         raise DataError(
             f"images are a {type(content).__name__}, without labels; give images and labels, or a torch Dataset"
         )
-    images, labels = [], []
+    images: list[NDArray[Any]] = []
+    labels: list[NDArray[Any]] = []
     for pair in _pairs(content):
         if not isinstance(pair, tuple | list) or len(pair) != 2:
             raise DataError(
@@ -157,11 +158,12 @@ def _box(inputs: NDArray[Any], box: Box | None) -> tuple[Any, Any]:
     if box is not None:
         try:
             low, high = box
-            return tuple(np.broadcast_to(np.asarray(end, dtype=np.float64), inputs.shape[1:]) for end in (low, high))
+            wide = [np.broadcast_to(np.asarray(end, dtype=np.float64), inputs.shape[1:]) for end in (low, high)]
         except (TypeError, ValueError) as error:
             raise DataError(
                 f"box {box!r} is not possible ({error}); give (low, high), numbers or arrays of shape {inputs.shape[1:]}"
             ) from error
+        return wide[0], wide[1]
     if inputs.dtype == np.uint8:
         return 0.0, 255.0
     if inputs.dtype == np.bool_ or (np.isfinite(inputs).all() and inputs.min() >= 0 and inputs.max() <= 1):

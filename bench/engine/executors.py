@@ -166,7 +166,7 @@ class _Process(SpawnProcess):
     def _Popen(process_obj: Any) -> Any:  # noqa: N802 - multiprocessing's name
         with _STARTING:
             prepared = spawn.get_preparation_data
-            spawn.get_preparation_data = _without_main  # type: ignore[assignment]
+            spawn.get_preparation_data = _without_main
             try:
                 return popen_spawn_posix.Popen(process_obj)
             finally:

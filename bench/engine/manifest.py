@@ -18,10 +18,9 @@ import numpy as np
 import torch
 from torch import nn
 
-import bench
 from bench import libraries
+from bench.engine.images import Images
 from bench.engine.request import Job
-from bench.engine.task import Images
 from bench.errors import StoreError
 from bench.networks import evaluate
 from bench.networks.spec import NetworkSpec
@@ -35,7 +34,7 @@ DECISIVE = ("torch", "torchvision", "numpy", "scipy", "numba")
 SHOWING = ("pandas", "pyarrow", "seaborn", "matplotlib")
 """Packages that only store or show records."""
 
-ROOT = Path(bench.__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 DECIDING_CODE = ("certify", "data", "engine", "networks", "judge.py", "domain.py", "norms.py", "problem.py", "specs.py")
 """Parts of ``bench`` whose code can change a record, with all of ``adapters`` and ``suites``; the others only show."""
 
@@ -99,7 +98,7 @@ def describe(job: Job, networks: Sequence[Loaded], images: Images, device: str) 
             "sha256": _digest([hashes, images.labels.tolist()]),
         },
         "domain": images.domain.to_json(),
-        "networks": [_network(one, job, images, device) for one in networks],
+        "networks": [_network(one, job, images) for one in networks],
         "warnings": [
             {"network": one.spec.name, "message": check.message}
             for one in networks
@@ -129,7 +128,7 @@ def describe(job: Job, networks: Sequence[Loaded], images: Images, device: str) 
     return content
 
 
-def _network(one: Loaded, job: Job, images: Images, device: str) -> dict[str, Any]:
+def _network(one: Loaded, job: Job, images: Images) -> dict[str, Any]:
     size = job.dataset.splits[job.split].size
     whole = size <= EVALUATED and size > len(images.labels)
     inputs, labels = job.dataset.load(job.split) if whole else (images.inputs, images.labels)
@@ -199,8 +198,8 @@ def now() -> str:
 
 def versions() -> dict[str, str]:
     """The versions of Python, of the bench, and of the packages its numbers pass through."""
-    found = {"python": platform.python_version(), "minimal-norm-bench": bench.__version__}
-    for name in (*DECISIVE, *SHOWING):
+    found = {"python": platform.python_version()}
+    for name in ("minimal-norm-bench", *DECISIVE, *SHOWING):
         try:
             found[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:

@@ -74,7 +74,8 @@ class Request:
             StoreError: it is none.
         """
         try:
-            return cls(**{name: tuple(v) if isinstance(v, list) else v for name, v in content.items()})
+            known: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in content.items()}
+            return cls(**known)
         except TypeError as error:
             raise StoreError(f"the request in the manifest cannot be read ({error}); start a new run") from error
 

@@ -12,8 +12,9 @@ from pebble import ProcessExpired
 from bench.engine import costs, worker
 from bench.engine.costs import Costs
 from bench.engine.executors import Executor, Work
+from bench.engine.images import Images
 from bench.engine.plan import Block, Plan, expected_seconds
-from bench.engine.task import Images, Task
+from bench.engine.task import Task
 from bench.engine.worker import Part
 from bench.errors import BenchError
 from bench.records import Record, Status
@@ -98,7 +99,7 @@ class _Try:
         return [_Try(piece, pieces) for piece in self.task.singly()]
 
 
-def run(
+def run(  # noqa: PLR0917 - a plan, its images and where they go: each is named by its type
     plan: Plan,
     images: Images,
     fingerprints: Mapping[str, str],

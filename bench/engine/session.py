@@ -14,10 +14,10 @@ import torch
 from bench import libraries, networks, preflight, store
 from bench.engine import manifest, runner, worker
 from bench.engine.executors import Executor, InlineExecutor, LocalExecutor, Work
+from bench.engine.images import Images
 from bench.engine.manifest import Loaded
 from bench.engine.request import Given, Job, Request, processes, resolve
 from bench.engine.runner import Progress
-from bench.engine.task import Images
 from bench.errors import NetworkError, UsageError
 from bench.specs import Kind
 from bench.store import Manifest, Run, Writer

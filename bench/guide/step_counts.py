@@ -17,8 +17,8 @@ import torch
 import suites
 from bench import networks
 from bench.engine import plan, worker
+from bench.engine.images import Images
 from bench.engine.request import Given, Request, resolve
-from bench.engine.task import Images
 from bench.records import Status
 from bench.specs import AttackSpec
 

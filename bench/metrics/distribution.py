@@ -153,7 +153,7 @@ def wilson(successes: ArrayLike, n: int, level: float = 0.95) -> tuple[FloatArra
     """
     counts = np.asarray(successes, dtype=np.float64)
     if n < 1 or not ((counts >= 0) & (counts <= n)).all():
-        raise ValueError(f"an interval is of 0 to n successes in n >= 1 trials, not of {successes} in {n}")
+        raise ValueError(f"an interval is of 0 to n successes in n >= 1 trials, not of {counts} in {n}")
     checked_level(level)
     fraction = counts / n
     z = float(special.ndtri((1 + level) / 2))

@@ -83,3 +83,7 @@ class CNN_d(Network):  # noqa: N801 - the name is fixed by the project
 
     def __init__(self) -> None:
         super().__init__(_cnn(dropout=0.4))
+
+
+TRAINED: dict[str, type[Network]] = {cls.__name__: cls for cls in (MLP, MLP_d, CNN, CNN_d)}
+"""The networks that ``bench.train`` trains, by name."""

@@ -14,13 +14,16 @@ from bench.report.tables import figure
 PICTURE_AXES = 2
 """A picture has a height and a width, beside its channels."""
 
+WHOLE = "all"
+"""What the split of a dataset without splits is called."""
+
 SPLITS = {"test": "test split", "val": "validation split", "train": "training split"}
 
 
 def chosen(manifest: Mapping[str, Any]) -> str:
     """Which images the run is about: ``the first 50 of the test split of MNIST``."""
     data, samples = manifest["data"], manifest["samples"]
-    split = str(data.get("split") or manifest.get("split") or "")
+    split = str(data.get("split") or manifest.get("split") or "").removeprefix(WHOLE)
     named = SPLITS.get(split, f"split {split}" if split else "")
     title = str(data.get("title") or data.get("name") or "unnamed images")
     where = f"the {named} of {title}" if named else title

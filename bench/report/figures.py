@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pandas as pd
-
 from matplotlib.figure import Figure as MatplotlibFigure
 
 from bench import plots

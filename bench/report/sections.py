@@ -12,6 +12,7 @@ import pandas as pd
 from bench.findings import Level
 from bench.metrics import BUILT_IN, METRICS, SIGNIFICANT, Evidence, invariants, library_choice, violations
 from bench.metrics.frames import FAILURES
+from bench.networks.spec import LIVE
 from bench.norms import Norm
 from bench.plots import PLOTS
 from bench.records import Status
@@ -189,7 +190,7 @@ def _networks(manifest: Mapping[str, Any]) -> Table:
                 np.nan if (value := network.get("accuracy")) is None else float(value) for network in networks
             ],
             "parameters": [int(network.get("parameters") or 0) for network in networks],
-            "source": [str(network.get("source") or network.get("factory") or "unknown") for network in networks],
+            "source": [_source(network) for network in networks],
             "sha256": [str(network.get("sha256", ""))[:12] for network in networks],
         }
     )
@@ -201,6 +202,12 @@ def _networks(manifest: Mapping[str, Any]) -> Table:
         text("sha256", "SHA-256", "of weights and structure, its beginning"),
     ]
     return table("table-networks", "The networks under test.", columns, content)
+
+
+def _source(network: Mapping[str, Any]) -> str:
+    """Where a network is from, in words."""
+    source = str(network.get("source") or "")
+    return "a module of the calling program" if source.startswith(LIVE) else source or "shipped with the bench"
 
 
 def _accuracy_images(networks: Sequence[Mapping[str, Any]]) -> str:

@@ -13,7 +13,7 @@ from bench.records import schema
 
 _SIZES = {"train": 50_000, "test": 10_000, "val": 10_000}
 
-_LIBRARIES = (
+_LIBRARIES: tuple[dict[str, Any], ...] = (
     {"name": "art", "label": "ART", "ours": False, "marker": "s", "packages": ["adversarial-robustness-toolbox"]},
     {"name": "foolbox", "label": "Foolbox", "ours": False, "marker": "o", "packages": ["foolbox"]},
     {"name": "certify", "label": "certified", "ours": True, "marker": "^", "packages": []},

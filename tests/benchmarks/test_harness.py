@@ -12,16 +12,19 @@ from pathlib import Path
 import fakes
 import pytest
 import synthetic
+import torch
+from fakes import comparable, execute
 from pytest_benchmark.fixture import BenchmarkFixture
-from test_runner import comparable, execute
 
-import adapters.base
 import suites
-from bench import data, networks, report, store
+from adapters.layout import laid_out
+from bench import data, libraries, networks, report, store
 from bench.engine.executors import InlineExecutor, LocalExecutor
+from bench.engine.images import Images
 from bench.engine.plan import Plan, choose
 from bench.judge import Judge
-from bench.networks import NetworkSpec
+from bench.networks.spec import NetworkSpec
+from bench.problem import problem
 from bench.specs import AttackSpec
 
 pytestmark = pytest.mark.benchmark(group="harness")
@@ -34,10 +37,8 @@ def plan(attack: str, network: str, samples: int) -> Plan:
         rows=choose(suite, attacks=[attack]),
         holes=(),
         networks=(NetworkSpec(network),),
-        samples=samples,
-        split="test",
+        indices=tuple(range(samples)),
         seed=0,
-        device="cpu",
         time_limit=600.0,
     )
 
@@ -46,24 +47,28 @@ def plan(attack: str, network: str, samples: int) -> Plan:
 def test_the_harness_share_of_a_run(benchmark: BenchmarkFixture, tmp_path: Path, attack: str) -> None:
     """Judge, store and scheduling against the bare attack calls, in one process."""
     made = plan(attack, "MLP", 20)
-    network = networks.load("MLP")
-    images, labels = data.test(20)
-    decisions = Judge(network).decide(images, labels)
-    chosen = [i for i, decision in enumerate(decisions) if not decision.wrong]
+    mnist = data.find("mnist")
+    network = laid_out(networks.load("MLP"))
+    images = Images(mnist, "test", made)
+    decisions = Judge(network, mnist.domain).decide(images.inputs, images.labels)
+    chosen = {i for i, decision in enumerate(decisions) if not decision.wrong}
     (row,) = made.rows
     assert isinstance(row, AttackSpec)
-    attacker = adapters.base.load(row.library)
-    attacker.attack(row, network, images[:1], labels[:1], 0)
+    library = libraries.load(row.library)
+    attacker = libraries.part(library, library.attacker)
 
     def bare() -> float:
         start = time.perf_counter()
         for block in made.blocks():
-            rows = [i for i in block.images if i in chosen]
-            attacker.attack(row, network, images[rows], labels[rows], block.seed)
+            task = images.task(block, "cpu", "")
+            rows = [place for place, image in enumerate(block.images) if image in chosen]
+            inputs, labels, starts = (torch.from_numpy(v[rows]) for v in (task.inputs, task.labels, task.starts))
+            attacker.attack(row, problem(network, inputs, labels, mnist.domain, starts=starts, seed=block.seed))
         return time.perf_counter() - start
 
-    execute(made, tmp_path / "warm", InlineExecutor(), work=None)
-    run = benchmark.pedantic(execute, args=(made, tmp_path / "run", InlineExecutor()), kwargs={"work": None})
+    bare()
+    execute(made, tmp_path / "warm", InlineExecutor())
+    run = benchmark.pedantic(execute, args=(made, tmp_path / "run", InlineExecutor()))
     inside = float(run.records()["seconds"].sum())
     alone = bare()
     benchmark.extra_info.update(attack=attack, bare_seconds=alone, seconds_inside_the_run=inside)
@@ -78,12 +83,12 @@ def test_two_workers_against_one(benchmark: BenchmarkFixture, tmp_path: Path) ->
     records = {}
     for workers in (1, 2):
         with LocalExecutor(workers) as executor:
-            execute(fakes.plan(fakes.row("clean", batch=1), samples=4), tmp_path / f"warm{workers}", executor)
+            execute(fakes.plan(fakes.row("clean", block=1), samples=4), tmp_path / f"warm{workers}", executor)
             start = time.perf_counter()
             if workers == 2:
-                run = benchmark.pedantic(execute, args=(made, tmp_path / "2", executor), kwargs={"work": None})
+                run = benchmark.pedantic(execute, args=(made, tmp_path / "2", executor))
             else:
-                run = execute(made, tmp_path / "1", executor, work=None)
+                run = execute(made, tmp_path / "1", executor)
             seconds[workers] = time.perf_counter() - start
             records[workers] = comparable(run)
     assert records[1].equals(records[2])
@@ -93,8 +98,8 @@ def test_two_workers_against_one(benchmark: BenchmarkFixture, tmp_path: Path) ->
 def peak_memory(samples: int, folder: Path) -> int:
     """Bytes that a worker process held at most while it attacked so many images."""
     with LocalExecutor(1) as executor:
-        execute(plan("foolbox-ddn-l2", "MLP", samples), folder, executor, work=None)
-        usage = executor.submit(resource.getrusage, resource.RUSAGE_SELF).result()
+        execute(plan("foolbox-ddn-l2", "MLP", samples), folder, executor)
+        usage = executor._pool.schedule(resource.getrusage, args=(resource.RUSAGE_SELF,)).result()
     return int(usage.ru_maxrss) * 1024
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from bench import networks
+from bench.networks.mnist import MLP
 
 
 class Mlp(nn.Module):
@@ -93,9 +94,9 @@ def bytes_wanted() -> nn.Module:
 
 def untrained() -> nn.Module:
     torch.manual_seed(0)
-    return networks.MLP()
+    return MLP()
 
 
 def unseeded() -> nn.Module:
     torch.seed()
-    return networks.MLP()
+    return MLP()

@@ -190,5 +190,5 @@ def zoo(name: str) -> nn.Module:
 
 def mnist(count: int) -> tuple[Tensor, Tensor]:
     """The first images of MNIST's test split, and their labels."""
-    images, labels = data.test(count)
+    images, labels = data.tensors(n=count)
     return images, labels

@@ -20,10 +20,10 @@ from torch import Tensor, nn
 from bench import data, networks, store
 from bench.engine import manifest, runner, worker
 from bench.engine.executors import Executor, Work
+from bench.engine.images import Images
 from bench.engine.manifest import Loaded
 from bench.engine.plan import Plan
 from bench.engine.request import Job, Request
-from bench.engine.task import Images
 from bench.libraries import Library
 from bench.networks.spec import NetworkSpec
 from bench.norms import Norm

@@ -343,6 +343,9 @@ class Search:
         improved = reached > node.reached * (1 + 1e-9)
         node.reached = max(node.reached, reached)
         if not improved and node.reached < self.top:
+            # Where the nearest point of the leaf touches another leaf its slope leads nowhere.
+            if point is not None:
+                attack(incumbent, [node.target], torch.from_numpy(point)[None], 60)
             # Nothing more can be done here; what the leaf holds the lower bound to is not forgotten.
             self.leaf_limit = min(self.leaf_limit, node.reached)
             return []

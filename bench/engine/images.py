@@ -1,0 +1,64 @@
+"""The images of a run: loaded once from the dataset, and handed to the blocks, which carry them to the workers."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.data.dataset import Dataset
+from bench.data.starts import nearest_of_other_classes
+from bench.engine.plan import Block, Plan
+from bench.engine.task import Task
+from bench.specs import AttackSpec, Start
+
+STARTS = 16
+"""How many images of other classes, the nearest first, an attack may try to start from."""
+
+
+class Images:
+    """The images of a run: loaded once, and handed to the blocks.
+
+    Attributes:
+        indices: of the images in the split.
+        inputs: (n, *shape) float32 in the domain's box.
+        labels: (n,) int64.
+        domain: of the images.
+    """
+
+    def __init__(self, dataset: Dataset, split: str, plan: Plan) -> None:
+        """Load a plan's images."""
+        self.indices = plan.indices
+        self.domain = dataset.domain
+        self.inputs, self.labels = dataset.load(split, plan.indices)
+        self._dataset = dataset
+        self._split = split
+        self._place = {image: place for place, image in enumerate(plan.indices)}
+        self._pool: tuple[NDArray[np.float32], NDArray[np.int64]] | None = None
+        self._starts: dict[int, NDArray[np.float32]] = {}
+
+    def task(self, block: Block, device: str, fingerprint: str) -> Task:
+        """A block with its images."""
+        places = [self._place[image] for image in block.images]
+        return Task(
+            block=block,
+            inputs=self.inputs[places],
+            labels=self.labels[places],
+            starts=self._starts_of(block, places),
+            domain=self.domain,
+            device=device,
+            fingerprint=fingerprint,
+        )
+
+    def _starts_of(self, block: Block, places: list[int]) -> NDArray[np.float32]:
+        row = block.row
+        if not isinstance(row, AttackSpec) or row.start is Start.IMAGE:
+            return np.empty((len(places), 0, *self.domain.shape), dtype=np.float32)
+        if self._pool is None:
+            self._pool = self._dataset.pool(self._split)
+        missing = [place for place in places if place not in self._starts]
+        if missing:
+            found = nearest_of_other_classes(
+                self._pool, self.inputs[missing], self.labels[missing], self.domain, STARTS
+            )
+            self._starts.update(zip(missing, found, strict=True))
+        return np.stack([self._starts[place] for place in places])
