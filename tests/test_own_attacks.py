@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import random
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +99,29 @@ def test_a_function_that_no_file_has_runs_in_this_process() -> None:
     own.LIVE.pop(row.target)
     with pytest.raises(UsageError, match="is a function of another process; write it to a file"):
         rows.attack(row, CASE.problem())
+
+
+def test_where_a_function_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "importable_attack.py").write_text("def f(network, images, labels):\n    return images\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    module = importlib.import_module("importable_attack")
+    assert own.row(module.f, norm="l2").target == "importable_attack:f"
+    monkeypatch.syspath_prepend(tmp_path / "elsewhere")
+    monkeypatch.setattr(sys, "path", [part for part in sys.path if part != str(tmp_path)])
+    importlib.invalidate_caches()
+    assert own.row(module.f, norm="l2").target == f"{tmp_path}/importable_attack.py:f"
+    monkeypatch.setattr(module, "__name__", "__main__")
+    assert own.row(module.f, norm="l2").target == "live:f-l2", "a script is not executed again"
+    assert own.row(lambda network, images, labels: images, norm="linf").name == "own-lambda-linf"
+
+
+def test_functions_of_one_name_in_two_norms_are_two() -> None:
+    def make(value: float) -> Any:
+        return lambda network, images, labels: torch.full_like(images, value)
+
+    dark, bright = own.row(make(0.0), norm="l2", name="grey"), own.row(make(1.0), norm="linf", name="grey")
+    assert (rows.attack(dark, CASE.problem()) == 0).all()
+    assert (rows.attack(bright, CASE.problem()) == 1).all()
 
 
 def live(function: Any, **options: Any) -> AttackSpec:

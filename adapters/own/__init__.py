@@ -21,9 +21,10 @@ adversarial images.
 
 from __future__ import annotations
 
-import inspect
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from bench.errors import UsageError
@@ -69,11 +70,10 @@ def row(
     Raises:
         UsageError: a value is none of those that are possible.
     """
-    target = attack if isinstance(attack, str) else _target(attack)
-    title = name or target.rpartition(":")[2]
-    file, colon, function = target.rpartition(":")
-    if file.endswith(".py"):
-        target = f"{Path(file).expanduser().resolve()}{colon}{function}"
+    called = (
+        attack.rpartition(":")[2] if isinstance(attack, str) else getattr(attack, "__name__", type(attack).__name__)
+    )
+    title = name or called.strip("<>")
     try:
         method = Method(
             slug=_slug(title),
@@ -88,7 +88,7 @@ def row(
             method=method,
             library=LIBRARY.name,
             norm=Norm(norm),
-            target=target,
+            target=_target(attack, f"{LIVE_PREFIX}{method.slug}-{Norm(norm)}"),
             params=dict(params or {}),
             start=Start(start),
             coupling=Coupling(coupling),
@@ -100,18 +100,32 @@ def row(
         raise UsageError(f"attack {title!r}: {error}") from error
 
 
-def _target(attack: Callable[..., Any]) -> str:
-    """Where a function lies; one that cannot be found again is kept here."""
-    name = getattr(attack, "__qualname__", type(attack).__name__)
-    try:
-        file = inspect.getsourcefile(attack)
-    except TypeError:
-        file = None
-    if file is not None and Path(file).is_file() and name.isidentifier():
-        return f"{file}:{name}"
-    target = f"{LIVE_PREFIX}{name}"
-    LIVE[target] = attack
-    return target
+def _target(attack: Callable[..., Any] | str, live: str) -> str:
+    """Where a function is found from any process; where none can find it, it is kept here under the name ``live``.
+
+    A script that runs is not imported a second time: it would start what it does again.
+    """
+    if isinstance(attack, str):
+        file, colon, function = attack.rpartition(":")
+        return f"{Path(file).expanduser().resolve()}{colon}{function}" if file.endswith(".py") else attack
+    name = getattr(attack, "__qualname__", "")
+    module = sys.modules.get(getattr(attack, "__module__", None) or "")
+    file = getattr(module, "__file__", None)
+    if module is not None and module.__name__ != "__main__" and file and vars(module).get(name) is attack:
+        return f"{module.__name__ if _importable(module) else file}:{name}"
+    LIVE[live] = attack
+    return live
+
+
+def _importable(module: ModuleType) -> bool:
+    """Whether its name leads to a module from any process, and not only to one that this process has loaded."""
+    parent = sys.modules.get(module.__name__.rpartition(".")[0])
+    path = getattr(parent, "__path__", None)
+    if "." in module.__name__ and path is None:
+        return False
+    specifications = (finder.find_spec(module.__name__, path) for finder in sys.meta_path)
+    found = next((one for one in specifications if one is not None), None)
+    return found is not None and found.origin == module.__file__
 
 
 def _slug(title: str) -> str:
