@@ -88,13 +88,11 @@ class Given:
         suite: in place of the one that the request names.
         dataset: in place of the one that the request names.
         networks: modules by name; a request names them ``live:<name>``.
-        attacks: functions by the target of the row that calls them, ``live:<name>``.
     """
 
     suite: Suite | None = None
     dataset: Dataset | None = None
     networks: Mapping[str, nn.Module] = field(default_factory=dict)
-    attacks: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
