@@ -177,9 +177,8 @@ def test_a_result_answers_in_frames_and_figures(two: bench.Result, tmp_path: Pat
     best = two.records[two.records["network"] == "before"].groupby("image")["l2"].min()
     np.testing.assert_array_equal(distances.loc["before"], best)
     accuracy = two.robust_accuracy("linf", eps=[0, 0.01, 10])
-    assert accuracy.columns.tolist() == [0, 0.01, 10]
-    assert accuracy.loc["before"].tolist()[0] == 1.0
-    assert accuracy.loc["before"].tolist()[2] == 0.0
+    assert list(accuracy.columns) == [0, 0.01, 10]
+    assert accuracy.to_numpy()[0, [0, 2]].tolist() == [1.0, 0.0]
     assert set(two.summary()["network"]) == {"before", "after"}
     of_one = two.network("before")
     assert of_one.medians["l2"] == pytest.approx(float(np.median(distances.loc["before"])))
@@ -238,7 +237,9 @@ def test_bad_arguments_are_one_line(arguments: dict[str, Any], error: type[Bench
 
 def test_a_networks_name_is_enough() -> None:
     result = bench.evaluate("MLP", "mnist", attacks=["foolbox-ddn-l2"], samples=3, **QUICK)
-    assert result.distances("l2").loc["MLP"].round(4).tolist() == pytest.approx([0.6, 0.6, 0.6], abs=0.6)
+    found = result.distances("l2").to_numpy()
+    assert found.shape == (1, 3)
+    assert ((found > 0.1) & (found < 1.5)).all()
     assert result.run.manifest["data"]["title"] == "MNIST"
     assert result.run.manifest["networks"][0]["source"] is None
 

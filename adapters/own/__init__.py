@@ -106,9 +106,9 @@ def _target(attack: Callable[..., Any] | str, live: str) -> str:
     A script that runs is not imported a second time: it would start what it does again.
     """
     if isinstance(attack, str):
-        file, colon, function = attack.rpartition(":")
-        return f"{Path(file).expanduser().resolve()}{colon}{function}" if file.endswith(".py") else attack
-    name = getattr(attack, "__qualname__", "")
+        path, colon, function = attack.rpartition(":")
+        return f"{Path(path).expanduser().resolve()}{colon}{function}" if path.endswith(".py") else attack
+    name = str(getattr(attack, "__qualname__", ""))
     module = sys.modules.get(getattr(attack, "__module__", None) or "")
     file = getattr(module, "__file__", None)
     if module is not None and module.__name__ != "__main__" and file and vars(module).get(name) is attack:
