@@ -177,7 +177,7 @@ def test_a_result_answers_in_frames_and_figures(two: bench.Result, tmp_path: Pat
     best = two.records[two.records["network"] == "before"].groupby("image")["l2"].min()
     np.testing.assert_array_equal(distances.loc["before"], best)
     accuracy = two.robust_accuracy("linf", eps=[0, 0.01, 10])
-    assert list(accuracy.columns) == [0, 0.01, 10]
+    assert accuracy.columns.to_numpy(dtype=float).tolist() == [0.0, 0.01, 10.0]
     assert accuracy.to_numpy()[0, [0, 2]].tolist() == [1.0, 0.0]
     assert set(two.summary()["network"]) == {"before", "after"}
     of_one = two.network("before")
