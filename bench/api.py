@@ -432,6 +432,9 @@ def _suite(
         return found, None
     patterns = [attack for attack in attacks if isinstance(attack, str)]
     rows: list[Row] = [attack for attack in attacks if isinstance(attack, AttackSpec | VerifierSpec)]
+    for norm in norms or ():
+        if norm.lower() not in set(Norm):
+            raise unknown("norm", norm, Norm)
     wanted = [Norm(norm.lower()) for norm in norms] if norms is not None else sorted({row.norm for row in found.rows})
     for attack in attacks:
         if callable(attack) and not isinstance(attack, AttackSpec | VerifierSpec):
