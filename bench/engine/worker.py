@@ -24,7 +24,7 @@ from bench.judge import Decision, Judge, Judgement
 from bench.norms import Norm
 from bench.problem import Problem, Unsupported, problem
 from bench.records import Record, Status
-from bench.specs import AttackSpec, VerifierSpec
+from bench.specs import AttackSpec, Coupling, VerifierSpec
 
 MESSAGE_LENGTH = 500
 
@@ -177,7 +177,9 @@ def _load(task: Task) -> _Model:
 def _proposals(task: Task, model: _Model, attacked: list[int]) -> Iterator[tuple[list[int], Proposal]]:
     """One call for as many attacked images as the row takes, or one for each image where that call raises."""
     row = task.block.row
-    most = (row.batch if isinstance(row, AttackSpec) else None) or len(attacked)
+    # Images that draw from one stream of random numbers stay together.
+    cut = isinstance(row, AttackSpec) and row.coupling is not Coupling.NOISE
+    most = (row.batch if cut else None) or len(attacked)
     for first in range(0, len(attacked), max(most, 1)):
         chosen = attacked[first : first + most]
         together = _propose(task, model, chosen)

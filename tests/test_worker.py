@@ -1,0 +1,124 @@
+"""One task: what becomes of bounds, of rows that cannot run, of calls that are cut, and of a network that changed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import fakes
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+import suites
+from bench import data, networks
+from bench.engine import worker
+from bench.engine.images import Images
+from bench.engine.plan import Plan
+from bench.engine.task import Task
+from bench.errors import NetworkError
+from bench.networks.spec import NetworkSpec
+from bench.norms import Norm
+from bench.records import Status
+from bench.specs import AttackSpec, Row, Suite
+
+MNIST = data.find("mnist")
+
+
+def task(row: Row, samples: int, spec: NetworkSpec | None = None) -> Task:
+    """The first block of a row on MNIST's first test images."""
+    spec = spec or NetworkSpec("MLP")
+    made = Plan(
+        suite=Suite(name="one", description="", rows=(row,), samples=samples),
+        rows=(row,),
+        holes=(),
+        networks=(spec,),
+        indices=tuple(range(samples)),
+        seed=0,
+        time_limit=60.0,
+    )
+    fingerprint = networks.fingerprint(networks.load(spec))
+    return Images(MNIST, "test", made).task(made.blocks()[0], "cpu", fingerprint)
+
+
+def row(name: str) -> Row:
+    (found,) = suites.rows(name=name)
+    return found
+
+
+def test_records_hold_bounds_and_the_examples_that_a_verifier_found() -> None:
+    part = worker.run(task(row("certify-lower-linf"), 2))
+    for record in part.records:
+        assert record.status is Status.FOUND
+        assert 0.5 * record.distances[Norm.LINF] < record.lower <= record.distances[Norm.LINF]
+        assert part.candidates[record.image].shape == (1, 28, 28)
+
+
+class Squared(nn.Module):
+    """A network that no verifier here reads."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = networks.load("MLP")
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.inner(images.square().sqrt())
+        return logits
+
+
+def test_what_no_verifier_can_bound_is_recorded_as_unsupported() -> None:
+    with networks.live({"squared": Squared()}):
+        part = worker.run(task(row("certify-lower-l2"), 2, NetworkSpec("squared", "live:squared")))
+    assert [record.status for record in part.records] == [Status.UNSUPPORTED] * 2
+    assert all("no verifier" in record.message for record in part.records)
+    assert all(record.lower == 0 for record in part.records)
+
+
+@pytest.mark.parametrize("name", ["foolbox-ddn-l2", "foolbox-fmn-linf", "paper-sparsefool-l0"])
+def test_the_most_images_of_a_call_change_no_record(name: str) -> None:
+    whole = row(name)
+    assert isinstance(whole, AttackSpec)
+    together = worker.run(task(whole, 7))
+    cut = worker.run(task(replace(whole, batch=3), 7))
+    for one, other in zip(together.records, cut.records, strict=True):
+        assert (one.status, one.adversarial_class) == (other.status, other.adversarial_class)
+        assert one.distance == pytest.approx(other.distance, rel=1e-3)
+
+
+def test_another_network_than_the_run_began_with_is_refused() -> None:
+    made = task(fakes.row("noise"), 2)
+    with pytest.raises(NetworkError, match="network MLP is not the one that the run began with: fingerprint"):
+        worker.run(replace(made, fingerprint="0" * 64))
+
+
+def test_the_network_is_the_same_after_an_attack_that_writes_into_it() -> None:
+    before = networks.fingerprint(networks.load("MLP"))
+    part = worker.run(task(fakes.row("vandal"), 3))
+    assert {record.status for record in part.records} <= {Status.FOUND, Status.NOT_FOUND}
+    assert networks.fingerprint(networks.load("MLP")) == before
+
+
+def test_candidates_come_back_in_the_units_of_the_data() -> None:
+    images, labels = MNIST.load("test", range(3))
+    grey = data.from_arrays((images * 255).astype(np.uint8), labels, classes=10)
+    made = task(row("foolbox-ddn-l2"), 3)
+
+    class Scaled(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = networks.load("MLP")
+
+        def forward(self, inputs: Tensor) -> Tensor:
+            logits: Tensor = self.inner(inputs / 255)
+            return logits
+
+    spec = NetworkSpec("scaled", "live:scaled")
+    inputs, _ = grey.load("all")
+    with networks.live({"scaled": Scaled()}):
+        fingerprint = networks.fingerprint(networks.load(spec))
+        block = replace(made.block, network=spec)
+        there = worker.run(replace(made, block=block, inputs=inputs, domain=grey.domain, fingerprint=fingerprint))
+    here = worker.run(made)
+    for one, other in zip(here.records, there.records, strict=True):
+        assert other.distance == pytest.approx(255 * one.distance, rel=1e-3)
+        assert torch.from_numpy(there.candidates[one.image]).max() > 2
