@@ -178,8 +178,8 @@ def _proposals(task: Task, model: _Model, attacked: list[int]) -> Iterator[tuple
     """One call for as many attacked images as the row takes, or one for each image where that call raises."""
     row = task.block.row
     # Images that draw from one stream of random numbers stay together.
-    cut = isinstance(row, AttackSpec) and row.coupling is not Coupling.NOISE
-    most = (row.batch if cut else None) or len(attacked)
+    most = row.batch if isinstance(row, AttackSpec) and row.coupling is not Coupling.NOISE else None
+    most = most or len(attacked)
     for first in range(0, len(attacked), max(most, 1)):
         chosen = attacked[first : first + most]
         together = _propose(task, model, chosen)
