@@ -21,6 +21,10 @@ class NetworkError(BenchError):
     """A network or its weights cannot be loaded, or it does not behave as a classifier."""
 
 
+class MachineError(BenchError):
+    """The machine cannot go on, for lack of memory or of processes; nothing that was done is lost."""
+
+
 class StoreError(BenchError):
     """A run's folder cannot be read or written."""
 

@@ -9,22 +9,26 @@ import time
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
-from contextlib import contextmanager
+from concurrent.futures import Future, InvalidStateError
+from contextlib import contextmanager, suppress
 from multiprocessing import popen_spawn_posix, spawn
 from multiprocessing.context import SpawnContext, SpawnProcess
 from types import TracebackType
 from typing import Any, Self
 
 import torch
-from pebble import ProcessPool
+from pebble import ProcessExpired, ProcessPool
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from bench.engine.task import Task
 from bench.engine.worker import Part
+from bench.errors import MachineError
 
 Work = Callable[[Task], Part]
+
+REVIVALS = 5
+"""How often worker processes are started anew after all of them were lost."""
 
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
@@ -40,6 +44,13 @@ class Executor(ABC):
     @abstractmethod
     def submit(self, work: Work, task: Task) -> Future[Part]:
         """Queue ``work(task)``."""
+
+    def revive(self) -> None:  # noqa: B027 - a cluster looks after its workers, and this process needs none
+        """Begin again where workers can no longer be used; tasks that were theirs end as lost.
+
+        Raises:
+            MachineError: that happened too often.
+        """
 
     @abstractmethod
     def shutdown(self, *, cancel: bool = False) -> None:
@@ -70,7 +81,12 @@ class LocalExecutor(Executor):
             workers: how many, at least 1.
         """
         self._workers = workers
-        self._pool = ProcessPool(workers, initializer=prepare_worker, context=_Context())
+        self._pool = self._new_pool()
+        self._open: set[Future[Part]] = set()
+        self._revivals = 0
+
+    def _new_pool(self) -> ProcessPool:
+        return ProcessPool(self._workers, initializer=prepare_worker, context=_Context())
 
     @property
     def ahead(self) -> int:
@@ -79,8 +95,31 @@ class LocalExecutor(Executor):
 
     def submit(self, work: Work, task: Task) -> Future[Part]:
         """Queue ``work(task)`` with the task's time limit."""
+        self.revive()
         future: Future[Part] = self._pool.schedule(work, args=(task,), timeout=task.limit)
+        self._open.add(future)
+        future.add_done_callback(self._open.discard)
         return future
+
+    def revive(self) -> None:
+        """Start new processes where the pool broke, as it does when a process is killed while it starts."""
+        if self._pool.active:
+            return
+        if self._revivals == REVIVALS:
+            raise MachineError(
+                f"worker processes were lost {REVIVALS + 1} times; look for a lack of memory, and go on with --resume and "
+                "fewer --workers"
+            )
+        self._revivals += 1
+        lost, broken = list(self._open), self._pool
+        self._open.clear()
+        self._pool = self._new_pool()
+        broken.stop()
+        broken.join()
+        for future in lost:
+            # Whoever waits for it tries it again; it may have ended meanwhile.
+            with suppress(InvalidStateError):
+                future.set_exception(ProcessExpired("the pool of worker processes broke"))
 
     def shutdown(self, *, cancel: bool = False) -> None:
         """End the processes: after the queued tasks, or at once with ``cancel``."""

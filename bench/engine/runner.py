@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
 from dataclasses import dataclass, field
 
 from pebble import ProcessExpired
@@ -19,6 +19,9 @@ from bench.engine.worker import Part
 from bench.errors import BenchError
 from bench.records import Record, Status
 from bench.store import Run, Writer
+
+PATIENCE = 5.0
+"""Seconds after which it is asked whether the workers are still there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +172,9 @@ def _results(tasks: Iterable[Task], executor: Executor, work: Work) -> Iterator[
             pending[executor.submit(work, attempt.task)] = attempt
         if not pending:
             return
-        finished, _ = wait(pending, return_when=FIRST_COMPLETED)
+        finished, _ = wait(pending, timeout=PATIENCE, return_when=FIRST_COMPLETED)
+        if not finished:
+            executor.revive()
         for future in finished:
             attempt = pending.pop(future)
             part, fault = _outcome(future)
@@ -199,11 +204,14 @@ def _outcome(future: Future[Part]) -> tuple[Part | None, _Fault | None]:
         return future.result(), None
     except BenchError:
         raise
+    except CancelledError:
+        return None, _Fault(Status.ERROR, "the worker processes were lost", died=True)
     except TimeoutError as error:
         seconds = error.args[1] if len(error.args) > 1 else "its"
         return None, _Fault(Status.TIMEOUT, f"not finished within the limit of {seconds} seconds")
     except ProcessExpired as error:
-        message = f"the worker process died (exit code {error.exitcode})"
+        code = f" (exit code {error.exitcode})" if error.exitcode else ""
+        message = f"the worker process died{code}"
         return None, _Fault(Status.ERROR, message, died=True)
     except Exception as error:
         return None, _Fault(Status.ERROR, " ".join(f"{type(error).__name__}: {error}".split()))
