@@ -18,12 +18,12 @@ from bench.store import Run
 
 def small() -> nn.Sequential:
     generator = torch.Generator().manual_seed(0)
-    network = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 3))
+    first = nn.Linear(6, 8)
+    network = nn.Sequential(first, nn.ReLU(), nn.Linear(8, 3))
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.copy_(torch.randn(parameter.shape, generator=generator))
         # The middle of the box lies on every boundary of the first layer, so that inputs are of several classes.
-        first = network[0]
         first.bias.copy_(-first.weight @ torch.full((6,), 0.5))
     return network
 
