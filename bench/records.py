@@ -149,7 +149,8 @@ def problems(records: Iterable[Record]) -> list[str]:
 
     The rules: a distance is never NaN or negative; it is finite exactly when ``found`` or ``misclassified``; it is
     0 in every norm when ``misclassified`` and, being a real change, above 0 in every norm when ``found``; what counts
-    is a whole number, and there are no more changed pixels than changed values; no certified lower bound exceeds the record's own distance; what failed says why.
+    is a whole number, and there are no more changed pixels than changed values; no certified lower bound exceeds the
+    record's own distance; what failed says why.
     """
     found = []
     for record in records:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -165,6 +166,20 @@ def test_a_foreign_manifest_is_one_clear_line(
                 ("image_sha256", {}),
                 ("libraries", []),
             )
+
+
+def test_every_file_and_key_of_a_run_is_documented(stored: Path) -> None:
+    page = (Path(report.__file__).parents[2] / "docs" / "store.md").read_text()
+    files, _, manifest = page.partition("## The manifest")
+    names = {path.name for path in stored.iterdir() if not path.name.startswith(".")}
+    assert [name for name in sorted(names) if f"`{name}" not in files] == []
+    keys = {
+        key
+        for line in manifest.splitlines()
+        if line.startswith("| `")
+        for key in re.findall("`([a-z0-9_]+)`", line.split("|")[1])
+    }
+    assert keys == set(json.loads((stored / "manifest.json").read_text()))
 
 
 @pytest.mark.parametrize("folder", ["records", "candidates"])

@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -135,6 +137,13 @@ def test_candidates_without_records_do_not_count(folder: Path) -> None:
     assert store.read(folder).candidates("A", "z-l2") == {}
 
 
+def test_a_name_that_begins_with_another_rows_key_is_kept_apart(folder: Path) -> None:
+    with store.writing(folder) as writer:
+        longer = record("A.z-l2", "a-l2", 0)
+        writer.block(store.block_key("A.z-l2", "a-l2", 0), "the plan", [longer], {0: picture(9)})
+    assert (store.read(folder).candidates("A", "z-l2")[0] == picture(0) + 1).all()
+
+
 def test_leftovers_of_a_killed_write_are_cleared(folder: Path) -> None:
     leftover = folder / "records" / ".part-0123"
     leftover.write_bytes(b"half")
@@ -198,6 +207,25 @@ def rewrite(change: Callable[[dict[str, Any]], object], *, signed: bool) -> Call
     return damage
 
 
+def retyped(folder: Path, before: str, after: str) -> None:
+    """Put other text into the manifest, without a new digest."""
+    path = folder / "manifest.json"
+    text = path.read_text()
+    assert before in text
+    path.write_text(text.replace(before, after))
+
+
+def without_pixels(folder: Path) -> None:
+    """Take the column from a part that is whole otherwise, which only format 1 may lack."""
+    path = next((folder / "records").glob("A.z-l2.00000.*"))
+    table = pq.read_table(path).drop_columns("pixels")
+    path.unlink()
+    buffer = pa.BufferOutputStream()
+    pq.write_table(table, buffer)
+    content = buffer.getvalue().to_pybytes()
+    (path.parent / f"A.z-l2.00000.{store.digest(content)[:32]}.parquet").write_bytes(content)
+
+
 @pytest.mark.parametrize(
     ("damage", "complaint"),
     [
@@ -209,6 +237,9 @@ def rewrite(change: Callable[[dict[str, Any]], object], *, signed: bool) -> Call
         (rewrite(lambda c: c.update(format=3), signed=True), "written by a newer version .*minimal-norm-bench 9.9"),
         (rewrite(lambda c: c.update(format=0), signed=True), "has format 0"),
         (rewrite(lambda c: c.pop("format"), signed=True), "has no format number"),
+        (lambda f: retyped(f, '"seed": 0', '"seed": NaN'), "is not JSON"),
+        (lambda f: retyped(f, '"seed": 0', '"seed": 1e999'), "is not JSON"),
+        (lambda f: (f / "manifest.json").write_text("[" * 100_000), "is not JSON"),
         (rewrite(lambda c: c.update(plan="another"), signed=True), "belongs to another run"),
         (rewrite(lambda c: c.update(rows=[ROW | {"name": "a-l2"}]), signed=True), "which the manifest does not name"),
         (rewrite(lambda c: c.pop("rows"), signed=True), "not a manifest that this bench writes: .*`rows`"),
@@ -219,6 +250,8 @@ def rewrite(change: Callable[[dict[str, Any]], object], *, signed: bool) -> Call
         (rewrite(lambda c: c.update(suite="smoke"), signed=True), "Expected `object`, got `str` - at `suite`"),
         (rewrite(lambda c: c.update(domain=c["domain"] | {"shape": 28}), signed=True), "at `domain.shape`"),
         (rewrite(lambda c: c.update(domain=c["domain"] | {"low": 3.0}), signed=True), "is empty"),
+        (rewrite(lambda c: c["domain"].update(shape=[1, 3, 4]), signed=True), r"another shape .* says, \(1, 3, 4\)"),
+        (without_pixels, "has other columns"),
         (rewrite(lambda c: c.update(image_sha256={"0": 1}), signed=True), "at `image_sha256"),
         (lambda f: (f / "images.parquet").unlink(), "cannot be read"),
         (lambda f: (f / "images.parquet").write_bytes(b"PAR1"), "is damaged"),

@@ -26,7 +26,7 @@ def verify(run: Run, modules: Mapping[str, nn.Module] = MappingProxyType({})) ->
 
     Args:
         run: a stored run; its networks are loaded from where they came.
-        modules: by name, the networks that no file leads to.
+        modules: the networks that no file leads to, by what follows ``live:`` in their source.
 
     Returns:
         How many examples were judged, and a line for each that is missing, not adversarial any more, or at another
@@ -47,15 +47,15 @@ def verify(run: Run, modules: Mapping[str, nn.Module] = MappingProxyType({})) ->
     clean = dict(zip(indices.tolist(), images, strict=True))
     count = 0
     domain = Domain.from_json(run.manifest["domain"])
-    for entry in run.manifest["networks"]:
-        with networks.live(modules):
+    with networks.live(modules):
+        for entry in run.manifest["networks"]:
             judge = _judge(entry, domain)
-        of_network = records[records["network"] == entry["name"]]
-        for row in run.manifest["rows"]:
-            found = of_network[(of_network["attack"] == row["name"]) & (of_network["status"] == Status.FOUND)]
-            if len(found):
-                broken += _differences(judge, found, clean, run.candidates(entry["name"], row["name"]))
-                count += len(found)
+            of_network = records[records["network"] == entry["name"]]
+            for row in run.manifest["rows"]:
+                found = of_network[(of_network["attack"] == row["name"]) & (of_network["status"] == Status.FOUND)]
+                if len(found):
+                    broken += _differences(judge, found, clean, run.candidates(entry["name"], row["name"]))
+                    count += len(found)
     return count, broken
 
 

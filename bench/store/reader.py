@@ -98,10 +98,10 @@ class Run:
             StoreError: a part is damaged or belongs to another run.
         """
         found: dict[int, NDArray[np.float32]] = {}
-        prefix = block_key(network, attack, 0).removesuffix("00000")
+        stem = block_key(network, attack, 0).rpartition(".")[0]
         wanted = None if blocks is None else {block_key(network, attack, number) for number in blocks}
         for key, path in self._stored.items():
-            if key.startswith(prefix) if wanted is None else key in wanted:
+            if key.rpartition(".")[0] == stem if wanted is None else key in wanted:
                 records = _read_records(path, key, self.manifest["plan"])
                 pair = (records.schema.metadata.get(b"bench.candidates") or b"none").decode()
                 file = self.path / "candidates" / f"{key}.{pair}.parquet"
@@ -110,11 +110,11 @@ class Run:
         return found
 
     def _pictures(self, table: pa.Table, path: Path) -> NDArray[np.float32]:
-        values = np.frombuffer(b"".join(table["values"].to_pylist()), dtype="<f4")
+        content = b"".join(table["values"].to_pylist())
         shape = (len(table), *self.manifest["domain"]["shape"])
-        if values.size != math.prod(shape):
-            raise StoreError(f"{path}: its images have another shape than the manifest says, {self.manifest['shape']}")
-        return values.reshape(shape)
+        if len(content) != math.prod(shape) * np.dtype("<f4").itemsize:
+            raise StoreError(f"{path}: its images have another shape than the manifest says, {shape[1:]}")
+        return np.frombuffer(content, dtype="<f4").reshape(shape)
 
 
 def read(path: Path | str) -> Run:
@@ -129,17 +129,18 @@ def read(path: Path | str) -> Run:
         raise StoreError(f"{folder} is not a run: it has no manifest.json; give a folder that bench.run has written")
     try:
         content = json.loads(read_bytes(file))
-    except ValueError as error:
+        stated = content.pop("digest", None) if isinstance(content, dict) else None
+        found = digest(canonical(content))
+    except (ValueError, RecursionError) as error:
         raise StoreError(f"{file} is damaged, it is not JSON ({error}); restore it from a copy of the run") from error
     if not isinstance(content, dict) or not isinstance(content.get("format"), int):
         raise StoreError(f"{file} is not a manifest of this bench: it has no format number")
     if not 1 <= content["format"] <= FORMAT:
         raise StoreError(
-            f"{file} has format {content['format']}, written by a newer version of the bench; this one reads formats 1 to "
-            f"{FORMAT}: use the version that wrote it ({_version(content)})"
+            f"{file} has format {content['format']}, written by a newer version of the bench; this one reads formats 1 "
+            f"to {FORMAT}: use the version that wrote it ({_version(content)})"
         )
-    stated = content.pop("digest", None)
-    if stated != digest(canonical(content)):
+    if stated != found:
         raise StoreError(f"{file} was changed after it was written: its digest does not match; restore it from a copy")
     if content["format"] == 1:
         content = upgrade.manifest(content)

@@ -1,0 +1,75 @@
+"""Judging a stored run again whose network is a module of the calling program: it needs the module, and says so."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+import bench
+from bench.engine.verify import verify
+from bench.errors import NetworkError
+from bench.records import Status
+from bench.report import __main__ as command
+from bench.store import Run
+
+
+def small() -> nn.Sequential:
+    generator = torch.Generator().manual_seed(0)
+    first = nn.Linear(6, 8)
+    network = nn.Sequential(first, nn.ReLU(), nn.Linear(8, 3))
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=generator))
+        # The middle of the box lies on every boundary of the first layer, so that inputs are of several classes.
+        first.bias.copy_(-first.weight @ torch.full((6,), 0.5))
+    return network
+
+
+@pytest.fixture(scope="module")
+def live(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A run over six inputs of a network that no file leads to."""
+    inputs = torch.rand((6, 6), generator=torch.Generator().manual_seed(1))
+    network = small()
+    labels = network(inputs).argmax(1)
+    folder = tmp_path_factory.mktemp("live") / "run"
+    result = bench.evaluate(
+        {"mine": network},
+        inputs,
+        labels,
+        box=(0, 1),
+        classes=3,
+        attacks=["foolbox-ddn-l2"],
+        out=folder,
+        workers=0,
+        progress=False,
+    )
+    return result.run
+
+
+def test_a_live_network_is_judged_again_when_it_is_given(live: Run) -> None:
+    (entry,) = live.manifest["networks"]
+    name = str(entry["source"]).removeprefix("live:")
+    count, broken = verify(live, {name: small()})
+    assert count == (live.records()["status"] == Status.FOUND).sum() > 0
+    assert broken == []
+
+
+def test_another_live_network_is_refused(live: Run) -> None:
+    other = small()
+    with torch.no_grad():
+        next(other.parameters()).add_(1)
+    (entry,) = live.manifest["networks"]
+    with pytest.raises(NetworkError, match="is not the run's any more"):
+        verify(live, {str(entry["source"]).removeprefix("live:"): other})
+
+
+def test_the_command_line_says_in_one_line_that_it_has_no_live_network(
+    live: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command.main(["--verify", str(Path(live.path))]) == 2
+    errors = capsys.readouterr().err
+    assert errors.startswith("error: network mine is a module of another program")
+    assert errors.count("\n") == 1
