@@ -45,7 +45,7 @@ def located(text: str) -> tuple[Dataset, Found]:
     # A class of datasets has what its datasets have.
     if isinstance(value, type) or (callable(value) and not hasattr(value, "__getitem__")):
         try:
-            value = value()
+            value = found.call()
         except (Exception, SystemExit) as error:
             reason = " ".join(f"{type(error).__name__}: {error}".split())
             raise DataError(f"dataset {found.source}() raises {reason}") from error
