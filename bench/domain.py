@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Self
@@ -55,11 +56,17 @@ class Domain:
 
     def __post_init__(self) -> None:
         """Normalise and check the values."""
-        object.__setattr__(self, "shape", tuple(int(length) for length in self.shape))
+        object.__setattr__(self, "shape", tuple(_whole(length, "a length of the shape") for length in self.shape))
+        object.__setattr__(self, "classes", _whole(self.classes, "the number of classes"))
+        if self.channel_axis is not None:
+            object.__setattr__(self, "channel_axis", _whole(self.channel_axis, "the channel axis"))
         for name in ("low", "high"):
             object.__setattr__(self, name, _end(getattr(self, name), self.size, name))
         for name in ("class_names", "feature_names"):
-            object.__setattr__(self, name, tuple(str(item) for item in getattr(self, name)))
+            given = getattr(self, name)
+            if isinstance(given, str):
+                raise DataError(f"{name} is the text {given!r}; give a sequence of names")
+            object.__setattr__(self, name, tuple(str(item) for item in given))
         if not self.shape or min(self.shape) < 1:
             raise DataError(f"inputs of shape {self.shape} are not possible; a shape has one or more lengths above 0")
         if self.classes < 2:
@@ -216,6 +223,13 @@ class Domain:
             return cls(**known)
         except TypeError as error:
             raise DataError(f"this is no domain: {error}") from error
+
+
+def _whole(value: object, what: str) -> int:
+    try:
+        return operator.index(value)  # type: ignore[arg-type]  # anything may be given
+    except TypeError as error:
+        raise DataError(f"{what} is {value!r}; give a whole number") from error
 
 
 def _end(value: float | Sequence[float] | ArrayLike, size: int, name: str) -> float | tuple[float, ...]:

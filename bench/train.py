@@ -21,6 +21,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from safetensors.torch import save as to_safetensors
 
 from bench import data
+from bench.engine.request import SEEDS
 from bench.engine.session import usable_device
 from bench.errors import BenchError, UsageError
 from bench.networks.loading import evaluate
@@ -171,7 +172,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("network", choices=list(TRAINED), help="which network")
     parser.add_argument("--save", action="store_true", help="write weights, record, history and plot into --out")
     parser.add_argument("--out", type=Path, default=Path("results/training"), help="where --save writes (%(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="of weights, order and dropout (%(default)s)")
+    parser.add_argument("--seed", type=_seed, default=0, help="of weights, order and dropout (%(default)s)")
     parser.add_argument("--epochs", type=_positive, default=None, help="instead of the network's own number")
     parser.add_argument("--samples", type=_positive, default=None, help="train on the first so many images only")
     parser.add_argument("--device", default="cpu", help="cpu, cuda, ... (%(default)s)")
@@ -179,10 +180,15 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not 1 or more")
-    return number
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not possible; give a whole number, 1 or more")
+    return int(text)
+
+
+def _seed(text: str) -> int:
+    if not text.isdecimal() or int(text) >= SEEDS:
+        raise argparse.ArgumentTypeError(f"{text!r} is not possible; give a whole number from 0 to {SEEDS - 1}")
+    return int(text)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

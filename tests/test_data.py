@@ -178,6 +178,52 @@ def test_images_that_are_none_are_refused_in_a_line(arguments: dict[str, Any], c
     assert "\n" not in str(raised.value)
 
 
+class Broken(Dataset[Any]):
+    def __len__(self) -> int:
+        return 3
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+        raise RuntimeError("no disk\nhere")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        ({"images": Broken()}, "the Broken of images cannot be read: RuntimeError: no disk here"),
+        ({"images": DataLoader(Broken())}, "the DataLoader of images cannot be read: RuntimeError"),
+        ({"images": torch.empty(12, 3, device="meta"), "labels": LABELS}, "cannot be made arrays of numbers"),
+        ({"images": [[1, 2], [1]], "labels": [0, 1]}, "cannot be made arrays of numbers: ValueError"),
+        ({"images": np.zeros((12, 0)), "labels": LABELS}, r"images have shape \(12, 0\); give"),
+        ({"images": IMAGES, "labels": np.full(12, 2**63, np.uint64)}, "label 9223372036854775808 is not possible"),
+        ({"images": IMAGES, "labels": LABELS, "classes": 3.5}, "the number of classes is 3.5; give a whole number"),
+        ({"images": IMAGES, "labels": LABELS, "classes": "many"}, "the number of classes is 'many'"),
+        ({"images": IMAGES, "labels": LABELS, "channel_axis": "first"}, "the channel axis is 'first'"),
+        ({"images": IMAGES, "labels": LABELS, "class_names": "abc"}, "class_names is the text 'abc'; give a sequence"),
+        ({"images": IMAGES, "labels": LABELS, "box": (np.zeros((9, 9)), 1)}, r"is not possible \(ValueError.*\); give"),
+    ],
+)
+def test_what_stands_for_no_images_is_a_line(arguments: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(DataError, match=complaint) as raised:
+        data.from_arrays(**arguments)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "images",
+    [
+        torch.eye(3).to_sparse(),
+        torch.eye(3, requires_grad=True),
+        torch.eye(3).half(),
+        torch.eye(3).bfloat16(),
+        torch.eye(3).to(torch.float8_e4m3fn),
+    ],
+    ids=lambda images: f"{images.layout} {images.dtype}",
+)
+def test_tensors_of_any_kind_are_numbers(images: torch.Tensor) -> None:
+    dataset = data.from_arrays(images, [0, 1, 2], box=(torch.zeros(3, requires_grad=True), 1))
+    assert np.array_equal(dataset.load("all")[0], np.eye(3, dtype=np.float32))
+
+
 def test_features_have_boxes_of_their_own() -> None:
     rows = np.array([[0.0, -5.0, 7.0], [1.0, 5.0, 7.0]])
     dataset = data.from_arrays(rows, [0, 1], box=(rows.min(0), rows.max(0)), feature_names=["a", "b", "c"])

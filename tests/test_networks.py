@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import os
 import subprocess
 import sys
+import tempfile
 import threading
 from pathlib import Path
+from typing import Any
 
+import cloudpickle
 import pytest
 import torch
 from hypothesis import given
@@ -15,7 +21,7 @@ from safetensors.torch import save_file, save_model
 from torch import nn
 
 from bench import data, networks
-from bench.errors import BenchError, NetworkError, UsageError
+from bench.errors import BenchError, MachineError, NetworkError, UsageError
 from bench.networks import NetworkSpec, loading
 from bench.networks.mnist import TRAINED
 
@@ -363,11 +369,125 @@ def test_what_modules_do_to_their_callers_is_a_line() -> None:
     assert "lock" in networks.sendable(Lonely())
 
 
+def sent(name: str) -> Path:
+    """The file by which other processes find a live module."""
+    return Path(json.loads(os.environ[loading._LIVE_FILES])[name])
+
+
 def test_a_module_that_cannot_be_read_back_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(loading._LIVE_FOLDER, str(tmp_path))
-    (tmp_path / loading._file_name("mine")).write_bytes(b"nonsense")
+    path = tmp_path / hashlib.sha256(b"nonsense").hexdigest()
+    path.write_bytes(b"nonsense")
+    monkeypatch.setenv(loading._LIVE_FILES, json.dumps({"mine": str(path)}))
     with pytest.raises(NetworkError, match="network mine cannot be read back in this process"):
         networks.load(NetworkSpec("mine", "live:mine"))
+
+
+def test_a_module_is_read_in_another_process_only_as_it_was_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = NetworkSpec("mine", "live:mine")
+    with networks.live({"mine": nn.Linear(4, 2)}), monkeypatch.context() as elsewhere:
+        elsewhere.setattr(loading, "_LIVE", {})
+        assert networks.load(spec)(torch.zeros(1, 4)).shape == (1, 2)
+        sent("mine").write_bytes(cloudpickle.dumps(nn.Linear(4, 3)))
+        with pytest.raises(NetworkError, match=r"network mine: .* is not what was written there; start the run again"):
+            networks.load(spec)
+
+
+class Itself(nn.Linear):
+    """A module whose deep copy is the module itself."""
+
+    def __deepcopy__(self, memo: object) -> Itself:
+        return self
+
+
+class Shallow(nn.Sequential):
+    """A module whose deep copy has the same layers."""
+
+    def __deepcopy__(self, memo: object) -> nn.Module:
+        return nn.Sequential(*self)
+
+
+@pytest.mark.parametrize("module", [Itself(4, 2), Shallow(nn.Linear(4, 2))])
+def test_a_copy_that_shares_its_weights_is_none(module: nn.Module) -> None:
+    module.train()
+    with networks.live({"mine": module}):
+        loaded = networks.load(NetworkSpec("mine", "live:mine"))
+    assert networks.fingerprint(loaded) == networks.fingerprint(module)
+    assert not any(parameter.requires_grad for parameter in loaded.parameters())
+    assert all(part.training for part in module.modules())
+    assert all(parameter.requires_grad for parameter in module.parameters())
+
+
+def test_a_module_that_has_no_copy_is_refused_and_stays_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loading, "_through_bytes", lambda module: module)
+    module = Itself(4, 2).train()
+    with (
+        networks.live({"only": module}),
+        pytest.raises(NetworkError, match="network only cannot be copied: its copies share modules or weights with it"),
+    ):
+        networks.load(NetworkSpec("only", "live:only"))
+    assert module.training
+    assert module.weight.requires_grad
+
+
+class Unreadable(nn.Linear):
+    def __reduce__(self) -> tuple[Any, ...]:
+        return int, ("no number",)
+
+
+def test_what_cannot_be_read_back_is_not_sent() -> None:
+    assert networks.sendable(nn.Linear(4, 2)) == ""
+    assert networks.sendable(Unreadable(4, 2)).startswith("ValueError: invalid literal")
+
+
+def test_modules_of_one_name_are_found_from_the_inside_out() -> None:
+    spec = NetworkSpec("mine", "live:mine")
+    before = os.environ.get(loading._LIVE_FILES)
+    with networks.live({"mine": nn.Linear(4, 2), "other": nn.Linear(4, 5)}):
+        with networks.live({"mine": nn.Linear(4, 3)}):
+            assert networks.load(spec)(torch.zeros(1, 4)).shape == (1, 3)
+            assert sent("other").is_file()
+        assert networks.load(spec)(torch.zeros(1, 4)).shape == (1, 2)
+        assert sent("mine").is_file()
+    assert os.environ.get(loading._LIVE_FILES) == before
+
+
+def test_a_temporary_folder_that_cannot_be_written_is_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "none"))
+    with (
+        pytest.raises(MachineError, match=r"no temporary file can be written: FileNotFoundError.*set TMPDIR"),
+        networks.live({"mine": nn.Linear(4, 2)}),
+    ):
+        pass
+    with pytest.raises(NetworkError, match="is a module of another program"):
+        networks.load(NetworkSpec("mine", "live:mine"))
+
+
+@pytest.mark.parametrize("text", ["my net=live:my net", "a=b=live:a=b", "=live:x", "live:", "live:two words"])
+def test_a_name_that_records_cannot_carry_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match=r"cannot name a network; use up to 64 letters, digits"):
+        networks.specs([text])
+
+
+class Inner(nn.Linear):
+    """A network that takes gradients inside."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        with torch.enable_grad():
+            moved = images.clone().requires_grad_()
+            (slope,) = torch.autograd.grad(super().forward(moved).square().sum(), moved)
+        return super().forward(images - slope)
+
+
+def test_a_network_that_takes_gradients_inside_is_evaluated() -> None:
+    loss, accuracy = networks.evaluate(Inner(4, 2), torch.zeros(3, 4), torch.zeros(3, dtype=torch.int64))
+    assert loss > 0
+    assert accuracy in (0, 1)
+
+
+def test_the_package_offers_the_trained_classes() -> None:
+    assert {name: getattr(networks, name) for name in TRAINED} == TRAINED
+    with pytest.raises(AttributeError, match="has no attribute 'LeNet'"):
+        _ = networks.LeNet
 
 
 def test_a_live_module_is_the_same_network_in_another_process() -> None:

@@ -60,7 +60,18 @@ def test_a_device_that_is_not_there_is_a_line(device: str, capsys: pytest.Captur
     assert errors.count("\n") == 1
 
 
-@pytest.mark.parametrize("arguments", [["LeNet"], ["MLP", "--epochs", "0"], ["MLP", "--samples", "-1"], []])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["LeNet"],
+        ["MLP", "--epochs", "0"],
+        ["MLP", "--samples", "-1"],
+        ["MLP", "--samples", "many"],
+        ["MLP", "--seed", "-1"],
+        ["MLP", "--seed", str(10**22)],
+        [],
+    ],
+)
 def test_bad_arguments_end_with_exit_code_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end:
         main(arguments)

@@ -15,6 +15,9 @@ from bench.errors import DataError
 WHOLE = "all"
 """The name of the one split of such a dataset."""
 
+_LABELS = 2**31
+"""Labels lie below this."""
+
 Box = tuple[ArrayLike, ArrayLike]
 
 
@@ -63,8 +66,8 @@ def from_arrays(
         low=low,
         high=high,
         channel_axis=_channels(shape) if channel_axis == "auto" else channel_axis,
-        class_names=tuple(class_names),
-        feature_names=tuple(feature_names),
+        class_names=class_names,  # type: ignore[arg-type]  # a domain makes tuples of them
+        feature_names=feature_names,  # type: ignore[arg-type]
         unit=unit,
     )
     values = domain.checked(inputs)
@@ -93,7 +96,7 @@ def _read(images: Any, labels: Any) -> tuple[NDArray[Any], NDArray[np.int64]]:
     inputs, truth = _array(images), _array(labels)
     if not len(inputs):
         raise DataError("there are no images; give at least one")
-    if inputs.ndim < 2:
+    if inputs.ndim < 2 or not inputs.size:
         raise DataError(f"images have shape {inputs.shape}; give (n, *shape), such as (100, 3, 32, 32) or (100, 30)")
     if inputs.dtype.kind not in "buif":
         raise DataError(f"images are of dtype {inputs.dtype}; give real numbers, all images of one shape")
@@ -101,8 +104,9 @@ def _read(images: Any, labels: Any) -> tuple[NDArray[Any], NDArray[np.int64]]:
         raise DataError(
             f"labels are {truth.dtype} of shape {truth.shape}; give one integer for each of {len(inputs)} images"
         )
-    if truth.min() < 0:
-        raise DataError(f"label {truth.min()} is not possible; classes are 0, 1, 2, ...")
+    for label in (truth.min(), truth.max()):
+        if not 0 <= label < _LABELS:
+            raise DataError(f"label {label} is not possible; classes are 0, 1, 2, ...")
     return inputs, truth.astype(np.int64)
 
 
@@ -148,33 +152,43 @@ def _is_torch_dataset(content: Any) -> bool:
 
 def _pairs(content: Any) -> Iterator[Any]:
     # A torch Dataset need not be iterable; Python then counts until IndexError, which not every one raises.
-    if hasattr(content, "__iter__"):
-        yield from content
-    else:
-        yield from (content[i] for i in range(len(content)))
+    try:
+        if hasattr(content, "__iter__"):
+            yield from content
+        else:
+            yield from (content[i] for i in range(len(content)))
+    except (Exception, SystemExit) as error:
+        raise DataError(f"the {type(content).__name__} of images cannot be read: {_line(error)}") from error
 
 
 def _array(values: Any) -> NDArray[Any]:
     """An array of numbers; a tensor on any device, a picture, or a list as well."""
-    if hasattr(values, "detach"):
-        values = values.detach().cpu()
-        if str(values.dtype) == "torch.bfloat16":
-            values = values.float()
-        return np.asarray(values.numpy())
     try:
-        return np.asarray(values)
-    except ValueError as error:
-        raise DataError(f"the images are no array: {error}") from error
+        if not hasattr(values, "detach"):
+            return np.asarray(values)
+        values = values.detach()
+        if str(values.layout) != "torch.strided":
+            values = values.to_dense()
+        # NumPy lacks the short types of floats; a quantised tensor has another way to its numbers.
+        if values.is_quantized:
+            values = values.dequantize()
+        elif values.is_floating_point() and values.itemsize < 4:
+            values = values.float()
+        return np.asarray(values.numpy(force=True))
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise DataError(f"images and labels cannot be made arrays of numbers: {_line(error)}") from error
 
 
 def _box(inputs: NDArray[Any], box: Box | None) -> tuple[Any, Any]:
     if box is not None:
         try:
             low, high = box
-            wide = [np.broadcast_to(np.asarray(end, dtype=np.float64), inputs.shape[1:]) for end in (low, high)]
-        except (TypeError, ValueError) as error:
+            wide = [np.broadcast_to(_array(end).astype(np.float64), inputs.shape[1:]) for end in (low, high)]
+        except (TypeError, ValueError, DataError) as error:
+            given = " ".join(f"{box!r}".split())
             raise DataError(
-                f"box {box!r} is not possible ({error}); give (low, high), numbers or arrays of shape {inputs.shape[1:]}"
+                f"box {given if len(given) < 100 else given[:100] + '...'} is not possible ({_line(error)}); give "
+                f"(low, high), numbers or arrays of shape {inputs.shape[1:]}"
             ) from error
         return wide[0], wide[1]
     if inputs.dtype == np.uint8:
@@ -187,6 +201,10 @@ def _box(inputs: NDArray[Any], box: Box | None) -> tuple[Any, Any]:
         f"images have values from {inputs.min():g} to {inputs.max():g}; give box=(low, high), the lowest and highest value "
         "that an input may have"
     )
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())
 
 
 def _channels(shape: tuple[int, ...]) -> int | None:

@@ -21,8 +21,14 @@ if TYPE_CHECKING:
         sendable,
         source_sha256,
     )
+    from bench.networks.mnist import CNN, MLP, CNN_d, MLP_d, Network
 
 __all__ = [
+    "CNN",
+    "MLP",
+    "CNN_d",
+    "MLP_d",
+    "Network",
     "NetworkSpec",
     "check_output",
     "evaluate",
@@ -37,9 +43,10 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """The names of :mod:`bench.networks.loading`, imported when first asked for."""
+    """The names of :mod:`bench.networks.loading` and :mod:`bench.networks.mnist`, imported when first asked for."""
     if name in __all__:
-        module = importlib.import_module("bench.networks.loading")
-        globals().update({each: getattr(module, each) for each in __all__ if hasattr(module, each)})
+        for part in ("loading", "mnist"):
+            module = importlib.import_module(f"bench.networks.{part}")
+            globals().update({each: getattr(module, each) for each in __all__ if hasattr(module, each)})
         return globals()[name]
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -21,7 +21,7 @@ from safetensors.torch import load as load_safetensors
 from torch import Tensor, nn
 
 from bench.domain import Domain
-from bench.errors import BenchError, NetworkError, unknown
+from bench.errors import BenchError, MachineError, NetworkError, unknown
 from bench.networks.spec import LIVE, NETWORKS, ZOO, NetworkSpec
 
 BATCH = 1_000
@@ -32,8 +32,11 @@ WEIGHTS = Path(__file__).parent / "weights"
 _LIVE: dict[str, nn.Module] = {}
 """Modules of the calling program, by name, while a run of theirs goes on."""
 
-_LIVE_FOLDER = "MINIMAL_NORM_BENCH_LIVE"
-"""The environment variable by which worker processes find the live modules of the program that started them."""
+_LIVE_FILES = "MINIMAL_NORM_BENCH_LIVE"
+"""The environment variable by which worker processes find the live modules of the program that started them.
+
+It holds JSON: a module's name -> the path of its file, which is called by the SHA-256 of its content.
+"""
 
 
 def load(network: NetworkSpec | str, device: str | torch.device = "cpu") -> nn.Module:
@@ -73,33 +76,43 @@ def live(modules: Mapping[str, nn.Module]) -> Iterator[None]:
 
     Args:
         modules: by name; each that cannot be written (see :func:`sendable`) is found in this process alone.
+
+    Raises:
+        MachineError: the temporary folder cannot be written.
     """
     if not modules:
         yield
         return
-    before = os.environ.get(_LIVE_FOLDER)
-    _LIVE.update(modules)
-    with tempfile.TemporaryDirectory(prefix="bench-networks-") as folder:
+    found_before, files_before = dict(_LIVE), os.environ.get(_LIVE_FILES)
+    with _folder() as folder:
+        files: dict[str, str] = json.loads(files_before or "{}")
         for name, module in modules.items():
-            content = _written(module)
-            if isinstance(content, bytes):
-                (Path(folder) / _file_name(name)).write_bytes(content)
-        os.environ[_LIVE_FOLDER] = folder
+            try:
+                content = cloudpickle.dumps(module)
+            except Exception:
+                files.pop(name, None)
+            else:
+                files[name] = str(_kept(content, folder))
         try:
+            _LIVE.update(modules)
+            os.environ[_LIVE_FILES] = json.dumps(files)
             yield
         finally:
-            for name in modules:
-                _LIVE.pop(name, None)
-            if before is None:
-                os.environ.pop(_LIVE_FOLDER, None)
+            _LIVE.clear()
+            _LIVE.update(found_before)
+            if files_before is None:
+                os.environ.pop(_LIVE_FILES, None)
             else:
-                os.environ[_LIVE_FOLDER] = before
+                os.environ[_LIVE_FILES] = files_before
 
 
 def sendable(module: nn.Module) -> str:
-    """Why a module cannot be sent to worker processes; empty if it can."""
-    content = _written(module)
-    return "" if isinstance(content, bytes) else content
+    """Why a module cannot be sent to worker processes; empty if it can be written, and read back in this process."""
+    try:
+        _through_bytes(module)
+    except Exception as error:
+        return _line(error)
+    return ""
 
 
 def check_output(network: nn.Module, domain: Domain, name: str) -> None:
@@ -144,7 +157,8 @@ def evaluate(network: nn.Module, images: Tensor, labels: Tensor) -> tuple[float,
     device = next((p.device for p in network.parameters()), images.device)
     layout = torch.channels_last if images.ndim == 4 else torch.contiguous_format
     loss, correct = 0.0, 0
-    with torch.inference_mode():
+    # Not in inference mode: a module may take gradients inside.
+    with torch.no_grad():
         for x, y in zip(images.split(BATCH), labels.to(device).split(BATCH), strict=True):
             logits = network(x.to(device, memory_format=layout))
             loss += float(nn.functional.cross_entropy(logits, y, reduction="sum"))
@@ -228,45 +242,69 @@ def _from_factory(spec: NetworkSpec, source: str) -> nn.Module:
 
 def _from_program(spec: NetworkSpec) -> nn.Module:
     name = str(spec.source).removeprefix(LIVE)
-    module = _LIVE.get(name)
-    if module is not None:
-        return _copied(module, spec.name)
-    folder = os.environ.get(_LIVE_FOLDER)
-    path = Path(folder) / _file_name(name) if folder else None
-    if path is None or not path.is_file():
+    if name in _LIVE:
+        return _copied(_LIVE[name], spec.name)
+    file = json.loads(os.environ.get(_LIVE_FILES, "{}")).get(name)
+    if file is None or not Path(file).is_file():
         raise NetworkError(f"network {spec.name} is a module of another program; run it from there")
-    return _read_back(path.read_bytes(), spec.name)
-
-
-def _copied(module: nn.Module, name: str) -> nn.Module:
-    try:
-        return copy.deepcopy(module)
-    except Exception as error:
-        content = _written(module)
-        if isinstance(content, bytes):
-            return _read_back(content, name)
-        raise NetworkError(f"network {name} cannot be copied: {_line(error)}") from error
-
-
-def _written(module: nn.Module) -> bytes | str:
-    """A module as bytes, or why it has none."""
-    try:
-        content: bytes = cloudpickle.dumps(module)
-    except Exception as error:
-        return _line(error)
-    return content
-
-
-def _read_back(content: bytes, name: str) -> nn.Module:
+    content = Path(file).read_bytes()
+    if hashlib.sha256(content).hexdigest() != Path(file).name:
+        raise NetworkError(f"network {spec.name}: {file} is not what was written there; start the run again")
     try:
         module: nn.Module = cloudpickle.loads(content)
     except Exception as error:
-        raise NetworkError(f"network {name} cannot be read back in this process: {_line(error)}") from error
+        raise NetworkError(f"network {spec.name} cannot be read back in this process: {_line(error)}") from error
     return module
 
 
-def _file_name(name: str) -> str:
-    return hashlib.sha256(name.encode()).hexdigest()[:32]
+def _copied(module: nn.Module, name: str) -> nn.Module:
+    """A copy that has no part in common with the module, so that nothing done to it reaches the user's."""
+    reason = ""
+    for way in (copy.deepcopy, _through_bytes):
+        try:
+            copied = way(module)
+        except Exception as error:
+            reason = reason or _line(error)
+            continue
+        if _parts(copied).keys().isdisjoint(_parts(module)):
+            return copied
+        reason = reason or "its copies share modules or weights with it"
+    raise NetworkError(f"network {name} cannot be copied: {reason}")
+
+
+def _through_bytes(module: nn.Module) -> nn.Module:
+    copied: nn.Module = cloudpickle.loads(cloudpickle.dumps(module))
+    return copied
+
+
+def _parts(module: nn.Module) -> dict[int, object]:
+    """A module's modules, parameters and buffers by identity; they are kept, so that no identity is used twice."""
+    return {id(part): part for parts in (module.modules(), module.parameters(), module.buffers()) for part in parts}
+
+
+@contextmanager
+def _folder() -> Iterator[Path]:
+    """A temporary folder, gone afterwards."""
+    try:
+        folder = tempfile.TemporaryDirectory(prefix="bench-networks-", ignore_cleanup_errors=True)
+    except OSError as error:
+        raise _no_room(error) from error
+    with folder as path:
+        yield Path(path)
+
+
+def _kept(content: bytes, folder: Path) -> Path:
+    """A file of a folder, called by its content's SHA-256."""
+    path = folder / hashlib.sha256(content).hexdigest()
+    try:
+        path.write_bytes(content)
+    except OSError as error:
+        raise _no_room(error) from error
+    return path
+
+
+def _no_room(error: OSError) -> MachineError:
+    return MachineError(f"no temporary file can be written: {_line(error)}; set TMPDIR to a folder with room")
 
 
 def _printed(network: nn.Module) -> str:

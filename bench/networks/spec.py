@@ -79,8 +79,17 @@ def specs(texts: Iterable[str], weights: str | None = None) -> tuple[NetworkSpec
     return tuple(found)
 
 
+def _name(text: str) -> str:
+    if not re.fullmatch(_NAME, text):
+        raise UsageError(
+            f"{text!r} cannot name a network; use up to 64 letters, digits, '_', '.' and '-', beginning with a letter"
+        )
+    return text
+
+
 def _spec(text: str) -> NetworkSpec:
-    name, equals, source = text.partition("=")
+    front, live, back = text.partition(f"={LIVE}")
+    name, equals, source = (_name(front), "=", LIVE + back) if live else text.partition("=")
     if not equals or not re.fullmatch(_NAME, name):
         name, source = "", text
     if source in ZOO:
@@ -88,7 +97,7 @@ def _spec(text: str) -> NetworkSpec:
             raise UsageError(f"{text!r}: a network of the zoo keeps its name; give {source}")
         return NetworkSpec(source)
     if source.startswith(LIVE):
-        return NetworkSpec(name or source.removeprefix(LIVE), source)
+        return NetworkSpec(_name(name or source.removeprefix(LIVE)), source)
     place, colon, factory = source.rpartition(":")
     if not colon and source in NETWORKS.names():
         return NetworkSpec(name or source, source)
