@@ -33,7 +33,7 @@ class Problem:
         domain: the data's own: shape, classes, box.
         inputs: (n, *shape) float32, the images in the domain's box, as the dataset has them.
         starts: (n, k, *shape) float32 in the unit box: for each image other images to start from, with another label,
-            the nearest in L2 first; k may be 0.
+            the nearest in L2 first; k may be 0; the image itself where there are no more.
         seed: below 2**31, the only source of randomness.
     """
 
