@@ -407,25 +407,30 @@ class Shallow(nn.Sequential):
 
 
 @pytest.mark.parametrize("module", [Itself(4, 2), Shallow(nn.Linear(4, 2))])
-def test_a_copy_that_shares_its_weights_is_none(module: nn.Module) -> None:
+def test_a_module_whose_copy_shares_its_weights_is_refused_and_stays_as_it_is(module: nn.Module) -> None:
     module.train()
-    with networks.live({"mine": module}):
-        loaded = networks.load(NetworkSpec("mine", "live:mine"))
-    assert networks.fingerprint(loaded) == networks.fingerprint(module)
-    assert not any(parameter.requires_grad for parameter in loaded.parameters())
+    with (
+        networks.live({"mine": module}),
+        pytest.raises(NetworkError, match="network mine cannot be copied: its copy shares modules or weights with it"),
+    ):
+        networks.load(NetworkSpec("mine", "live:mine"))
     assert all(part.training for part in module.modules())
     assert all(parameter.requires_grad for parameter in module.parameters())
 
 
-def test_a_module_that_has_no_copy_is_refused_and_stays_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loading, "_through_bytes", lambda module: module)
-    module = Itself(4, 2).train()
-    with (
-        networks.live({"only": module}),
-        pytest.raises(NetworkError, match="network only cannot be copied: its copies share modules or weights with it"),
-    ):
-        networks.load(NetworkSpec("only", "live:only"))
-    assert module.training
+class Stubborn(nn.Linear):
+    """A module that can be sent to other processes, and not be copied."""
+
+    def __deepcopy__(self, memo: object) -> Stubborn:
+        raise RuntimeError("no copies")
+
+
+def test_a_module_that_has_no_deep_copy_is_written_and_read() -> None:
+    module = Stubborn(4, 2).train()
+    with networks.live({"mine": module}):
+        loaded = networks.load(NetworkSpec("mine", "live:mine"))
+    assert networks.fingerprint(loaded) == networks.fingerprint(module)
+    assert (loaded.training, module.training) == (False, True)
     assert module.weight.requires_grad
 
 

@@ -259,17 +259,18 @@ def _from_program(spec: NetworkSpec) -> nn.Module:
 
 def _copied(module: nn.Module, name: str) -> nn.Module:
     """A copy that has no part in common with the module, so that nothing done to it reaches the user's."""
-    reason = ""
-    for way in (copy.deepcopy, _through_bytes):
+    try:
+        copied = copy.deepcopy(module)
+    except Exception as error:
         try:
-            copied = way(module)
-        except Exception as error:
-            reason = reason or _line(error)
-            continue
-        if _parts(copied).keys().isdisjoint(_parts(module)):
-            return copied
-        reason = reason or "its copies share modules or weights with it"
-    raise NetworkError(f"network {name} cannot be copied: {reason}")
+            copied = _through_bytes(module)
+        except Exception:
+            raise NetworkError(f"network {name} cannot be copied: {_line(error)}") from error
+    if not _parts(copied).keys().isdisjoint(_parts(module)):
+        raise NetworkError(
+            f"network {name} cannot be copied: its copy shares modules or weights with it; mend its __deepcopy__"
+        )
+    return copied
 
 
 def _through_bytes(module: nn.Module) -> nn.Module:
