@@ -179,13 +179,16 @@ class Domain:
             DataError: another shape, values that are no finite numbers, or values outside the box.
         """
         values = np.asarray(inputs)
+        if values.dtype.kind not in "buif":
+            raise DataError(f"images are of dtype {values.dtype}; give real numbers, all images of one shape")
         if values.shape[1:] != self.shape:
             raise DataError(f"images have shape {values.shape[1:]}; the domain says {self.shape}")
         with np.errstate(over="ignore"):
             single = values.astype(np.float32)
         if not np.isfinite(single).all():
             raise DataError("some values of the images are NaN or infinite; leave those images out, or mend them")
-        if self.excess(single).max(initial=0.0) > ROUNDING:
+        # Of each value the smallest and the largest: excesses of all images would take several times their memory.
+        if len(single) and self.excess([single.min(axis=0), single.max(axis=0)]).max() > ROUNDING:
             raise DataError(
                 f"images have values from {single.min():g} to {single.max():g}, outside the box "
                 f"{_interval(self.low)} to {_interval(self.high)}; give the box that the images have"

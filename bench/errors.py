@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable
 
 
@@ -30,5 +31,9 @@ class StoreError(BenchError):
 
 
 def unknown(what: str, given: str, known: Iterable[str]) -> UsageError:
-    """The error for a name that is not one of the ``known`` names."""
-    return UsageError(f"unknown {what} {given!r}; known: {', '.join(known)}")
+    """The error for a name that is not one of the ``known`` names; it ends with the nearest of them, if one is near."""
+    names = list(known)
+    lower = {name.lower(): name for name in names}
+    near = difflib.get_close_matches(given.lower(), lower, n=1)
+    question = f"; did you mean {lower[near[0]]}?" if near else ""
+    return UsageError(f"unknown {what} {given!r}; known: {', '.join(names)}{question}")

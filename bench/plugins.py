@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import importlib
-import importlib.util
 import re
-import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from bench.errors import UsageError, unknown
+from bench.usercode import UserFile, settings_kept
 
 ENTRY_POINTS = "minimal_norm_bench"
 """Entry point groups are ``minimal_norm_bench.suites``, ``.libraries``, ``.datasets`` and ``.networks``."""
@@ -62,9 +61,10 @@ class Kind:
             source, name = text, ""
         name = name or self.attribute
         if source.endswith(".py") and name:
-            path = Path(source).expanduser().resolve()
-            value, file = _from_file(path, name, f"{self.name} {text!r}")
-            return Found(_short(name, self.attribute, path.stem), value, f"{path}:{name}", file)
+            path = file_path(source, f"{self.name} {text!r}")
+            code = _executed(path, f"{self.name} {text!r}")
+            value = _attribute(code.module, name, f"{self.name} {text!r}")
+            return Found(_short(name, self.attribute, path.stem), value, f"{path}:{name}", path, code)
         if colon and re.fullmatch(r"[^\W\d][\w.]*", source) and name:
             value, file = _imported(source, name, f"{self.name} {text!r}")
             return Found(_short(name, self.attribute, source), value, f"{source}:{name}", file)
@@ -83,17 +83,26 @@ class Found:
         value: the object.
         source: what :meth:`Kind.find` finds it by from any folder: a name, ``module:object``, or an absolute path.
         file: the file of a user's module; None for what is built in.
+        code: that file as it was run, where it was named by its path.
     """
 
     name: str
     value: Any
     source: str
     file: Path | None = None
+    code: UserFile | None = field(default=None, repr=False, compare=False)
 
     @property
     def sha256(self) -> str | None:
-        """SHA-256 of the user's file; None for what is built in."""
+        """SHA-256 of the user's file, and of the modules beside it that it imports; None for what is built in."""
+        if self.code is not None:
+            return self.code.sha256
         return None if self.file is None else hashlib.sha256(self.file.read_bytes()).hexdigest()
+
+    def call(self) -> Any:
+        """Call the object, without arguments: it finds what is beside its file, and changes no setting of the process."""
+        with settings_kept() if self.code is None else self.code.entered():
+            return self.value()
 
 
 def _short(name: str, usual: str, source: str) -> str:
@@ -103,32 +112,39 @@ def _short(name: str, usual: str, source: str) -> str:
 
 def _imported(module: str, name: str, what: str) -> tuple[Any, Path | None]:
     try:
-        loaded = importlib.import_module(module)
+        with settings_kept():
+            loaded = importlib.import_module(module)
     except (Exception, SystemExit) as error:
         raise UsageError(f"{what}: module {module} cannot be imported: {_reason(error)}") from error
     file = getattr(loaded, "__file__", None)
     return _attribute(loaded, name, what), None if file is None else Path(file)
 
 
-def _from_file(path: Path, name: str, what: str) -> tuple[Any, Path]:
+def file_path(text: str, what: str) -> Path:
+    """The absolute path of a file that a user typed; it need not be there.
+
+    Args:
+        text: may begin with ``~``.
+        what: what the message calls it.
+
+    Raises:
+        UsageError: it can be no path.
+    """
+    try:
+        path = Path(text).expanduser().resolve()
+        path.is_file()
+    except (OSError, ValueError, RuntimeError) as error:
+        raise UsageError(f"{what}: {text!r} is no path: {_reason(error)}") from error
+    return path
+
+
+def _executed(path: Path, what: str) -> UserFile:
     if not path.is_file():
         raise UsageError(f"{what}: there is no file {path}")
-    known = f"bench_file_{hashlib.sha256(str(path).encode()).hexdigest()[:16]}"
-    specification = importlib.util.spec_from_file_location(known, path)
-    if specification is None or specification.loader is None:
-        raise UsageError(f"{what}: {path} is not a Python file")
-    module = importlib.util.module_from_spec(specification)
-    # Dataclasses, copies and pickles look their module up by its name.
-    sys.modules[known] = module
-    # As for ``python file.py``: its folder comes first.
-    sys.path.insert(0, str(path.parent))
     try:
-        specification.loader.exec_module(module)
+        return UserFile(path)
     except (Exception, SystemExit) as error:
         raise UsageError(f"{what}: {path} cannot be imported: {_reason(error)}") from error
-    finally:
-        sys.path.remove(str(path.parent))
-    return _attribute(module, name, what), path
 
 
 def _attribute(module: ModuleType, name: str, what: str) -> Any:

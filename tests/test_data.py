@@ -237,3 +237,133 @@ def test_mnist_starts_are_those_of_the_first_release() -> None:
     places = {image.tobytes(): place for place, image in enumerate(pool[0])}
     found = [[places[start.tobytes()] for start in of_one[:4]] for of_one in starts]
     assert found == [[2579, 1811, 133, 1500], [2410, 3136, 602, 2302], [3350, 2844, 2108, 1079]]
+
+
+class OneLabel(Pairs):
+    """Labels as vectors of length 1, as tables often have them."""
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, Any]:
+        image, label = super().__getitem__(index)
+        return image[:1], torch.tensor([label])
+
+
+def test_a_dataset_may_give_labels_as_vectors_of_length_1() -> None:
+    for given_images in (OneLabel(), DataLoader(OneLabel(), batch_size=None)):
+        images, labels = data.from_arrays(given_images).load("all")
+        assert images.shape == (12, 1, 4, 4)
+        assert labels.tolist() == LABELS.tolist()
+
+
+@pytest.mark.parametrize("batch_size", [1, 5, 12])
+def test_a_loader_is_read_once_in_the_order_that_it_gives(batch_size: int) -> None:
+    torch.manual_seed(1)
+    images, labels = data.from_arrays(DataLoader(TENSORS, batch_size=batch_size, shuffle=True)).load("all")
+    known = {image.tobytes(): int(label) for image, label in zip(IMAGES.astype(np.float32), LABELS, strict=True)}
+    assert [known[image.tobytes()] for image in images] == labels.tolist()
+    assert labels.tolist() != LABELS.tolist()
+
+
+BRINGS = """
+import numpy as np
+from torch.utils.data import Dataset
+
+class Points(Dataset):
+    def __len__(self):
+        return 4
+
+    def __getitem__(self, i):
+        return np.full(3, i / 4, dtype=np.float32), i % 2
+
+def ends():
+    raise SystemExit("no data today")
+
+def raises():
+    raise ValueError("two\\nlines")
+
+wide = np.full((2, 3), 7.0), np.array([0, 1])
+"""
+
+
+@pytest.fixture
+def brings(tmp_path: Path) -> Path:
+    path = tmp_path / "brings.py"
+    path.write_text(BRINGS)
+    return path
+
+
+def test_a_class_of_datasets_is_called(brings: Path) -> None:
+    dataset = data.find(f"{brings}:Points")
+    assert dataset.load("all", [3, 1])[0].tolist() == [[0.75] * 3, [0.25] * 3]
+
+
+@pytest.mark.parametrize(
+    ("name", "complaint"),
+    [
+        ("ends", r"brings.py:ends\(\) raises SystemExit: no data today"),
+        ("raises", r"brings.py:raises\(\) raises ValueError: two lines"),
+        ("wide", r"dataset .*brings.py:wide: images have values from 7 to 7; give box="),
+    ],
+)
+def test_a_users_dataset_that_fails_is_named(brings: Path, name: str, complaint: str) -> None:
+    with pytest.raises(DataError, match=complaint) as raised:
+        data.find(f"{brings}:{name}")
+    assert "\n" not in str(raised.value)
+
+
+def own(read: Any, **options: Any) -> data.Dataset:
+    """A dataset of 4 points by a function of the user's."""
+    domain = Domain(shape=(2,), classes=2, low=0.0, high=1.0)
+    splits = {"all": data.Split(4, read)}
+    return data.Dataset(name="own", title="Own", domain=domain, splits=splits, **{"usual_split": "all", **options})
+
+
+@pytest.mark.parametrize(
+    ("read", "complaint"),
+    [
+        (lambda _: 1 / 0, "dataset Own: split 'all' cannot be read: ZeroDivisionError"),
+        (lambda _: None, "dataset Own: split 'all' cannot be read: TypeError"),
+        (lambda _: (np.zeros((3, 2)), np.zeros(3, int)), "split 'all' gave 3 images where 4 were asked for"),
+        (lambda _: (np.zeros((4, 2)), np.zeros(3, int)), r"dataset Own: labels are int64 of shape \(3,\)"),
+        (lambda _: (np.zeros((4, 3)), np.zeros(4, int)), r"dataset Own: images have shape \(3,\)"),
+        (lambda _: (np.full((4, 2), "a"), np.zeros(4, int)), "dataset Own: images are of dtype"),
+    ],
+)
+def test_a_split_that_gives_something_else_is_named(read: Any, complaint: str) -> None:
+    with pytest.raises(DataError, match=complaint):
+        own(read).load("all")
+
+
+@pytest.mark.parametrize("options", [{"usual_split": "test"}, {"start_split": "train"}])
+def test_a_dataset_whose_splits_are_not_there_is_refused(options: dict[str, str]) -> None:
+    with pytest.raises(BenchError, match=r"unknown split of Own '\w+'; known: all"):
+        own(lambda _: None, **options)
+
+
+@pytest.mark.parametrize("index", [-1, 4])
+def test_an_index_that_is_not_there_is_named(index: int) -> None:
+    with pytest.raises(DataError, match=f"image {index} of split 'all' of Own was asked for; it has images 0 to 3"):
+        own(lambda _: None).load("all", [0, index])
+
+
+@pytest.mark.parametrize(
+    ("shape", "axis"),
+    [((3, 8, 8), 0), ((8, 8, 3), 2), ((1, 8, 8), 0), ((8, 8), None), ((30,), None), ((5, 8, 8), None)],
+)
+def test_which_axis_holds_channels(shape: tuple[int, ...], axis: int | None) -> None:
+    images = np.zeros((2, *shape), dtype=np.uint8)
+    assert data.from_arrays(images, [0, 1]).domain.channel_axis == axis
+    assert data.from_arrays(images, [0, 1], channel_axis=None).domain.channel_axis is None
+
+
+def test_boxes_broadcast_to_the_shape() -> None:
+    low, high = np.array([0.0, -1.0, 0.0]).reshape(3, 1, 1), 255.0
+    domain = data.from_arrays(IMAGES, LABELS, box=(low, high)).domain
+    assert domain.ends[0][1].tolist() == [[-1.0] * 4] * 4
+    assert domain.per_feature
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64, torch.bool, torch.int32])
+def test_tensors_of_any_real_dtype_are_taken(dtype: torch.dtype) -> None:
+    images = torch.eye(4).to(dtype)
+    loaded, _ = data.from_arrays(images, [0, 1, 0, 1]).load("all")
+    assert np.array_equal(loaded, np.eye(4, dtype=np.float32))

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import threading
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from hypothesis import given
+from hypothesis import strategies as st
+from safetensors.torch import save_file, save_model
 from torch import nn
 
 from bench import data, networks
@@ -248,3 +253,169 @@ def test_a_network_for_other_inputs_or_fewer_classes_is_named() -> None:
         networks.check_output(nn.Linear(3, 2), domain, "small")
     with pytest.raises(NetworkError, match="network few has 3 classes; the dataset has 10"):
         networks.check_output(nn.Sequential(nn.Flatten(), nn.Linear(784, 3)), domain, "few")
+
+
+def test_a_network_keeps_the_name_that_it_is_given(own: Path) -> None:
+    assert networks.specs([f"MLP={own}:good"]) == (NetworkSpec("MLP", f"{own}:good"),)
+    with pytest.raises(UsageError, match="a network of the zoo keeps its name; give MLP"):
+        networks.specs(["mine=MLP"])
+    with pytest.raises(UsageError, match=rf"such as first={own}:good$"):
+        networks.specs([f"one={own}:good", f"one={own}:good"])
+
+
+@given(text=st.one_of(st.text(max_size=30), st.from_regex(r"(\w*=)?[\w./\\~:-]{0,20}(\.py)?(:\w*)?", fullmatch=True)))
+def test_any_text_is_a_network_or_a_line(text: str) -> None:
+    try:
+        found = networks.specs([text])
+    except UsageError as error:
+        assert "\n" not in str(error).replace(repr(text), "")  # noqa: PT017 - the other outcome is allowed as well
+    else:
+        # What it became finds the same from any folder.
+        assert networks.specs(spec.text for spec in found) == found
+
+
+def test_a_factory_finds_what_lies_beside_its_file_and_not_beside_another(tmp_path: Path) -> None:
+    for name, classes in (("before", 3), ("after", 5)):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "model_beside.py").write_text(
+            f"from torch import nn\ndef net():\n    return nn.Sequential(nn.Flatten(), nn.Linear(4, {classes}))\n"
+        )
+        (folder / "make.py").write_text(
+            "from model_beside import net\ndef make():\n    return net()\n"
+            "def late():\n    import model_beside\n    return model_beside.net()\n"
+        )
+    texts = [
+        f"{name}-{how}={tmp_path / name}/make.py:{how}" for how in ("make", "late") for name in ("before", "after")
+    ]
+    specs = networks.specs(texts)
+    loaded = [networks.load(spec) for spec in specs]
+    assert [network(torch.zeros(1, 2, 2)).shape[1] for network in loaded] == [3, 5, 3, 5]
+    known = [networks.source_sha256(spec) for spec in specs]
+    assert known[0] == known[2] != known[1]
+
+
+TIED = """
+import torch
+from torch import nn
+
+class Tied(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Linear(4, 4)
+        self.second = nn.Linear(4, 4)
+        self.second.weight = self.first.weight
+
+    def forward(self, images):
+        return self.second(self.first(images.flatten(1)))
+
+def make():
+    torch.manual_seed(3)
+    return Tied()
+"""
+
+
+def test_weights_that_are_shared_are_read_as_they_are_written(tmp_path: Path) -> None:
+    (tmp_path / "tied.py").write_text(TIED)
+    path = tmp_path / "tied.safetensors"
+    (plain,) = networks.specs([f"{tmp_path}/tied.py:make"])
+    trained = networks.load(plain)
+    with torch.no_grad():
+        for parameter in trained.parameters():
+            parameter.add_(1)
+    save_model(trained, str(path))
+    (spec,) = networks.specs([f"{tmp_path}/tied.py:make"], str(path))
+    assert networks.fingerprint(networks.load(spec)) == networks.fingerprint(trained)
+    # A weight that is missing is missing.
+    save_file({"first.bias": torch.zeros(4)}, path)
+    with pytest.raises(NetworkError, match=r"do not fit the network: .*Missing key"):
+        networks.load(spec)
+
+
+class Rude(nn.Module):
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        raise SystemExit(3)
+
+
+class NoModes(nn.Linear):
+    def train(self, mode: bool = True) -> NoModes:
+        raise RuntimeError("no modes\nhere")
+
+
+class Lonely(nn.Linear):
+    """A module that can neither be copied nor sent to another process."""
+
+    def __init__(self) -> None:
+        super().__init__(4, 2)
+        self.lock = threading.Lock()
+
+
+def test_what_modules_do_to_their_callers_is_a_line() -> None:
+    with pytest.raises(NetworkError, match=r"network rude fails on .*: SystemExit: 3"):
+        networks.check_output(Rude(), data.find("mnist").domain, "rude")
+    with networks.live({"mine": NoModes(4, 2), "lonely": Lonely()}):
+        with pytest.raises(
+            NetworkError, match=r"network mine cannot be put on device 'cpu' in eval mode: .*no modes here"
+        ):
+            networks.load(NetworkSpec("mine", "live:mine"))
+        with pytest.raises(NetworkError, match=r"network lonely cannot be copied: TypeError: cannot pickle"):
+            networks.load(NetworkSpec("lonely", "live:lonely"))
+    assert "lock" in networks.sendable(Lonely())
+
+
+def test_a_module_that_cannot_be_read_back_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(loading._LIVE_FOLDER, str(tmp_path))
+    (tmp_path / loading._file_name("mine")).write_bytes(b"nonsense")
+    with pytest.raises(NetworkError, match="network mine cannot be read back in this process"):
+        networks.load(NetworkSpec("mine", "live:mine"))
+
+
+def test_a_live_module_is_the_same_network_in_another_process() -> None:
+    torch.manual_seed(2)
+    module = nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(4, 3)).train()
+    hook = module[2].register_forward_hook(lambda *_: None)
+    state = {name: value.clone() for name, value in module.state_dict().items()}
+    code = (
+        "from bench import networks\nfrom bench.networks import NetworkSpec\n"
+        "print(networks.fingerprint(networks.load(NetworkSpec('mine', 'live:mine'))))"
+    )
+    with networks.live({"mine": module}):
+        here = networks.fingerprint(networks.load(NetworkSpec("mine", "live:mine")))
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == here
+    assert module.training
+    assert all(torch.equal(value, state[name]) for name, value in module.state_dict().items())
+    assert all(parameter.requires_grad for parameter in module.parameters())
+    assert len(module[2]._forward_hooks) == 1
+    hook.remove()
+
+
+class Odd(nn.Module):
+    """A state that no ordinary way reads: sparse, complex, empty, turned, what cannot be serialised; no printed form."""
+
+    def __init__(self, value: float = 1.0) -> None:
+        super().__init__()
+        self.register_buffer("sparse", torch.eye(3).mul(value).to_sparse())
+        self.register_buffer("complex", torch.ones(2, dtype=torch.complex64))
+        self.register_buffer("empty", torch.zeros(0))
+        self.register_buffer("turned", torch.arange(6).reshape(2, 3).T)
+
+    def get_extra_state(self) -> object:
+        return lambda: None
+
+    def set_extra_state(self, state: object) -> None:
+        pass
+
+    def __repr__(self) -> str:
+        raise RuntimeError("no words")
+
+
+class Addressed(nn.Module):
+    def extra_repr(self) -> str:
+        return str(object())
+
+
+def test_a_fingerprint_takes_the_oddest_state() -> None:
+    assert networks.fingerprint(Odd()) == networks.fingerprint(Odd())
+    assert networks.fingerprint(Odd()) != networks.fingerprint(Odd(2.0))
+    assert networks.fingerprint(Addressed()) == networks.fingerprint(Addressed())

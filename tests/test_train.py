@@ -46,7 +46,18 @@ def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path, capsys: pytest.
     (tmp_path / "file").touch()
     arguments = ["MLP", "--save", "--epochs", "1", "--samples", "32", "--out", str(tmp_path / "file" / "x")]
     assert main(arguments) == 2
-    assert "cannot be written" in capsys.readouterr().err
+    output, errors = capsys.readouterr()
+    assert "cannot be written" in errors
+    # Before it has trained, and not after it.
+    assert output == ""
+
+
+@pytest.mark.parametrize("device", ["nonsense", "meta", "cuda:99"])
+def test_a_device_that_is_not_there_is_a_line(device: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["MLP", "--epochs", "1", "--samples", "32", "--device", device]) == 2
+    errors = capsys.readouterr().err
+    assert errors.startswith(f"error: --device {device} cannot be used here")
+    assert errors.count("\n") == 1
 
 
 @pytest.mark.parametrize("arguments", [["LeNet"], ["MLP", "--epochs", "0"], ["MLP", "--samples", "-1"], []])

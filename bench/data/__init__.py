@@ -10,12 +10,12 @@ from bench.data import sets
 from bench.data.arrays import WHOLE, from_arrays
 from bench.data.dataset import Dataset, Images, Split
 from bench.errors import DataError
-from bench.plugins import Kind
+from bench.plugins import Found, Kind
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["DATASETS", "WHOLE", "Dataset", "Images", "Split", "find", "from_arrays", "tensors"]
+__all__ = ["DATASETS", "WHOLE", "Dataset", "Images", "Split", "find", "from_arrays", "located", "tensors"]
 
 
 def _builtin() -> Mapping[str, str]:
@@ -35,15 +35,26 @@ def find(text: str) -> Dataset:
         UsageError: there is no such object.
         DataError: it is no dataset.
     """
+    return located(text)[0]
+
+
+def located(text: str) -> tuple[Dataset, Found]:
+    """A dataset as :func:`find` finds it, and where it is from."""
     found = DATASETS.find(text)
     value = found.value
-    if not isinstance(value, Dataset) and callable(value) and not hasattr(value, "__getitem__"):
+    # A class of datasets has what its datasets have.
+    if isinstance(value, type) or (callable(value) and not hasattr(value, "__getitem__")):
         try:
-            value = value()
-        except Exception as error:
+            value = found.call()
+        except (Exception, SystemExit) as error:
             reason = " ".join(f"{type(error).__name__}: {error}".split())
-            raise DataError(f"{found.source}() raises {reason}") from error
-    return value if isinstance(value, Dataset) else from_arrays(value, name=found.name)
+            raise DataError(f"dataset {found.source}() raises {reason}") from error
+    if isinstance(value, Dataset):
+        return value, found
+    try:
+        return from_arrays(value, name=found.name), found
+    except DataError as error:
+        raise DataError(f"dataset {found.source}: {error}") from error
 
 
 def tensors(dataset: str = "mnist", split: str = "", n: int | None = None) -> tuple[Tensor, Tensor]:

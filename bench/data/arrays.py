@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bench.data.dataset import Dataset, Images, Indices, Split
+from bench.data.dataset import Dataset, Images, Indices, Split, checked_labels
 from bench.domain import Domain
 from bench.errors import DataError
 
@@ -59,7 +59,7 @@ def from_arrays(
     shape = inputs.shape[1:]
     domain = Domain(
         shape=shape,
-        classes=max(2, int(truth.max(initial=0)) + 1, len(class_names)) if classes is None else classes,
+        classes=max(2, int(truth.max()) + 1, len(class_names)) if classes is None else classes,
         low=low,
         high=high,
         channel_axis=_channels(shape) if channel_axis == "auto" else channel_axis,
@@ -68,6 +68,7 @@ def from_arrays(
         unit=unit,
     )
     values = domain.checked(inputs)
+    checked_labels(truth, len(values), domain.classes)
 
     def read(indices: Indices) -> Images:
         chosen = slice(None) if indices is None else np.asarray(indices, dtype=np.int64)
@@ -94,8 +95,8 @@ def _read(images: Any, labels: Any) -> tuple[NDArray[Any], NDArray[np.int64]]:
         raise DataError("there are no images; give at least one")
     if inputs.ndim < 2:
         raise DataError(f"images have shape {inputs.shape}; give (n, *shape), such as (100, 3, 32, 32) or (100, 30)")
-    if inputs.dtype == object or not (np.issubdtype(inputs.dtype, np.number) or inputs.dtype == np.bool_):
-        raise DataError(f"images are of dtype {inputs.dtype}; give numbers, all images of one shape")
+    if inputs.dtype.kind not in "buif":
+        raise DataError(f"images are of dtype {inputs.dtype}; give real numbers, all images of one shape")
     if truth.shape != (len(inputs),) or not np.issubdtype(truth.dtype, np.integer):
         raise DataError(
             f"labels are {truth.dtype} of shape {truth.shape}; give one integer for each of {len(inputs)} images"
@@ -118,19 +119,31 @@ def _joined(content: Any) -> tuple[NDArray[Any], NDArray[Any]]:
         )
     images: list[NDArray[Any]] = []
     labels: list[NDArray[Any]] = []
+    # A loader without a sampler of batches gives what its dataset gives.
+    single = _is_torch_dataset(content) or getattr(content, "batch_sampler", content) is None
     for pair in _pairs(content):
         if not isinstance(pair, tuple | list) or len(pair) != 2:
             raise DataError(
                 "images came without labels; give labels as well, or a Dataset or DataLoader of (image, label) pairs"
             )
         image, label = _array(pair[0]), _array(pair[1])
-        batch = label.ndim == 1
-        images.extend(image if batch else [image])
-        labels.extend(label if batch else [label])
+        if single or label.ndim == 0:
+            images.append(image)
+            labels.append(label.reshape(()) if label.size == 1 else label)
+        else:
+            images.extend(image)
+            labels.extend(label)
     try:
         return np.stack(images) if images else np.empty((0,)), np.asarray(labels)
     except ValueError as error:
         raise DataError(f"images differ in shape ({error}); give them one shape, such as by a transform") from error
+
+
+def _is_torch_dataset(content: Any) -> bool:
+    """Whether it gives one image at a time, also where its labels are vectors of length 1. Needs no torch."""
+    return any(
+        kind.__name__ == "Dataset" and kind.__module__.startswith("torch.utils.data") for kind in type(content).__mro__
+    )
 
 
 def _pairs(content: Any) -> Iterator[Any]:
@@ -166,7 +179,9 @@ def _box(inputs: NDArray[Any], box: Box | None) -> tuple[Any, Any]:
         return wide[0], wide[1]
     if inputs.dtype == np.uint8:
         return 0.0, 255.0
-    if inputs.dtype == np.bool_ or (np.isfinite(inputs).all() and inputs.min() >= 0 and inputs.max() <= 1):
+    if not np.isfinite(inputs).all():
+        raise DataError("some values of the images are NaN or infinite; leave those images out, or mend them")
+    if inputs.min() >= 0 and inputs.max() <= 1:
         return 0.0, 1.0
     raise DataError(
         f"images have values from {inputs.min():g} to {inputs.max():g}; give box=(low, high), the lowest and highest value "

@@ -44,6 +44,9 @@ class Dataset:
         splits: by name.
         usual_split: the one that is attacked unless the user says otherwise.
         start_split: the one whose images attacks may start from; empty for the attacked images themselves.
+
+    Raises:
+        UsageError: ``usual_split`` or ``start_split`` is none of the splits.
     """
 
     name: str
@@ -52,6 +55,11 @@ class Dataset:
     splits: Mapping[str, Split] = field(hash=False)
     usual_split: str
     start_split: str = ""
+
+    def __post_init__(self) -> None:
+        """Check that the splits are there."""
+        for split in filter(None, (self.usual_split, self.start_split)):
+            self._split(split)
 
     def load(self, split: str, indices: Indices = None) -> Images:
         """Images and labels of a split.
@@ -67,35 +75,55 @@ class Dataset:
             UsageError: there is no such split.
             DataError: there is no such image, or what the split holds is not of the domain.
         """
-        if split not in self.splits:
-            raise unknown(f"split of {self.title}", split, self.splits)
-        part = self.splits[split]
-        if indices is not None and len(indices) and not 0 <= min(indices) <= max(indices) < part.size:
-            raise DataError(
-                f"image {max(indices)} of split {split!r} of {self.title} was asked for; it has images 0 to {part.size - 1:,}"
-            )
+        part = self._split(split)
+        asked = range(part.size) if indices is None else indices
+        for index in (min(asked), max(asked)) if len(asked) else ():
+            if not 0 <= index < part.size:
+                raise DataError(
+                    f"image {index} of split {split!r} of {self.title} was asked for; it has images 0 to {part.size - 1:,}"
+                )
         try:
             inputs, labels = part.read(indices)
             checked = self.domain.checked(inputs)
+            truth = checked_labels(labels, len(checked), self.domain.classes)
         except DataError as error:
             raise DataError(f"dataset {self.title}: {error}") from error
-        return checked, self._checked_labels(labels, len(checked))
+        except (Exception, SystemExit) as error:
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            raise DataError(f"dataset {self.title}: split {split!r} cannot be read: {reason}") from error
+        if len(checked) != len(asked):
+            raise DataError(
+                f"dataset {self.title}: split {split!r} gave {len(checked)} images where {len(asked)} were asked for"
+            )
+        return checked, truth
 
     def pool(self, split: str) -> Images:
         """Images that attacks on a split may start from: the first of ``start_split``, or of the split itself."""
         name = self.start_split or split
-        return self.load(name, range(min(POOL, self.splits[name].size)))
+        return self.load(name, range(min(POOL, self._split(name).size)))
 
-    def _checked_labels(self, labels: object, n: int) -> NDArray[np.int64]:
-        values = np.asarray(labels)
-        if values.shape != (n,) or not np.issubdtype(values.dtype, np.integer):
-            raise DataError(
-                f"dataset {self.title}: labels are {values.dtype} of shape {values.shape}; there must be one integer for "
-                f"each of {n} images"
-            )
-        if n and not (values.min() >= 0 and values.max() < self.domain.classes):
-            raise DataError(
-                f"dataset {self.title}: labels from {values.min()} to {values.max()} are not possible; there are "
-                f"{self.domain.classes} classes, 0 to {self.domain.classes - 1}"
-            )
-        return values.astype(np.int64)
+    def _split(self, name: str) -> Split:
+        if name not in self.splits:
+            raise unknown(f"split of {self.title}", name, self.splits)
+        return self.splits[name]
+
+
+def checked_labels(labels: object, n: int, classes: int) -> NDArray[np.int64]:
+    """Labels as (n,) int64.
+
+    Args:
+        labels: an array, or a list.
+        n: how many there must be.
+        classes: labels lie below this.
+
+    Raises:
+        DataError: they are not (n,) integers from 0 to ``classes`` - 1.
+    """
+    values = np.asarray(labels)
+    if values.shape != (n,) or not np.issubdtype(values.dtype, np.integer):
+        raise DataError(f"labels are {values.dtype} of shape {values.shape}; give one integer for each of {n} images")
+    if n and not (values.min() >= 0 and values.max() < classes):
+        raise DataError(
+            f"labels from {values.min()} to {values.max()} are not possible; there are {classes} classes, 0 to {classes - 1}"
+        )
+    return values.astype(np.int64)

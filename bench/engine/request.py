@@ -216,10 +216,10 @@ def _suite(text: str, sources: dict[str, str]) -> tuple[Suite, str]:
 
 
 def _dataset(text: str, sources: dict[str, str]) -> tuple[Dataset, str]:
-    found = data.DATASETS.find(text)
-    if found.sha256 is not None:
-        sources[f"data {found.name}"] = found.sha256
-    return data.find(text), found.source
+    dataset, found = data.located(text)
+    if (sha256 := found.sha256) is not None:
+        sources[f"data {found.name}"] = sha256
+    return dataset, found.source
 
 
 def _split(dataset: Dataset, name: str) -> str:

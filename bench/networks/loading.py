@@ -57,10 +57,11 @@ def load(network: NetworkSpec | str, device: str | torch.device = "cpu") -> nn.M
     else:
         module = _from_factory(spec, spec.source)
     try:
-        module = module.to(device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise NetworkError(f"network {spec.name} cannot be moved to device {str(device)!r}: {error}") from error
-    return module.eval().requires_grad_(False)
+        return module.to(device).eval().requires_grad_(False)
+    except Exception as error:
+        raise NetworkError(
+            f"network {spec.name} cannot be put on device {str(device)!r} in eval mode: {_line(error)}"
+        ) from error
 
 
 @contextmanager
@@ -117,7 +118,7 @@ def check_output(network: nn.Module, domain: Domain, name: str) -> None:
     try:
         with torch.no_grad():
             output = network(low)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise NetworkError(
             f"network {name} fails on a {tuple(low.shape)} float32 input: {_line(error)}; inputs of this dataset have "
             f"shape {domain.shape}"
@@ -156,7 +157,7 @@ def fingerprint(network: nn.Module) -> str:
 
     Memory addresses in the printed structure do not count. What is no dense tensor counts by its serialised bytes.
     """
-    digest = hashlib.sha256(re.sub(r"\b0x[0-9a-f]+\b", "0x", _printed(network)).encode())
+    digest = hashlib.sha256(_without_addresses(_printed(network)).encode())
     for name, value in sorted(network.state_dict().items()):
         if isinstance(value, Tensor):
             digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
@@ -206,15 +207,15 @@ def _from_zoo(spec: NetworkSpec) -> nn.Module:
 
 def _from_factory(spec: NetworkSpec, source: str) -> nn.Module:
     try:
-        factory = NETWORKS.find(source).value
+        found = NETWORKS.find(source)
     except BenchError as error:
         raise NetworkError(str(error)) from error
-    if not callable(factory):
+    if not callable(found.value):
         raise NetworkError(
-            f"{source} is a {type(factory).__name__}; it must be a function that returns a torch.nn.Module"
+            f"{source} is a {type(found.value).__name__}; it must be a function that returns a torch.nn.Module"
         )
     try:
-        module = factory()
+        module = found.call()
     except (Exception, SystemExit) as error:
         raise NetworkError(f"{source}() raises {_line(error)}") from error
     if not isinstance(module, nn.Module):
@@ -234,8 +235,7 @@ def _from_program(spec: NetworkSpec) -> nn.Module:
     path = Path(folder) / _file_name(name) if folder else None
     if path is None or not path.is_file():
         raise NetworkError(f"network {spec.name} is a module of another program; run it from there")
-    read: nn.Module = cloudpickle.loads(path.read_bytes())
-    return read
+    return _read_back(path.read_bytes(), spec.name)
 
 
 def _copied(module: nn.Module, name: str) -> nn.Module:
@@ -244,8 +244,7 @@ def _copied(module: nn.Module, name: str) -> nn.Module:
     except Exception as error:
         content = _written(module)
         if isinstance(content, bytes):
-            read: nn.Module = cloudpickle.loads(content)
-            return read
+            return _read_back(content, name)
         raise NetworkError(f"network {name} cannot be copied: {_line(error)}") from error
 
 
@@ -258,6 +257,14 @@ def _written(module: nn.Module) -> bytes | str:
     return content
 
 
+def _read_back(content: bytes, name: str) -> nn.Module:
+    try:
+        module: nn.Module = cloudpickle.loads(content)
+    except Exception as error:
+        raise NetworkError(f"network {name} cannot be read back in this process: {_line(error)}") from error
+    return module
+
+
 def _file_name(name: str) -> str:
     return hashlib.sha256(name.encode()).hexdigest()[:32]
 
@@ -267,6 +274,10 @@ def _printed(network: nn.Module) -> str:
         return repr(network)
     except Exception:
         return type(network).__qualname__
+
+
+def _without_addresses(text: str) -> str:
+    return re.sub(r"\b0x[0-9a-f]+\b", "0x", text)
 
 
 def _bytes(value: Tensor) -> bytes:
@@ -281,7 +292,11 @@ def _bytes(value: Tensor) -> bytes:
 
 def _serialised(value: Any) -> bytes:
     buffer = io.BytesIO()
-    torch.save(value, buffer)
+    try:
+        torch.save(value, buffer)
+    except Exception:
+        # What cannot be serialised is known by how it prints.
+        return _without_addresses(repr(value)).encode()
     return buffer.getvalue()
 
 
@@ -294,11 +309,26 @@ def _read(path: Path) -> bytes:
 
 def _fill(module: nn.Module, content: bytes, path: Path) -> None:
     try:
-        module.load_state_dict(load_safetensors(content))
+        state = load_safetensors(content)
     except SafetensorError as error:
         raise NetworkError(f"weights {path} are not a safetensors file: {error}") from error
-    except (RuntimeError, AttributeError, KeyError) as error:
+    except (AttributeError, KeyError) as error:
+        raise NetworkError(f"weights {path} have a dtype that this torch cannot read: {_line(error)}") from error
+    # Of tensors that share their memory, safetensors' ``save_model`` keeps one.
+    places = {name: _memory(value) for name, value in module.state_dict().items()}
+    kept = {place: name for name, place in places.items() if place and name in state}
+    tied = {name: state[kept[place]] for name, place in places.items() if name not in state and place in kept}
+    try:
+        module.load_state_dict(state | tied)
+    except Exception as error:
         raise NetworkError(f"weights {path} do not fit the network: {' '.join(str(error).split())}") from error
+
+
+def _memory(value: object) -> tuple[Any, ...] | None:
+    """Where a tensor lies in memory, and how; None for what shares none."""
+    if not isinstance(value, Tensor) or value.layout is not torch.strided or not value.numel() or value.is_meta:
+        return None
+    return value.data_ptr(), value.shape, value.stride(), value.dtype
 
 
 def _line(error: BaseException) -> str:

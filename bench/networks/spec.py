@@ -5,10 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from bench.errors import UsageError, unknown
-from bench.plugins import Kind
+from bench.plugins import Kind, file_path
 
 ZOO = {name: f"bench.networks.mnist:{name}" for name in ("MLP", "MLP_d", "CNN", "CNN_d")}
 """The trained networks that the bench brings: name -> where its class lies."""
@@ -69,15 +68,14 @@ def specs(texts: Iterable[str], weights: str | None = None) -> tuple[NetworkSpec
             raise UsageError(
                 f"--weights {weights} needs exactly one path/to/file.py:factory in --networks; there are {len(own)}"
             )
-        path = str(Path(weights).expanduser().resolve())
+        path = str(file_path(weights, "--weights"))
         found = [replace(spec, weights=path) if spec.source is not None else spec for spec in found]
     names = [spec.name for spec in found]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise UsageError(
-            f"network {', '.join(twice)} is named twice; give each a name of its own, such as "
-            f"first={next(text for text, spec in zip(texts, found, strict=True) if spec.name == twice[0])}"
-        )
+        example = next(spec for spec in found if spec.name == twice[0])
+        advice = f", such as first={example.source}" if example.source else ""
+        raise UsageError(f"network {', '.join(twice)} is named twice; give each a name of its own{advice}")
     return tuple(found)
 
 
@@ -99,7 +97,5 @@ def _spec(text: str) -> NetworkSpec:
         raise unknown("network", text, [*NETWORKS.names(), "path/to/file.py:factory", "module:factory"])
     if not re.fullmatch(r"[^\W\d]\w{0,63}", factory):
         raise UsageError(f"{text!r}: {factory!r} is not a Python function's name of at most 64 characters")
-    if "\0" in place:
-        raise UsageError(f"{text!r} is not a path")
     called = name or (f"{factory}_own" if factory in ZOO else factory)
-    return NetworkSpec(called, f"{Path(place).expanduser().resolve() if file else place}:{factory}")
+    return NetworkSpec(called, f"{file_path(place, f'network {text!r}') if file else place}:{factory}")
