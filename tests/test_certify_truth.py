@@ -131,7 +131,7 @@ def test_maxima_with_ties_have_their_closed_form(
 ) -> None:
     network, image, truth = maxima(seed, size, rectified=rectified, deep=deep)
     case = Instance(network, torch.from_numpy(image).float()[None], 0)
-    lower, upper = case.bound(norm, Kind.EXACT, 1.0)
+    lower, upper = case.bound(norm, Kind.LOWER, 60.0)
     # The judge asks for more than equality, which costs L0 a pixel where the last one ends exactly on it.
     assert 0 < lower <= truth[norm] * (1 + 1e-9) + (norm is Norm.L0)
     assert upper >= truth[norm] * (1 - 1e-9)

@@ -169,7 +169,7 @@ def test_a_foreign_manifest_is_one_clear_line(
 
 
 def test_every_file_and_key_of_a_run_is_documented(stored: Path) -> None:
-    page = (Path(report.__file__).parents[2] / "docs" / "store.md").read_text()
+    page = (Path(__file__).parents[1] / "docs" / "store.md").read_text()
     files, _, manifest = page.partition("## The manifest")
     names = {path.name for path in stored.iterdir() if not path.name.startswith(".")}
     assert [name for name in sorted(names) if f"`{name}" not in files] == []

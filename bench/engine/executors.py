@@ -101,12 +101,11 @@ class LocalExecutor(Executor):
 
     def submit(self, work: Work, task: Task) -> Future[Part]:
         """Queue ``work(task)`` with the task's time limit."""
-        self.revive()
         # Tasks carry images. Through a file, what goes through the pool's pipe stays so small that it is written whole or
         # not at all: a worker that is killed while it reads would leave the others waiting for the rest.
         file = self._folder / secrets.token_hex(8)
         file.write_bytes(pickle.dumps(task))
-        future: Future[Part] = self._pool.schedule(_compute, args=(work, str(file)), timeout=task.limit)
+        future = self._scheduled(work, str(file), task.limit)
         self._open.add(future)
 
         def ended(done: Future[Part]) -> None:
@@ -115,6 +114,18 @@ class LocalExecutor(Executor):
 
         future.add_done_callback(ended)
         return future
+
+    def _scheduled(self, work: Work, file: str, limit: float) -> Future[Part]:
+        while True:
+            self.revive()
+            try:
+                future: Future[Part] = self._pool.schedule(_compute, args=(work, file), timeout=limit)
+            except RuntimeError:
+                # The pool broke after it was looked at; reviving ends with an error when that happens too often.
+                if self._pool.active:
+                    raise
+            else:
+                return future
 
     def revive(self) -> None:
         """Start new processes where the pool broke, as it does when a process is killed while it starts."""

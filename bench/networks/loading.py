@@ -7,7 +7,9 @@ import hashlib
 import io
 import json
 import os
+import pickletools
 import re
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -88,7 +90,7 @@ def live(modules: Mapping[str, nn.Module]) -> Iterator[None]:
         files: dict[str, str] = json.loads(files_before or "{}")
         for name, module in modules.items():
             try:
-                content = cloudpickle.dumps(module)
+                content = _dumped(module)
             except Exception:
                 files.pop(name, None)
             else:
@@ -257,6 +259,32 @@ def _from_program(spec: NetworkSpec) -> nn.Module:
     return module
 
 
+def _dumped(module: nn.Module) -> bytes:
+    """A module as bytes that a new process of this program can read.
+
+    What lies in modules that a new process cannot import by name, such as a file that was loaded by its path, goes along by
+    value.
+    """
+    content: bytes = cloudpickle.dumps(module)
+    named = {argument for _, argument, _ in pickletools.genops(content) if isinstance(argument, str)}
+    lost = [sys.modules[name] for name in sorted(named) if name in sys.modules and not _importable(name)]
+    for each in lost:
+        cloudpickle.register_pickle_by_value(each)
+    try:
+        return cloudpickle.dumps(module) if lost else content
+    finally:
+        for each in lost:
+            cloudpickle.unregister_pickle_by_value(each)
+
+
+def _importable(name: str) -> bool:
+    """Whether a new process with this one's ``sys.path`` finds the package that a module's name begins with."""
+    top = name.partition(".")[0]
+    if top == "__main__":
+        return True  # cloudpickle sends what lies there by value of its own accord
+    return any(finder.find_spec(top, None) is not None for finder in sys.meta_path if hasattr(finder, "find_spec"))
+
+
 def _copied(module: nn.Module, name: str) -> nn.Module:
     """A copy that has no part in common with the module, so that nothing done to it reaches the user's."""
     try:
@@ -274,7 +302,7 @@ def _copied(module: nn.Module, name: str) -> nn.Module:
 
 
 def _through_bytes(module: nn.Module) -> nn.Module:
-    copied: nn.Module = cloudpickle.loads(cloudpickle.dumps(module))
+    copied: nn.Module = cloudpickle.loads(_dumped(module))
     return copied
 
 
