@@ -41,6 +41,7 @@ from bench.engine.request import Given, Request
 from bench.engine.session import How, Watch
 from bench.errors import BenchError, NetworkError, UsageError, unknown
 from bench.findings import Level
+from bench.guard import device_of
 from bench.metrics import Evidence, Leader
 from bench.networks.spec import LIVE
 from bench.norms import Norm
@@ -413,7 +414,7 @@ def _dataset(
 
 def _classes(module: nn.Module, dataset: Dataset) -> int:
     """How many logits a network has; 0 where it cannot be asked, which the checks before a run report."""
-    device = next((value.device for value in module.parameters()), torch.device("cpu"))
+    device = device_of(module)
     inputs, _ = dataset.load(data.WHOLE, [0])
     try:
         with networks.live({"asked": module}), torch.no_grad():

@@ -6,6 +6,7 @@ import hashlib
 import importlib
 import re
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -13,7 +14,7 @@ from types import ModuleType
 from typing import Any
 
 from bench.errors import UsageError, unknown
-from bench.usercode import UserFile, settings_kept
+from bench.usercode import UserFile, kept
 
 ENTRY_POINTS = "minimal_norm_bench"
 """Entry point groups are ``minimal_norm_bench.suites``, ``.libraries``, ``.datasets`` and ``.networks``."""
@@ -94,15 +95,24 @@ class Found:
 
     @property
     def sha256(self) -> str | None:
-        """SHA-256 of the user's file, and of the modules beside it that it imports; None for what is built in."""
-        if self.code is not None:
-            return self.code.sha256
-        return None if self.file is None else hashlib.sha256(self.file.read_bytes()).hexdigest()
+        """SHA-256 of the user's file, and of the modules beside it that it has imported; None for what is built in."""
+        return self.code.sha256 if self.code is not None else next(iter(self.files.values()), None)
 
-    def call(self) -> Any:
-        """Call the object, without arguments: it finds what is beside its file, and changes no setting of the process."""
-        with settings_kept() if self.code is None else self.code.entered():
-            return self.value()
+    @property
+    def files(self) -> Mapping[str, str]:
+        """SHA-256 of the content that was run, by absolute path, of the user's files; empty for what is built in."""
+        if self.code is not None:
+            return self.code.files
+        return {} if self.file is None else {str(self.file): hashlib.sha256(self.file.read_bytes()).hexdigest()}
+
+    def entered(self) -> AbstractContextManager[None]:
+        """Within it, imports find what is beside the object's file first. After it, the process is as it was."""
+        return kept() if self.code is None else self.code.entered()
+
+    def call(self, *arguments: Any, **named: Any) -> Any:
+        """Call the object: it finds what is beside its file, and changes nothing of the process."""
+        with self.entered():
+            return self.value(*arguments, **named)
 
 
 def _short(name: str, usual: str, source: str) -> str:
@@ -112,7 +122,7 @@ def _short(name: str, usual: str, source: str) -> str:
 
 def _imported(module: str, name: str, what: str) -> tuple[Any, Path | None]:
     try:
-        with settings_kept():
+        with kept():
             loaded = importlib.import_module(module)
     except (Exception, SystemExit) as error:
         raise UsageError(f"{what}: module {module} cannot be imported: {_reason(error)}") from error

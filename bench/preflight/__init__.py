@@ -13,13 +13,13 @@ from torch import Tensor, nn
 from bench.domain import Domain
 from bench.errors import NetworkError
 from bench.findings import Finding, Level
-from bench.preflight import behaviour, descent
+from bench.preflight import behaviour, descent, repeats
 from bench.preflight.probe import Probe
 
 STEPS = (
     behaviour.runs,
     behaviour.finite,
-    behaviour.repeats,
+    repeats.repeats,
     behaviour.batches,
     behaviour.depends,
     behaviour.logits,
