@@ -40,13 +40,13 @@ class Loaded:
     Attributes:
         source: the network.
         identity: what tells it from others.
-        guarded: whether each call of it has to be made within a guard.
+        changes: what a call of it would change of the process.
         checks: the results of the checks before the attacks.
     """
 
     source: Source
     identity: Identity
-    guarded: bool
+    changes: tuple[str, ...]
     checks: Sequence[Finding]
 
     @property

@@ -95,7 +95,7 @@ def run(
             content = _begin(writer, path, current, images)
             watch.stage("attacking")
             decided = decisive(libraries.load(row.library) for row in job.plan.rows)
-            expected = {one.spec.name: Expected(one.identity, decided, one.guarded) for one in loaded}
+            expected = {one.spec.name: Expected(one.identity, decided, one.changes) for one in loaded}
             try:
                 with _executor(how, workers) as executor:
                     runner.run(
@@ -159,11 +159,17 @@ def _networks(job: Job, images: Images, device: str, watch: Watch) -> list[Loade
         identities[spec.name] = source.identity(images.domain)
         networks.check_output(guard.copied(source.module), images.domain, spec.name)
     inputs, labels = (torch.from_numpy(values[:PROBED]).to(device) for values in (images.inputs, images.labels))
-    guarded = {name: _guarded(source, inputs) for name, source in sources.items()}
+    changes = {name: _changes(source, inputs) for name, source in sources.items()}
+    guarded = {
+        name: Guarded(guard.copied(source.module), source.guard(changes[name])) for name, source in sources.items()
+    }
     loaded = []
     for spec in job.plan.networks:
         watch.stage(f"checking {spec.name}")
         source, identity = sources[spec.name], identities[spec.name]
+        others = {name: other for name, other in guarded.items() if name != spec.name}
+        results = preflight.check(guarded[spec.name], inputs, labels, images.domain, others)
+        preflight.require(spec.name, results)
         if spec.source and not spec.live:
             again = networks.source(spec, device).identity(images.domain)
             if difference := identity.difference(again):
@@ -171,27 +177,23 @@ def _networks(job: Job, images: Images, device: str, watch: Watch) -> list[Loade
                     f"network {spec.name}: its factory returns another network every time ({difference}), so that every "
                     "worker would attack another one; give --weights, or seed what it draws"
                 )
-        others = {name: other for name, other in guarded.items() if name != spec.name}
-        results = preflight.check(guarded[spec.name], inputs, labels, images.domain, others)
-        preflight.require(spec.name, results)
         for result in results:
             if result.status is not preflight.Level.PASS:
                 watch.warn(spec.name, result.message)
-        loaded.append(Loaded(source, identity, guarded[spec.name].within is not None, results))
+        loaded.append(Loaded(source, identity, changes[spec.name], results))
     return loaded
 
 
-def _guarded(source: Source, inputs: torch.Tensor) -> Guarded:
-    """A copy of a network for the checks before a run, each call within a guard where it would change the process."""
+def _changes(source: Source, inputs: torch.Tensor) -> tuple[str, ...]:
+    """What a call of a network changes of the process."""
     batches = (inputs[:2], inputs[:1].flip(-1))
     copied = guard.copied(source.module)
     if source.code is None:
-        changed = guard.touched(copied, batches, source.within)
-    else:
-        with source.code.entered():
-            guard.touched(copied, batches, source.within)
-        changed = guard.touched(copied, batches, source.within, source.code.neighbours)
-    return Guarded(guard.copied(source.module), source.within if changed else None)
+        return guard.touched(copied, batches, source.within)
+    with source.code.entered():
+        # The first calls may import what is beside the file.
+        guard.touched(copied, batches, source.within)
+    return guard.touched(copied, batches, source.within, source.code.neighbours)
 
 
 def _begin(writer: Writer, path: Path, current: Manifest, images: Images) -> Manifest:

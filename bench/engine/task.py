@@ -20,12 +20,12 @@ class Expected:
     Attributes:
         identity: of the network.
         decisive: the code and the packages that records pass through, see :func:`bench.engine.provenance.decisive`.
-        guarded: whether a call of the network would change the process, so that each has to be made within a guard.
+        changes: what a call of the network would change of the process, so that each is made within a guard.
     """
 
     identity: Identity
     decisive: Mapping[str, str] = field(default_factory=dict)
-    guarded: bool = False
+    changes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -100,7 +100,7 @@ class _Models:
         Raises:
             NetworkError: it cannot be loaded, or is another one than the run began with.
         """
-        key = (task.block.network, task.device, task.expected.identity.state, task.expected.guarded, task.domain)
+        key = (task.block.network, task.device, task.expected.identity.state, task.expected.changes, task.domain)
         model = self._loaded.pop(key, None) or _load(task)
         self._loaded[key] = model
         while len(self._loaded) > MODELS:
@@ -174,7 +174,7 @@ def _load(task: Task) -> _Model:
         )
     # The judge's copy comes first: what attacks do to theirs is nothing to it.
     judge = Judge(Guarded(source.module, source.within), task.domain)
-    lean = Guarded(laid_out(source.module), source.within if expected.guarded else None)
+    lean = Guarded(laid_out(source.module), source.guard(expected.changes))
     return _Model(source.module, lean, judge)
 
 

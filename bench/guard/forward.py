@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any
 
 import torch
@@ -15,6 +15,10 @@ from bench.usercode import Process
 
 Within = Callable[[], AbstractContextManager[None]]
 """Makes what a call of a network is made within: :func:`bench.usercode.kept`, or a user's file among its neighbours."""
+
+
+IMPORTS = "imports"
+"""In place of a part of the process: a call imports modules that only the network's own file finds."""
 
 
 class Guarded(nn.Module):
@@ -65,19 +69,19 @@ def touched(
         theirs: names of modules that only the network's own file finds.
 
     Returns:
-        In words: ``torch's random numbers``, ``sys.path``; empty where nothing is changed.
+        In words: ``torch's random numbers``, ``sys.path``, :data:`IMPORTS`; empty where nothing is changed.
     """
     found: dict[str, None] = {}
     for batch in batches:
         with within():
             before = Process.now()
-            with _imported() as names, torch.enable_grad():
-                logits = network(batch.clone().requires_grad_(batch.is_floating_point()))
-                if isinstance(logits, Tensor) and logits.requires_grad:
-                    logits.sum().backward()
+            # What fails here fails in the checks before a run, which say so.
+            with _imported() as names, torch.enable_grad(), suppress(Exception):
+                logits = Guarded(network)(batch.clone().requires_grad_(batch.is_floating_point()))
+                logits.sum().backward()
             found |= dict.fromkeys(before.changed())
             if names & {name.partition(".")[0] for name in theirs}:
-                found["imports"] = None
+                found[IMPORTS] = None
     return tuple(found)
 
 

@@ -8,9 +8,10 @@ import os
 import pickletools
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from torch.nn.parameter import UninitializedParameter
 from bench import guard
 from bench.domain import Domain
 from bench.errors import BenchError, MachineError, NetworkError, unknown
-from bench.guard import Guarded, device_of, frozen
+from bench.guard import IMPORTS, Guarded, Within, device_of, frozen
 from bench.networks.identity import Identity, identify
 from bench.networks.spec import LIVE, NETWORKS, ZOO, NetworkSpec
 from bench.plugins import Found
@@ -64,6 +65,16 @@ class Source:
     def within(self) -> AbstractContextManager[None]:
         """What its calls are made within: its neighbours are found, and the process is given back as it was."""
         return kept() if self.code is None else self.code.among_neighbours()
+
+    def guard(self, changes: Collection[str]) -> Within | None:
+        """What each call has to be made within, where a call changes the process.
+
+        Args:
+            changes: what a call changes, from :func:`bench.guard.touched`.
+        """
+        if not changes:
+            return None
+        return self.within if IMPORTS in changes else partial(kept, frozenset(changes))
 
     def identity(self, domain: Domain) -> Identity:
         """What it is known by; ask before it is called."""

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 
 import torch
 from torch import Tensor, nn
 
 from adapters.margins import ROUNDING
 from bench.findings import CheckName, Finding, Level, grade
+from bench.guard import Guarded, copied
 from bench.judge import Judge
 from bench.metrics import wilson
 from bench.preflight.probe import Probe, forward, margin
+from bench.usercode import kept
 
 _REDUCED = 1e-3
 """Logits that differ by so much of the largest between float32 and float64 were computed in a lower precision."""
@@ -234,12 +237,21 @@ def _other_ranges(probe: Probe) -> Iterator[tuple[str, Tensor]]:
 def gradients(probe: Probe) -> Iterator[Finding]:
     """The gradients of margin and loss with respect to the image are finite and do not vanish."""
     network, images, labels = probe.network, probe.images, probe.labels
+    if _writes_unseen(network, images[:2]):
+        yield Finding(
+            CheckName.GRADIENTS,
+            Level.STOP,
+            None,
+            "its forward writes into its argument where autograd does not see it (through .data, or under no_grad), so that "
+            "its gradients are those of another function; compute a new tensor instead",
+        )
+        return
     inputs = images.clone().requires_grad_(True)
     try:
         with torch.enable_grad():
             logits = network(inputs)
             (gradient,) = torch.autograd.grad(nn.functional.cross_entropy(logits, labels, reduction="sum"), inputs)
-    except RuntimeError as error:
+    except Exception as error:
         reason = " ".join(str(error).split())
         yield Finding(
             CheckName.GRADIENTS,
@@ -281,3 +293,13 @@ def gradients(probe: Probe) -> Iterator[Finding]:
         yield Finding(
             CheckName.GRADIENTS, Level.PASS, flat, f"the margin has a gradient at {1 - flat:.0%} of the images"
         )
+
+
+def _writes_unseen(network: nn.Module, images: Tensor) -> bool:
+    """Whether a call changes its argument by a step that autograd does not record."""
+    plain = network.network if isinstance(network, Guarded) else network
+    given = images.clone().requires_grad_().clone()
+    before, recorded = given.detach().clone(), given.grad_fn
+    with kept(), torch.enable_grad(), suppress(RuntimeError):
+        copied(plain)(given)
+    return given.grad_fn is recorded and not torch.equal(before, given.detach())

@@ -9,7 +9,7 @@ import signal
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from operator import attrgetter, eq
@@ -39,12 +39,14 @@ class _Part:
 class Process:
     """What the process had at one time: settings, folders, random generators."""
 
+    parts: tuple[_Part, ...]
     values: tuple[Any, ...]
 
     @classmethod
-    def now(cls) -> Self:
-        """What it has now."""
-        return cls(tuple(part.get() for part in _PARTS))
+    def now(cls, only: Collection[str] | None = None) -> Self:
+        """What it has now: everything, or some parts by their words."""
+        parts = _PARTS if only is None else tuple(part for part in _PARTS if part.words in only)
+        return cls(parts, tuple(part.get() for part in parts))
 
     def changed(self) -> tuple[str, ...]:
         """What is different now, in words."""
@@ -58,7 +60,7 @@ class Process:
 
     def _compared(self) -> Iterator[tuple[_Part, Any, Any]]:
         """Every part with its value then and now. What came with a library that was imported meanwhile has its usual value."""
-        for part, value in zip(_PARTS, self.values, strict=True):
+        for part, value in zip(self.parts, self.values, strict=True):
             now = part.get()
             before = _usual(part.words) if value is None else value
             if now is not None and before is not None:
@@ -66,9 +68,9 @@ class Process:
 
 
 @contextmanager
-def kept() -> Iterator[None]:
-    """Give everything that belongs to the whole process back as it was."""
-    before = Process.now()
+def kept(only: Collection[str] | None = None) -> Iterator[None]:
+    """Give everything that belongs to the whole process back as it was, or some parts of it by their words."""
+    before = Process.now(only)
     try:
         with warnings.catch_warnings(), np.errstate():
             yield

@@ -6,7 +6,8 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
-_WATCHED = ("torch", "numpy", "random", "math", "builtins", "copy", "bench", "adapters", "suites", "art", "foolbox")
+_OURS = ("bench", "adapters", "suites")
+_WATCHED = ("torch", "numpy", "random", "math", "builtins", "copy", "art", "foolbox", *_OURS)
 """The packages whose functions every network of a process shares."""
 
 
@@ -36,10 +37,14 @@ class Originals:
 
 
 def _places() -> Iterator[tuple[str, Any]]:
-    """Modules, and the classes of torch that every network is made of, by name."""
+    """Modules, the classes of the bench, and the classes of torch that every network is made of, by name."""
     for name, module in list(sys.modules.items()):
         if name.partition(".")[0] in _WATCHED and isinstance(getattr(module, "__dict__", None), dict):
             yield name, module
+            if name.partition(".")[0] in _OURS:
+                for key, value in list(vars(module).items()):
+                    if isinstance(value, type) and value.__module__ == name:
+                        yield f"{name}.{key}", value
     torch = sys.modules.get("torch")
     if torch is not None and hasattr(torch, "nn"):
         yield "torch.Tensor", torch.Tensor

@@ -156,7 +156,7 @@ def execute(plan: Plan, folder: Path, executor: Executor, work: Work = worker.ru
     images = Images(dataset, "test", plan)
     job = Job(request=Request(suite=plan.suite.name), plan=plan, dataset=dataset, split="test", sources={})
     sources = [networks.source(spec) for spec in plan.networks]
-    loaded = [Loaded(source, source.identity(dataset.domain), guarded=False, checks=[]) for source in sources]
+    loaded = [Loaded(source, source.identity(dataset.domain), changes=(), checks=[]) for source in sources]
     content = manifest.describe(job, loaded, images, "cpu")
     with store.writing(folder) as writer:
         content["images_file_sha256"] = writer.images(images.indices, images.inputs)
