@@ -102,6 +102,10 @@ def writes_the_environment() -> nn.Module:
     return Doing(lambda: os.environ.update(MINE=str(time.time())))
 
 
+def rectifies() -> nn.Module:
+    return Net(nn.ReLU())
+
+
 def rectifies_in_place() -> nn.Module:
     return Net(nn.ReLU(inplace=True))
 
@@ -227,7 +231,6 @@ SAME = (
     "is_strict_with_warnings",
     "changes_the_path",
     "writes_the_environment",
-    "rectifies_in_place",
     "Counting",
     "Keeping",
     "Filtering",
@@ -269,7 +272,12 @@ def cuts_in_place() -> nn.Module:
     return Net(lambda x: nn.functional.threshold(x, 0.2, 0.0, inplace=True))
 
 
-PAIRS = (("clamps", "clamps_in_place"), ("scales", "scales_in_place"), ("cuts", "cuts_in_place"))
+PAIRS = (
+    ("rectifies", "rectifies_in_place"),
+    ("clamps", "clamps_in_place"),
+    ("scales", "scales_in_place"),
+    ("cuts", "cuts_in_place"),
+)
 """The second of each writes into its argument, and computes what the first does."""
 
 
