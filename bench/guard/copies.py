@@ -20,8 +20,16 @@ def copied(network: nn.Module) -> nn.Module:
 
 
 def frozen(network: nn.Module) -> nn.Module:
-    """The network itself, in eval mode, none of its parameters asking for a gradient."""
+    """The network itself, in eval mode, none of its parameters asking for a gradient.
+
+    Raises:
+        TypeError: it has neither mode, as a frozen module of TorchScript.
+    """
     network.eval()
+    if not isinstance(getattr(network, "training", None), bool):
+        raise TypeError(
+            f"{type(network).__name__} is neither in training nor in eval mode; give the module before it is frozen"
+        )
     # Not the module's own ``requires_grad_``, which TorchScript lacks.
     for parameter in network.parameters():
         parameter.requires_grad_(False)
