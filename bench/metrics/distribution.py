@@ -92,7 +92,14 @@ def mean_found(distances: ArrayLike) -> float:
     """
     values = checked(distances)
     finite = values[np.isfinite(values)]
-    return float(finite.mean()) if len(finite) else float("nan")
+    return mean(finite) if len(finite) else float("nan")
+
+
+def mean(values: FloatArray) -> float:
+    """The mean of finite values, n >= 1; also where their sum is too large for a float."""
+    with np.errstate(over="ignore"):
+        usual = float(values.mean())
+    return usual if np.isfinite(usual) else float((values / len(values)).sum())
 
 
 def found_rate(distances: ArrayLike) -> float:
@@ -187,7 +194,8 @@ def wilson(successes: ArrayLike, n: int, level: float = 0.95) -> tuple[FloatArra
     """
     counts, trials = inputs.floats(successes, "successes").astype(np.float64), inputs.number(n, "n")
     if not (1 <= trials < np.inf and trials == int(trials) and ((counts >= 0) & (counts <= trials)).all()):
-        raise ValueError(f"an interval is of 0 to n successes in n >= 1 trials, not of {successes!r} in {n!r}")
+        given = " in ".join(" ".join(str(value).split())[:60] for value in (counts, n))
+        raise ValueError(f"an interval is of 0 to n successes in n >= 1 trials, not of {given}")
     fraction = counts / trials
     z = float(special.ndtri((1 + checked_level(level)) / 2))
     # A level that rounds to 1 leaves nothing out.

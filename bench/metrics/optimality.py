@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from bench.metrics import inputs
-from bench.metrics.distribution import checked
+from bench.metrics.distribution import checked, mean
 from bench.specs import GAP
 
 ROUNDING = 1e-9
@@ -53,10 +53,10 @@ def optimality(distances: ArrayLike, best: ArrayLike) -> float:
         return float("nan")
     values = np.maximum(values, optimum)
     nothing = float((optimum > 0).mean()) * limit
-    denominator = nothing - float(optimum.mean())
+    denominator = nothing - mean(optimum)
     if denominator <= 1e-12 * max(limit, 1e-300):
         return float("nan")
-    value = (nothing - float(np.minimum(values, limit).mean())) / denominator
+    value = (nothing - mean(np.minimum(values, limit))) / denominator
     # What rounding makes of 0 and 1 are 0 and 1.
     return next((end for end in (0.0, 1.0) if abs(value - end) < ROUNDING), value)
 
@@ -69,6 +69,13 @@ def global_optimality(local: ArrayLike) -> float:
 
     Returns:
         The mean; NaN when any is NaN, because a mean over other networks cannot be compared.
+
+    Raises:
+        ValueError: one is infinite or above 1.
     """
     values = inputs.vector(local, "local optimalities").astype(np.float64)
-    return float(values.mean()) if len(values) else float("nan")
+    if (np.isinf(values) | (values > 1 + ROUNDING)).any():
+        raise ValueError("a local optimality is at most 1, or NaN where it is not defined; there are others")
+    if not len(values) or np.isnan(values).any():
+        return float("nan")
+    return mean(values)
