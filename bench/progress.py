@@ -96,10 +96,10 @@ def table(records: pd.DataFrame, content: Manifest) -> Table:
     for name in names:
         shown.add_column(name, justify="right")
     cells = {
-        (row.attack, row.network): "all misclassified"
-        if pd.isna(row.found_rate)
-        else f"{row.median:.4g} ({row.found_rate:.0%})"
-        for row in summary.itertuples()
+        (row["attack"], row["network"]): f"{row['median']:.4g} ({row['found_rate']:.0%})"
+        if row["misclassified"] < row["images"]
+        else "all misclassified"
+        for row in summary.to_dict("records")
     }
     bounds = records[records["kind"] != Kind.UPPER].groupby(["attack", "network"], observed=True)["lower"].median()
     for row in bounds.reset_index().itertuples():
