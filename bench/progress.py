@@ -78,6 +78,8 @@ def _outcome(step: runner.Progress) -> str:
         bounds = [record.lower for record in step.records if record.status is not Status.MISCLASSIFIED]
         return where + (f"median lower bound {statistics.median(bounds):.4g}" if bounds else "nothing to bound")
     found = [record.distance for record in step.records if record.status is Status.FOUND]
+    if not attacked:
+        return f"{where}all misclassified, nothing to attack"
     middle = f"median {statistics.median(found):.4g}, " if found else ""
     return f"{where}{middle}found {len(found)} of {attacked}"
 
@@ -93,7 +95,12 @@ def table(records: pd.DataFrame, content: Manifest) -> Table:
     shown.add_column("attack")
     for name in names:
         shown.add_column(name, justify="right")
-    cells = {(row.attack, row.network): f"{row.median:.4g} ({row.found_rate:.0%})" for row in summary.itertuples()}
+    cells = {
+        (row["attack"], row["network"]): f"{row['median']:.4g} ({row['found_rate']:.0%})"
+        if row["misclassified"] < row["images"]
+        else "all misclassified"
+        for row in summary.to_dict("records")
+    }
     bounds = records[records["kind"] != Kind.UPPER].groupby(["attack", "network"], observed=True)["lower"].median()
     for row in bounds.reset_index().itertuples():
         cells[row.attack, row.network] = f"≥ {row.lower:.4g}"

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.arguments import Parser, tell
 from bench.errors import BenchError, UsageError
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from bench.engine.request import Job, Request
     from bench.store import Run
 
-EXIT_BROKEN, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
+EXIT_BROKEN, EXIT_INTERRUPTED = 1, 130
 
 EPILOG = """\
 examples:
@@ -35,18 +36,9 @@ exit codes: 0 all is well, 1 the records contradict each other, 2 unusable input
 """
 
 
-class _Parser(argparse.ArgumentParser):
-    """A parser whose errors are one line, as all errors of the bench are."""
-
-    def error(self, message: str) -> Any:
-        """End with the message."""
-        print(f"error: {message}; --help shows what there is", file=sys.stderr)
-        raise SystemExit(EXIT_USAGE)
-
-
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """The command line of ``python -m bench.run``."""
-    parser = _Parser(
+    parser = Parser(
         prog="python -m bench.run",
         description="How small a change makes a classifier wrong? Attack networks image by image and report it.",
         epilog=EPILOG,
@@ -106,9 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _dry_run(request, options)
         return _run(request, path, options)
     except BenchError as error:
-        # A message of somebody else's may have several lines.
-        print("error:", *str(error).split(), file=sys.stderr)
-        return EXIT_USAGE
+        return tell(error)
 
 
 def _asked(options: argparse.Namespace) -> tuple[Request, Path]:

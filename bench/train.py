@@ -21,6 +21,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from safetensors.torch import save as to_safetensors
 
 from bench import data
+from bench.arguments import Parser, tell
 from bench.engine.request import SEEDS
 from bench.engine.session import usable_device
 from bench.errors import BenchError, UsageError
@@ -166,9 +167,9 @@ def _plot(frame: pd.DataFrame, name: str, path: Path) -> None:
         figure.savefig(path)
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """The command line of ``python -m bench.train``."""
-    parser = argparse.ArgumentParser(prog="python -m bench.train", description="Train one of the bench's networks.")
+    parser = Parser(prog="python -m bench.train", description="Train one of the bench's networks.")
     parser.add_argument("network", choices=list(TRAINED), help="which network")
     parser.add_argument("--save", action="store_true", help="write weights, record, history and plot into --out")
     parser.add_argument("--out", type=Path, default=Path("results/training"), help="where --save writes (%(default)s)")
@@ -197,6 +198,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if options.save:
             _check_writable(options.out)
+        size = data.find("mnist").splits["train"].size
+        if options.samples is not None and options.samples > size:
+            raise UsageError(f"--samples {options.samples} is not possible; there are {size:,} images to train on")
         device = usable_device(options.device)
         network, history = train(
             TRAINED[options.network],
@@ -209,8 +213,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.save:
             print(f"saved {save(network, history, options.seed, options.out)}")
     except BenchError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        return tell(error)
     return 0
 
 

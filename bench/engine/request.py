@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 SEEDS = 2**31
 """Seeds lie below this, as every library takes them."""
 
+LEAST_MOST_WORKERS, WORKERS_OF_A_CORE = 64, 4
+"""More worker processes than these only take each other's memory and time: 64, or 4 of a core where that is more."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
@@ -189,17 +192,22 @@ def processes(workers: int | None) -> int:
     """How many worker processes: as asked, one for each core for None; 0 computes in this process.
 
     Raises:
-        UsageError: fewer than none.
+        UsageError: fewer than none, or far more than there are cores.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if workers is not None and workers < 0:
-        raise UsageError(f"--workers {workers} is not possible; give 1 or more, or 0 to compute in this process")
+    most = max(LEAST_MOST_WORKERS, WORKERS_OF_A_CORE * cores)
+    if workers is not None and not 0 <= workers <= most:
+        raise UsageError(
+            f"--workers {workers} is not possible; there are {cores} cores: give 1 to {most}, or 0 to compute in this process"
+        )
     return cores if workers is None else workers
 
 
 def _check_numbers(request: Request) -> None:
     if not (request.time_limit > 0 and math.isfinite(request.time_limit)):
-        raise UsageError(f"--time-limit {request.time_limit:g} is not possible; give seconds above 0")
+        raise UsageError(
+            f"--time-limit {request.time_limit:g} is not possible; give a finite number of seconds above 0"
+        )
     if not 0 <= request.seed < SEEDS:
         raise UsageError(f"--seed {request.seed} is not possible; give a whole number from 0 to {SEEDS - 1}")
     if request.exact is not None and not (request.exact >= 0 and math.isfinite(request.exact)):

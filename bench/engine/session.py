@@ -136,6 +136,8 @@ def usable_device(name: str) -> str:
     """
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
+    if not name:
+        raise UsageError("--device is empty; give auto, cpu, cuda, or cuda:1")
     try:
         # A device without values, such as ``meta``, cannot give one back.
         torch.zeros(1, device=torch.device(name)).item()

@@ -234,6 +234,13 @@ def _other_ranges(probe: Probe) -> Iterator[tuple[str, Tensor]]:
     yield "values normalised to mean 0 and deviation 1", (unit - mean) / deviation.clamp_min(1e-6)
 
 
+_UPPER = (
+    "What decision-based attacks find are upper bounds only: a search that passes gradients straight through such a step may "
+    "find much smaller distances"
+)
+"""What distances of a network without gradients are worth."""
+
+
 def gradients(probe: Probe) -> Iterator[Finding]:
     """The gradients of margin and loss with respect to the image are finite and do not vanish."""
     network, images, labels = probe.network, probe.images, probe.labels
@@ -257,8 +264,7 @@ def gradients(probe: Probe) -> Iterator[Finding]:
             CheckName.GRADIENTS,
             Level.FAIL,
             None,
-            f"no gradient reaches the image ({reason}): gradient-based attacks cannot work, and the distances that "
-            "decision-based ones find may be much too large",
+            f"no gradient reaches the image ({reason}): gradient-based attacks cannot work. {_UPPER}",
         )
         return
     if not bool(gradient.isfinite().all()):
@@ -280,7 +286,8 @@ def gradients(probe: Probe) -> Iterator[Finding]:
             CheckName.GRADIENTS,
             Level.FAIL if flat > 0.5 else Level.WARN,
             flat,
-            f"the gradient of the margin vanishes for {flat:.0%} of the images: gradients may be masked, and gradient attacks look weak",
+            f"the gradient of the margin vanishes for {flat:.0%} of the images, as behind rounding, signs or thresholds: "
+            f"gradient-based attacks hardly move there. {_UPPER}",
         )
     elif saturated > 0.5:
         yield Finding(

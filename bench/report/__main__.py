@@ -6,11 +6,12 @@ every stored adversarial example is judged again, for which the networks and tor
 
 from __future__ import annotations
 
-import argparse
+import os.path
 import sys
 from pathlib import Path
 
 from bench import report, store
+from bench.arguments import Parser, tell
 from bench.errors import BenchError, UsageError
 from bench.metrics import evidence, invariants
 
@@ -23,14 +24,12 @@ def main(arguments: list[str] | None = None) -> int:
             return _verified(options.run)
         print(_rendered(options.run, options.out))
     except BenchError as error:
-        # What others raised may have lines of its own.
-        print("error:", *str(error).split(), file=sys.stderr)
-        return 2
+        return tell(error)
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> Parser:
+    parser = Parser(
         prog="python -m bench.report",
         description="Write the report of a stored run again; of two or more, one page that lays them side by side.",
     )
@@ -73,7 +72,9 @@ def _rendered(runs: list[Path], out: Path | None) -> Path:
         return report.render_together(runs, out)
     if out is not None:
         raise UsageError("--out is for the page of several runs; the report of one run lies in its folder")
-    if runs[0].is_dir() and not (runs[0] / "manifest.json").exists() and any(runs[0].glob("*/manifest.json")):
+    # Unlike Path.is_dir this is False for what can be no path at all.
+    folder = os.path.isdir(runs[0])  # noqa: PTH112
+    if folder and not (runs[0] / "manifest.json").exists() and any(runs[0].glob("*/manifest.json")):
         return report.render_index(runs[0])
     return report.render(runs[0])
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -125,7 +126,8 @@ def read(path: Path | str) -> Run:
     """
     folder = Path(path)
     file = folder / "manifest.json"
-    if not file.is_file():
+    # Unlike Path.is_file this is False for what can be no path at all.
+    if not os.path.isfile(file):  # noqa: PTH113
         raise StoreError(f"{folder} is not a run: it has no manifest.json; give a folder that bench.run has written")
     try:
         content = json.loads(read_bytes(file))

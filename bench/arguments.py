@@ -1,0 +1,40 @@
+"""Command lines: what is wrong with one is told in one line on standard error that begins ``error:``; exit code 2."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import unicodedata
+from collections.abc import Sequence
+from typing import Any
+
+EXIT_USAGE = 2
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line, and which takes only text that can be shown and stored."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As argparse does, after a look at every argument."""
+        given: Sequence[str] = sys.argv[1:] if args is None else args
+        for argument in given:
+            if any(unicodedata.category(character) in ("Cc", "Cs") for character in argument):
+                self.error(
+                    f"argument {ascii(argument)[:200]} holds control characters, or bytes that are no UTF-8; "
+                    "give printable text, and rename the file if it is one"
+                )
+            # argparse takes this "--" for the end of options, and the value for none.
+            if argument.startswith("--") and argument.endswith("=--"):
+                self.error(f"argument {argument[:-3]}: expected one argument, not '--'")
+        return super().parse_known_args(given, namespace)
+
+    def error(self, message: str) -> Any:
+        """End with the message."""
+        print("error:", *f"{message[:2000]}; --help shows the usage".split(), file=sys.stderr)
+        raise SystemExit(EXIT_USAGE)
+
+
+def tell(error: Exception) -> int:
+    """Print an error as one line, as a message of somebody else's may have several; returns the exit code."""
+    print("error:", *str(error).split(), file=sys.stderr)
+    return EXIT_USAGE
