@@ -7,6 +7,7 @@ import importlib
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from importlib.machinery import PathFinder
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
@@ -56,10 +57,7 @@ class Kind:
             if entry.name == text:
                 value, file = _imported(entry.module, entry.attr, f"{self.name} {text!r}")
                 return Found(text, value, text, file)
-        source, colon, name = text.rpartition(":")
-        if not colon or "/" in name or "\\" in name or name.endswith(".py"):
-            source, name = text, ""
-        name = name or self.attribute
+        source, name, colon = self._place(text)
         if source.endswith(".py") and name:
             path = file_path(source, f"{self.name} {text!r}")
             code = _executed(path, f"{self.name} {text!r}")
@@ -69,6 +67,33 @@ class Kind:
             value, file = _imported(source, name, f"{self.name} {text!r}")
             return Found(_short(name, self.attribute, source), value, f"{source}:{name}", file)
         raise unknown(self.name, text, [*self.names(), "path/to/file.py:object", "module:object"])
+
+    def executed(self, text: str) -> tuple[Path, ...] | None:
+        """The files that :meth:`find` would execute first for a text; nothing is executed to find them.
+
+        Args:
+            text: as :meth:`find` takes it.
+
+        Returns:
+            The file itself; of ``module:object`` the module's file and those of the packages that it lies in, none where
+            they have no files. None for what is built in, for what installed packages bring, and for what is no place.
+
+        Raises:
+            UsageError: the text can be no path.
+        """
+        if text in self.names():
+            return None
+        source, _, colon = self._place(text)
+        if source.endswith(".py"):
+            return (file_path(source, f"{self.name} {text!r}"),)
+        return module_files(source) if colon else None
+
+    def _place(self, text: str) -> tuple[str, str, bool]:
+        """The two parts of ``file.py:object``, and whether there was a colon."""
+        source, colon, name = text.rpartition(":")
+        if not colon or "/" in name or "\\" in name or name.endswith(".py"):
+            source, name = text, ""
+        return source, name or self.attribute, bool(colon)
 
     def _entries(self) -> list[Any]:
         return list(entry_points(group=f"{ENTRY_POINTS}.{self.group}"))
@@ -99,6 +124,17 @@ class Found:
             return self.code.sha256
         return None if self.file is None else hashlib.sha256(self.file.read_bytes()).hexdigest()
 
+    @property
+    def files(self) -> Mapping[str, str]:
+        """SHA-256 by absolute path of what was executed of the user's so far; empty for what is built in."""
+        if self.code is not None:
+            return self.code.files
+        if self.file is None:
+            return {}
+        module = self.source.rpartition(":")[0]
+        paths = dict.fromkeys([self.file, *(module_files(module) if module else ())])
+        return {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
+
     def call(self) -> Any:
         """Call the object, without arguments: it finds what is beside its file, and changes no setting of the process."""
         with settings_kept() if self.code is None else self.code.entered():
@@ -118,6 +154,21 @@ def _imported(module: str, name: str, what: str) -> tuple[Any, Path | None]:
         raise UsageError(f"{what}: module {module} cannot be imported: {_reason(error)}") from error
     file = getattr(loaded, "__file__", None)
     return _attribute(loaded, name, what), None if file is None else Path(file)
+
+
+def module_files(module: str) -> tuple[Path, ...]:
+    """The files of a module and of the packages that it lies in, its own first, found without importing any of them."""
+    found: list[Path] = []
+    path: list[str] | None = None
+    names = module.split(".")
+    for length in range(1, len(names) + 1):
+        specification = PathFinder.find_spec(".".join(names[:length]), path)
+        if specification is None:
+            break
+        if specification.origin is not None and specification.has_location:
+            found.insert(0, Path(specification.origin))
+        path = list(specification.submodule_search_locations or ())
+    return tuple(found)
 
 
 def file_path(text: str, what: str) -> Path:

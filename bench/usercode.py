@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-_OURS = ("bench", "adapters", "suites")
+OURS = ("bench", "adapters", "suites")
 
 _TORCH = {
     "is_grad_enabled": "set_grad_enabled",
@@ -93,6 +93,13 @@ class UserFile:
                 sys.modules.setdefault(name, module)
 
     @property
+    def files(self) -> dict[str, str]:
+        """SHA-256 by absolute path of the file, and of the modules beside it that it has imported so far."""
+        beside = (getattr(module, "__file__", None) for module in self._neighbours.values())
+        paths = dict.fromkeys([str(self.path), *sorted(str(file) for file in beside if file)])
+        return {path: hashlib.sha256(Path(path).read_bytes()).hexdigest() for path in paths}
+
+    @property
     def sha256(self) -> str:
         """SHA-256 of the file; of it and the modules beside it, where it has imported any."""
         digest = hashlib.sha256(self.path.read_bytes())
@@ -108,7 +115,7 @@ class UserFile:
         places = list(getattr(module, "__path__", None) or [])
         file = getattr(module, "__file__", None)
         place = Path(places[0]).parent if places else Path(file).parent if file else None
-        if place is None or top in _OURS:
+        if place is None or top in OURS:
             return False
         roots = (Path(entry) for entry in self._paths)
         return any(place == root and root.is_relative_to(self.path.parent) for root in roots)

@@ -8,7 +8,7 @@ import json
 import os
 import platform
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -51,6 +51,7 @@ class Loaded:
         module: in eval mode, on the run's device.
         fingerprint: what tells it from others.
         source_sha256: of the user's file that it is from; None for a network of the zoo and a live one.
+        files: SHA-256 by absolute path of every user's file that was executed for it.
         checks: the results of the checks before the attacks.
     """
 
@@ -58,6 +59,7 @@ class Loaded:
     module: nn.Module
     fingerprint: str
     source_sha256: str | None
+    files: Mapping[str, str]
     checks: Sequence[Finding]
 
 
@@ -113,7 +115,9 @@ def describe(job: Job, networks: Sequence[Loaded], images: Images, device: str) 
         "planned": plan.records,
         "image_sha256": hashes,
         "packages": versions(),
-        "sources": dict(job.sources),
+        "sources": {what: found.sha256 for what, found in job.sources.items()},
+        "files": {what: dict(found.files) for what, found in job.sources.items()}
+        | {f"network {one.spec.name}": dict(one.files) for one in networks if one.files},
         "code": code_sha256(),
         "git": _git(),
         "machine": {

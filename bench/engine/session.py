@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -16,6 +17,7 @@ from bench.engine import manifest, runner, worker
 from bench.engine.executors import Executor, InlineExecutor, LocalExecutor, Work
 from bench.engine.images import Images
 from bench.engine.manifest import Loaded
+from bench.engine.plan import Plan
 from bench.engine.request import Given, Job, Request, processes, resolve
 from bench.engine.runner import Progress
 from bench.errors import NetworkError, UsageError
@@ -50,11 +52,13 @@ class Watch:
     Attributes:
         stage: called with what begins now, such as ``checking MLP``.
         warn: called with a network's name and a warning about it.
+        tell: called with what else the user has to know, such as parts of the run that are damaged.
         progress: called after each stored block.
     """
 
     stage: Callable[[str], None] = lambda _: None
     warn: Callable[[str, str], None] = lambda _name, _message: None
+    tell: Callable[[str], None] = lambda _: None
     progress: Callable[[Progress], None] = lambda _: None
 
 
@@ -88,7 +92,7 @@ def run(
         loaded = _networks(job, images, device, watch)
         current = manifest.describe(job, loaded, images, device) | {"name": path.name, "command": sys.argv}
         with store.writing(path) as writer:
-            content = _begin(writer, path, current, images)
+            content = _begin(writer, current, job.plan, images, watch)
             watch.stage("attacking")
             fingerprints = {one.spec.name: one.fingerprint for one in loaded}
             try:
@@ -168,16 +172,27 @@ def _networks(job: Job, images: Images, device: str, watch: Watch) -> list[Loade
         for result in results:
             if result.status is not preflight.Level.PASS:
                 watch.warn(spec.name, result.message)
-        loaded.append(Loaded(spec, module, fingerprint, networks.source_sha256(spec), results))
+        files = networks.source_files(module)
+        loaded.append(Loaded(spec, module, fingerprint, networks.source_sha256(spec), files, results))
     return loaded
 
 
-def _begin(writer: Writer, path: Path, current: Manifest, images: Images) -> Manifest:
-    """Write the manifest of a new run, or check that a stored one can go on."""
+def _begin(writer: Writer, current: Manifest, plan: Plan, images: Images, watch: Watch) -> Manifest:
+    """Write the manifest of a new run; or check that a stored one can go on, and set aside what is damaged of it."""
+    path = writer.path
     if (path / "manifest.json").exists():
-        content = store.read(path).manifest
+        run = store.read(path)
+        content = run.manifest
         manifest.check_same(path.name, content, current)
+        for line in store.mend(run, writer, {block.key: block.images for block in plan.blocks()}):
+            watch.tell(line)
         content |= {"status": "running", "ended": None}
+        if reason := store.same_images(run, plan.indices, images.inputs):
+            file = path / "images.parquet"
+            if os.path.lexists(file):
+                writer.set_aside(file)
+            watch.tell(f"images.parquet is written again ({reason})")
+            content["images_file_sha256"] = writer.images(images.indices, images.inputs)
     else:
         content = current | {"images_file_sha256": writer.images(images.indices, images.inputs)}
     writer.manifest(content)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         load,
         pinned,
         sendable,
+        source_files,
         source_sha256,
     )
     from bench.networks.mnist import CNN, MLP, CNN_d, MLP_d, Network
@@ -37,6 +38,7 @@ __all__ = [
     "load",
     "pinned",
     "sendable",
+    "source_files",
     "source_sha256",
     "specs",
 ]

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import cloudpickle
 import torch
@@ -25,6 +26,7 @@ from torch import Tensor, nn
 from bench.domain import Domain
 from bench.errors import BenchError, MachineError, NetworkError, unknown
 from bench.networks.spec import LIVE, NETWORKS, ZOO, NetworkSpec
+from bench.plugins import Found
 
 BATCH = 1_000
 """Images in a forward pass when a whole split is evaluated."""
@@ -33,6 +35,9 @@ WEIGHTS = Path(__file__).parent / "weights"
 
 _LIVE: dict[str, nn.Module] = {}
 """Modules of the calling program, by name, while a run of theirs goes on."""
+
+_FOUND: WeakKeyDictionary[nn.Module, Found] = WeakKeyDictionary()
+"""Where the loaded networks of users are from."""
 
 _LIVE_FILES = "MINIMAL_NORM_BENCH_LIVE"
 """The environment variable by which worker processes find the live modules of the program that started them.
@@ -205,6 +210,12 @@ def source_sha256(spec: NetworkSpec) -> str | None:
     return NETWORKS.find(spec.source).sha256
 
 
+def source_files(module: nn.Module) -> Mapping[str, str]:
+    """SHA-256 by absolute path of the user's files executed so far for a network that :func:`load` gave; none for others."""
+    found = _FOUND.get(module)
+    return {} if found is None else found.files
+
+
 def _from_zoo(spec: NetworkSpec) -> nn.Module:
     if spec.name not in ZOO:
         raise unknown("network", spec.name, ZOO)
@@ -236,6 +247,7 @@ def _from_factory(spec: NetworkSpec, source: str) -> nn.Module:
         raise NetworkError(f"{source}() raises {_line(error)}") from error
     if not isinstance(module, nn.Module):
         raise NetworkError(f"{source} returned {type(module).__name__}; it must return a torch.nn.Module")
+    _FOUND[module] = found
     if spec.weights is not None:
         weights = Path(spec.weights)
         _fill(module, _read(weights), weights)

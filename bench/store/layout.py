@@ -109,6 +109,7 @@ class _Manifest(msgspec.Struct):
     git: dict[str, Any] | None = None
     command: list[str] | None = None
     planned: int | None = None
+    files: dict[str, dict[str, str]] | None = None
 
 
 def check(content: Manifest, where: str) -> None:
