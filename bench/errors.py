@@ -40,10 +40,10 @@ def unknown(what: str, given: str, known: Iterable[str]) -> UsageError:
 
 
 def printable(text: str) -> str:
-    """A text in one line, as a terminal may have it.
+    r"""A text in one line, as a terminal may have it.
 
     Control characters, and those that turn the direction of writing or that cannot be seen, stand there as escapes, such as
-    ``\\x1b`` or ``\\u202e``: what is printed may come from names and files of others.
+    ``\x1b`` or ``\u202e``: what is printed may come from names and files of others.
     """
     line = " ".join(text.split())
     return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in line)

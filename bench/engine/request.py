@@ -78,9 +78,11 @@ class Request:
             StoreError: it is none.
         """
         extra = set(content) - {item.name for item in fields(cls)}
+        if extra:
+            raise StoreError(
+                f"the request in the manifest has {', '.join(sorted(extra))}, which is unknown; start a new run"
+            )
         try:
-            if extra:
-                raise msgspec.ValidationError(f"it has {', '.join(sorted(extra))}")
             return msgspec.convert(content, cls)
         except msgspec.ValidationError as error:
             raise StoreError(f"the request in the manifest cannot be read ({error}); start a new run") from error
@@ -136,7 +138,11 @@ def resolve(request: Request, given: Given | None = None) -> Job:
     if request.full:
         rows = tuple(replace(row, cap=None) for row in rows)
     for row in rows:
-        if row.library == own.LIBRARY.name and isinstance(row, AttackSpec) and not row.target.startswith(own.LIVE_PREFIX):
+        if (
+            row.library == own.LIBRARY.name
+            and isinstance(row, AttackSpec)
+            and not row.target.startswith(own.LIVE_PREFIX)
+        ):
             _keep(f"attack {row.name}", own.ATTACKS.find(row.target), sources)
     networks = specs(request.networks or suite.networks, request.weights)
     if not networks:

@@ -89,7 +89,7 @@ def run(
     job = replace(job, request=replace(job.request, device=device))
     images = Images(job.dataset, job.split, job.plan)
     with networks.live(given.networks):
-        loaded = _networks(job, images, device, watch)
+        loaded = checked_networks(job, images, device, watch)
         current = manifest.describe(job, loaded, images, device) | {"name": path.name, "command": sys.argv}
         with store.writing(path) as writer:
             content = _begin(writer, current, job.plan, images, watch)
@@ -144,8 +144,13 @@ def usable_device(name: str) -> str:
     return name
 
 
-def _networks(job: Job, images: Images, device: str, watch: Watch) -> list[Loaded]:
-    """Load and check every network of a run."""
+def checked_networks(job: Job, images: Images, device: str, watch: Watch | None = None) -> list[Loaded]:
+    """Load and check every network of a run, as before its attacks.
+
+    Raises:
+        BenchError: a network cannot be loaded, or no number about it would mean anything.
+    """
+    watch = watch or Watch()
     for row in job.plan.rows:
         library = libraries.load(row.library)
         if not (library.attacker if row.kind is Kind.UPPER else library.verifier):
@@ -173,7 +178,7 @@ def _networks(job: Job, images: Images, device: str, watch: Watch) -> list[Loade
             if result.status is not preflight.Level.PASS:
                 watch.warn(spec.name, result.message)
         files = networks.source_files(module)
-        loaded.append(Loaded(spec, module, fingerprint, networks.source_sha256(spec), files, results))
+        loaded.append(Loaded(spec, module, fingerprint, networks.source_sha256(spec), results, files))
     return loaded
 
 

@@ -74,7 +74,8 @@ def named(manifest: Mapping[str, Any]) -> tuple[Code, ...]:
         if text and not str(text).startswith(LIVE) and (what, text) not in found:
             first = kind.executed(str(text))
             if first is not None:
-                found[what, text] = Code(what, str(text), first, _recorded(manifest, what))
+                recorded = _recorded(manifest, what) or _of_one_file(manifest, what, first)
+                found[what, text] = Code(what, str(text), first, recorded)
     return tuple(found.values())
 
 
@@ -172,6 +173,15 @@ def _recorded(manifest: Mapping[str, Any], what: str) -> Mapping[str, str] | Non
     return {path: sha256 for value in found for path, sha256 in value.items()} if found else None
 
 
+def _of_one_file(manifest: Mapping[str, Any], what: str, first: Sequence[Path]) -> Mapping[str, str] | None:
+    """What older manifests, which have one digest for all files together, say where that is the digest of the only one."""
+    digests = dict(manifest.get("sources") or {})
+    digests |= {f"network {network['name']}": network.get("source_sha256") for network in manifest["networks"]}
+    only = {str(path): _sha256(str(path)) for path in first}
+    known = [value for key, value in digests.items() if key == what or key.partition(" ")[0] == what]
+    return {path: str(value) for path, value in only.items()} if known == list(only.values()) else None
+
+
 def _some(files: Sequence[str]) -> str:
     more = f" and {len(files) - SHOWN} more" if len(files) > SHOWN else ""
     return ", ".join(files[:SHOWN]) + more
@@ -198,4 +208,6 @@ def _forget_bytecode(files: Iterable[str]) -> None:
         try:
             cached.unlink(missing_ok=True)
         except OSError as error:
-            raise StoreError(f"{cached} cannot be removed: {error.strerror}; remove it, or mend its permissions") from error
+            raise StoreError(
+                f"{cached} cannot be removed: {error.strerror}; remove it, or mend its permissions"
+            ) from error

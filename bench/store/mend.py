@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.errors import StoreError
-from bench.records import Status
 from bench.store.reader import Run, part_key
 from bench.store.writer import Writer
 
@@ -34,19 +33,21 @@ def mend(run: Run, writer: Writer, planned: Mapping[str, tuple[int, ...]]) -> li
     refused: dict[Path, str] = {}
     for path in _entries(run.path / "records"):
         key = part_key(path.name)
-        try:
-            if key is None or key not in planned:
-                raise StoreError("it is of no block of this run")
-            if key in whole:
-                raise StoreError("its block is there twice")
-            images, found, candidates = run.block(key, path)
-            if images != planned[key] or found != set(candidates.images):
-                raise StoreError("it has other images than its block")
-        except StoreError as error:
-            refused[path] = _reason(error, path)
+        if key is None or key not in planned:
+            refused[path] = "it is of no block of this run"
+        elif key in whole:
+            refused[path] = "its block is there twice"
         else:
-            used.add(candidates.path)
-            whole.add(key)
+            try:
+                images, found, candidates = run.block(key, path)
+            except StoreError as error:
+                refused[path] = _reason(error, path)
+                continue
+            if images == planned[key] and found == set(candidates.images):
+                used.add(candidates.path)
+                whole.add(key)
+            else:
+                refused[path] = "it has other images than its block"
     for path in _entries(run.path / "candidates"):
         key = part_key(path.name)
         # The candidates of a block come first: those of a block that was being stored are no damage.
