@@ -95,9 +95,12 @@ def require(run: Run, *, trusted: bool) -> Mapping[str, str]:
     """
     codes = named(run.manifest)
     if codes and not trusted:
-        told = "; ".join(f"{code.what}: {_some(code.files)}" for code in codes)
+        uses: dict[tuple[str, ...], list[str]] = {}
+        for code in codes:
+            uses.setdefault(code.files, []).append(code.what)
+        told = "; ".join(f"{_some(files)} for {', '.join(dict.fromkeys(what))}" for files, what in uses.items())
         raise UsageError(
-            f"{run.path} names Python code that would be executed ({told}); read it, and add --trust if you trust it"
+            f"{run.path} names Python code that would be executed: {told}; read it, and add --trust if you trust it"
         )
     allowed: dict[str, str] = {}
     for code in codes:

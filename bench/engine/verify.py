@@ -46,6 +46,9 @@ TOLD = 20
 CLOSE = 1e-3
 """Relative difference that figures of the checks before the attacks may have on a machine with another number of cores."""
 
+COMPARED = ("request", "identity", "code", "sources", "packages", "device", "time_limit", "planned")
+"""What a manifest of today has beside what readers of any run rely on."""
+
 WITNESSED = (Status.FOUND, Status.MISCLASSIFIED)
 """What is judged again from what is stored; all else has to be computed again."""
 
@@ -216,9 +219,12 @@ def _planned(content: Manifest) -> Iterator[tuple[str, tuple[int, ...]]]:
 
 def _signed(content: Manifest, found: _Findings) -> None:
     """Whether a manifest's identity is that of its content, and its plan the digest of it."""
-    known = content.get("identity")
-    if known is None:
+    if content["format"] != store.FORMAT:
         return
+    lacking = [key for key in COMPARED if content.get(key) is None]
+    if lacking:
+        raise StoreError(f"the manifest of run {content.get('name')} lacks {', '.join(lacking)}; restore it from a copy")
+    known = content["identity"]
     if content["plan"] != manifest.plan_of(known):
         found.broken("manifest", "its plan is not the digest of its identity")
     made = manifest.identity(content)
