@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import points
 import pytest
 
 from bench import run as runs
@@ -23,71 +24,13 @@ from bench.records import Record, Status, to_table
 from bench.specs import Kind
 from bench.store import writer as store_writer
 
-MINE = '''
-from dataclasses import replace
-
-import numpy as np
-import torch
-from adapters import own
-from bench.data import from_arrays
-from bench.specs import Suite
-from suites import rows
-
-def make():
-    generator = torch.Generator().manual_seed(0)
-    network = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 3))
-    with torch.no_grad():
-        for value in network.parameters():
-            value.copy_(torch.randn(value.shape, generator=generator))
-        network[0].bias.copy_(-network[0].weight @ torch.full((4,), 0.5))
-    return network
-
-def data():
-    inputs = np.random.default_rng(1).random((9, 4)).astype(np.float32)
-    with torch.no_grad():
-        labels = make()(torch.from_numpy(inputs)).argmax(1).numpy()
-    labels[4] = (labels[4] + 1) % 3
-    return from_arrays(inputs, labels, box=(0, 1), classes=3, name="points")
-
-def scatter(network, images, labels):
-    """Random points, drawn towards the image as far as they fool."""
-    points = torch.rand(images.shape)
-    best = points.clone()
-    for part in torch.linspace(1, 0.02, 50):
-        tried = images + part * (points - images)
-        fools = network(tried).argmax(1) != labels
-        best[fools] = tried[fools]
-    return best
-
-def fails(network, images, labels):
-    """An error, nothing, or no image."""
-    if (images[:, 0] > 0.6).any():
-        raise ValueError("no")
-    return torch.where((images[:, :1] > 0.3), images, torch.nan)
-
-SUITE = Suite(
-    name="mine",
-    description="Rows that end in every way.",
-    rows=(
-        own.row(__file__ + ":scatter", norm="l2", block=3),
-        own.row(__file__ + ":fails", norm="l2", block=3),
-        *rows(name="foolbox-ddn-l2"),
-        *rows(name="certify-lower-l2"),
-        *(replace(row, cap=4) for row in rows(name="certify-exact-l2", suite="exact")),
-    ),
-    samples=9,
-    data=__file__ + ":data",
-    networks=(__file__ + ":make",),
-)
-'''
-
 
 @pytest.fixture(scope="module")
 def honest(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run over nine points whose records have every status that a record can have, but a timeout."""
     folder = tmp_path_factory.mktemp("forgery")
-    (folder / "mine.py").write_text(MINE)
-    assert runs.main(["--suite", str(folder / "mine.py"), "--workers", "0", "--out", str(folder), "--name", "run"]) == 0
+    suite = points.copied(folder)
+    assert runs.main(["--suite", str(suite), "--workers", "0", "--out", str(folder), "--name", "run"]) == 0
     return folder / "run"
 
 
@@ -124,7 +67,9 @@ class Forgery:
 
     def nothing(self, entry: dict[str, Any], status: str = "not_found") -> None:
         """Make a record one of nothing found."""
-        entry |= {"status": status, "adversarial_class": -1, "pixels": math.inf} | {norm.value: math.inf for norm in Norm}
+        entry |= {"status": status, "adversarial_class": -1, "pixels": math.inf} | {
+            norm.value: math.inf for norm in Norm
+        }
 
     def image(self, index: int, values: np.ndarray) -> None:
         self.images[index] = values
@@ -143,7 +88,11 @@ class Forgery:
                 blocks.setdefault((entry["attack"], entry["block"]), []).append(entry)
             for (attack, number), entries in blocks.items():
                 key = store.block_key("make", attack, number)
-                found = {e["image"]: self.candidates[attack, e["image"]] for e in entries if (attack, e["image"]) in self.candidates}
+                found = {
+                    e["image"]: self.candidates[attack, e["image"]]
+                    for e in entries
+                    if (attack, e["image"]) in self.candidates
+                }
                 pictures = store_writer._pictures(list(found), np.asarray(list(found.values()), dtype=np.float32))
                 stored = store_writer._bytes(pictures, {"bench.plan": content["plan"]})
                 pair = store.digest(stored)[:32]
@@ -157,7 +106,10 @@ class Forgery:
 def record(entry: dict[str, Any]) -> Record:
     lengths = {norm: entry[norm.value] for norm in Norm}
     rest = {key: value for key, value in entry.items() if key not in {norm.value for norm in Norm}}
-    return Record(**rest | {"norm": Norm(entry["norm"]), "kind": Kind(entry["kind"]), "status": Status(entry["status"])}, distances=lengths)
+    return Record(
+        **rest | {"norm": Norm(entry["norm"]), "kind": Kind(entry["kind"]), "status": Status(entry["status"])},
+        distances=lengths,
+    )
 
 
 def label_and_near_example(forged: Forgery) -> None:
@@ -230,9 +182,11 @@ def record_of_another_image(forged: Forgery) -> None:
 
 
 def lower_raised(forged: Forgery) -> None:
-    entry = forged.first("found", "certify-lower-l2") if any(
-        e["status"] == "found" and e["attack"] == "certify-lower-l2" for e in forged.records
-    ) else forged.first("not_found", "certify-lower-l2")
+    entry = (
+        forged.first("found", "certify-lower-l2")
+        if any(e["status"] == "found" and e["attack"] == "certify-lower-l2" for e in forged.records)
+        else forged.first("not_found", "certify-lower-l2")
+    )
     entry["lower"] *= 1.01
 
 
@@ -258,7 +212,12 @@ def misclassified_made_found(forged: Forgery) -> None:
 def found_made_misclassified(forged: Forgery) -> None:
     entry = forged.first("found")
     del forged.candidates[entry["attack"], entry["image"]]
-    entry |= {"status": "misclassified", "predicted": entry["adversarial_class"], "adversarial_class": -1, "pixels": 0.0}
+    entry |= {
+        "status": "misclassified",
+        "predicted": entry["adversarial_class"],
+        "adversarial_class": -1,
+        "pixels": 0.0,
+    }
     entry |= {norm.value: 0.0 for norm in Norm}
 
 
@@ -440,6 +399,5 @@ def test_a_forgery_is_found(honest: Path, tmp_path: Path, change: Callable[[Forg
         lines = verified(folder).broken
     except BenchError as error:
         lines = (str(error),)
-    print("LINES", change.__name__, len(lines), lines[:2])
     assert lines
     assert all("\n" not in line for line in lines)
