@@ -146,7 +146,12 @@ def evaluate(
         device=device,
         time_limit=time_limit,
     )
-    given = Given(suite=chosen_suite, dataset=dataset, networks=modules)
+    given = Given(
+        # What has a name is found again by it, also by a later program.
+        suite=None if isinstance(suite, str) and chosen_suite == suites.load(suite) else chosen_suite,
+        dataset=None if images is None or isinstance(images, str) else dataset,
+        networks=modules,
+    )
     temporary = None if out is not None else tempfile.mkdtemp(prefix="bench-run-")
     path = Path(temporary) / "run" if temporary is not None else Path(str(out))
     try:
@@ -496,10 +501,14 @@ def _cuda(modules: Mapping[str, nn.Module]) -> list[int]:
 def _shown(progress: bool) -> Iterator[Watch]:
     if not progress:
         with nullcontext():
-            yield Watch(warn=_warned)
+            yield Watch(warn=_warned, tell=_told)
         return
     with watching(Console(stderr=True)) as watch:
         yield watch
+
+
+def _told(message: str) -> None:
+    warnings.warn(message, stacklevel=2)
 
 
 def _warned(network: str, message: str) -> None:

@@ -8,6 +8,8 @@ import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
+from bench.errors import printable
+
 EXIT_USAGE = 2
 
 
@@ -30,11 +32,11 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> Any:
         """End with the message."""
-        print("error:", *f"{message[:2000]}; --help shows the usage".split(), file=sys.stderr)
+        print(f"error: {printable(message[:2000])}; --help shows the usage", file=sys.stderr)
         raise SystemExit(EXIT_USAGE)
 
 
 def tell(error: Exception) -> int:
     """Print an error as one line, as a message of somebody else's may have several; returns the exit code."""
-    print("error:", *str(error).split(), file=sys.stderr)
+    print(f"error: {printable(str(error))}", file=sys.stderr)
     return EXIT_USAGE

@@ -10,6 +10,7 @@ import sysconfig
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from importlib.machinery import PathFinder
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
@@ -62,10 +63,7 @@ class Kind:
             if entry.name == text:
                 value, file = _imported(entry.module, entry.attr, f"{self.name} {text!r}")
                 return Found(text, value, text, file)
-        source, colon, name = text.rpartition(":")
-        if not colon or "/" in name or "\\" in name or name.endswith(".py"):
-            source, name = text, ""
-        name = name or self.attribute
+        source, name, colon = self._place(text)
         if source.endswith(".py") and name:
             path = file_path(source, f"{self.name} {text!r}")
             code = _executed(path, f"{self.name} {text!r}")
@@ -75,6 +73,33 @@ class Kind:
             value, file = _imported(source, name, f"{self.name} {text!r}")
             return Found(_short(name, self.attribute, source), value, f"{source}:{name}", file)
         raise unknown(self.name, text, [*self.names(), "path/to/file.py:object", "module:object"])
+
+    def executed(self, text: str) -> tuple[Path, ...] | None:
+        """The files that :meth:`find` would execute first for a text; nothing is executed to find them.
+
+        Args:
+            text: as :meth:`find` takes it.
+
+        Returns:
+            The file itself; of ``module:object`` the module's file and those of the packages that it lies in, none where
+            they have no files. None for what is built in, for what installed packages bring, and for what is no place.
+
+        Raises:
+            UsageError: the text can be no path.
+        """
+        if text in self.names():
+            return None
+        source, _, colon = self._place(text)
+        if source.endswith(".py"):
+            return (file_path(source, f"{self.name} {text!r}"),)
+        return module_files(source) if colon else None
+
+    def _place(self, text: str) -> tuple[str, str, bool]:
+        """The two parts of ``file.py:object``, and whether there was a colon."""
+        source, colon, name = text.rpartition(":")
+        if not colon or "/" in name or "\\" in name or name.endswith(".py"):
+            source, name = text, ""
+        return source, name or self.attribute, bool(colon)
 
     def _entries(self) -> list[Any]:
         return list(entry_points(group=f"{ENTRY_POINTS}.{self.group}"))
@@ -155,6 +180,21 @@ def _imported(module: str, name: str, what: str) -> tuple[Any, Path | None]:
         raise UsageError(f"{what}: module {module} cannot be imported: {_reason(error)}") from error
     file = getattr(loaded, "__file__", None)
     return _attribute(loaded, name, what), None if file is None else Path(file)
+
+
+def module_files(module: str) -> tuple[Path, ...]:
+    """The files of a module and of the packages that it lies in, its own first, found without importing any of them."""
+    found: list[Path] = []
+    path: list[str] | None = None
+    names = module.split(".")
+    for length in range(1, len(names) + 1):
+        specification = PathFinder.find_spec(".".join(names[:length]), path)
+        if specification is None:
+            break
+        if specification.origin is not None and specification.has_location:
+            found.insert(0, Path(specification.origin))
+        path = list(specification.submodule_search_locations or ())
+    return tuple(found)
 
 
 def file_path(text: str, what: str) -> Path:

@@ -16,6 +16,7 @@ from rich.table import Table
 from bench import metrics
 from bench.engine import runner
 from bench.engine.session import Watch
+from bench.errors import printable
 from bench.records import Status
 from bench.specs import Kind
 from bench.store import Manifest
@@ -46,7 +47,10 @@ def watching(console: Console) -> Iterator[Watch]:
             bar.update(task, description=text)
 
         def warn(network: str, message: str) -> None:
-            console.print(f"warning: network {network}: {message}", style="yellow", markup=False)
+            tell(f"network {network}: {message}")
+
+        def tell(message: str) -> None:
+            console.print(f"warning: {printable(message)}", style="yellow", markup=False, soft_wrap=True)
 
         def progress(step: runner.Progress) -> None:
             nonlocal shown
@@ -58,7 +62,7 @@ def watching(console: Console) -> Iterator[Watch]:
                 shown = twentieth
                 print(f"{text}, {left}; last: {last}", flush=True)
 
-        yield Watch(stage=stage, warn=warn, progress=progress)
+        yield Watch(stage=stage, warn=warn, tell=tell, progress=progress)
 
 
 def time_left(elapsed: float, step: runner.Progress) -> str:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from collections.abc import Sequence
-from dataclasses import fields
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,7 +32,8 @@ examples:
   python -m bench.run --resume results/minimal_norm-20260101-120000
 
 A file.py:object is Python code and is executed; give only files that you trust. A network's factory returns a torch
-module from (n, ...) float32 images of the dataset to (n, classes) logits.
+module from (n, ...) float32 images of the dataset to (n, classes) logits. --resume executes such files only with --trust,
+and only if they are still what the run was started with.
 
 exit codes: 0 all is well, 1 the records contradict each other, 2 unusable input, 130 interrupted
 """
@@ -79,6 +82,7 @@ def parser() -> Parser:
     how.add_argument("--out", type=Path, default=Path("results"), metavar="FOLDER", help="of all runs (%(default)s)")
     how.add_argument("--name", help="name of this run (suite and time); an unfinished run of this name goes on")
     how.add_argument("--resume", type=Path, metavar="RUN", help="go on with results/<run>, as it was started")
+    how.add_argument("--trust", action="store_true", help="with --resume: execute the Python files that the run names")
     how.add_argument("--open", action="store_true", help="open the report in the browser")
     instead = parser.add_argument_group("instead of running")
     instead.add_argument("--list", action="store_true", help="show suites, networks, datasets and attacks")
@@ -93,34 +97,46 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.list:
             _list(_console(), options.suite)
             return 0
-        request, path = _resumed(options) if options.resume is not None else _asked(options)
-        if options.dry_run:
-            return _dry_run(request, options)
-        return _run(request, path, options)
+        asked = _resumed(options) if options.resume is not None else _asked(options)
+        with asked.guard:
+            return _dry_run(asked.request, options) if options.dry_run else _run(asked.request, asked.path, options)
     except BenchError as error:
         return tell(error)
 
 
-def _asked(options: argparse.Namespace) -> tuple[Request, Path]:
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What to run, the run's folder, and within what."""
+
+    request: Request
+    path: Path
+    guard: AbstractContextManager[None] = field(default_factory=nullcontext)
+
+
+def _asked(options: argparse.Namespace) -> _Asked:
     """The request that the options make, and the run's folder inside ``--out``."""
     from bench.engine.request import Request, check_name
+
+    if options.trust:
+        raise UsageError("--trust goes with --resume; files that the command line names are executed anyway")
 
     given = {item.name: getattr(options, item.name) for item in fields(Request)}
     words: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
     request = Request(**{name: value for name, value in words.items() if value is not None})
     short = Path(options.suite.rpartition(":")[0] or options.suite).stem or "run"
     name = options.name or f"{short}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
-    return request, options.out / check_name(name)
+    return _Asked(request, options.out / check_name(name))
 
 
-def _resumed(options: argparse.Namespace) -> tuple[Request, Path]:
-    """The request of the run that ``--resume`` names.
+def _resumed(options: argparse.Namespace) -> _Asked:
+    """The request of the run that ``--resume`` names; nothing that the run names has been executed.
 
     Raises:
-        UsageError: other options of what to run are given as well.
-        StoreError: the folder is no run, or its version cannot go on.
+        UsageError: other options of what to run are given as well, or the run executes files and is not trusted.
+        StoreError: the folder is no run, its version cannot go on, or a file is not what the run was started with.
     """
     from bench import store
+    from bench.engine import trust
     from bench.engine.request import Request
 
     defaults = parser().parse_args([])
@@ -132,7 +148,8 @@ def _resumed(options: argparse.Namespace) -> tuple[Request, Path]:
     run = store.read(options.resume)
     if "request" not in run.manifest:
         raise UsageError(f"{options.resume} was written by an older version, and cannot go on; start a new run")
-    return Request.from_json(run.manifest["request"]), run.path.resolve()
+    request = Request.from_json(run.manifest["request"])
+    return _Asked(request, run.path.resolve(), trust.only(trust.require(run, trusted=options.trust)))
 
 
 def _run(request: Request, path: Path, options: argparse.Namespace) -> int:
@@ -142,7 +159,7 @@ def _run(request: Request, path: Path, options: argparse.Namespace) -> int:
     # What is wrong with the words is reported before torch is imported, which takes seconds.
     resolve(request)
     from bench import report
-    from bench.engine import session
+    from bench.engine import session, trust
     from bench.progress import watching
 
     how = session.How(workers=options.workers, cluster=options.executor == "dask", scheduler=options.scheduler)
@@ -153,7 +170,9 @@ def _run(request: Request, path: Path, options: argparse.Namespace) -> int:
         page = report.render(run.path)
     page = _shown(page)
     if run.manifest["status"] == "interrupted":
-        print(f"interrupted; what is finished is kept. Go on with: python -m bench.run --resume {_shown(run.path)}")
+        trusted = " --trust" if trust.named(run.manifest) else ""
+        command = f"python -m bench.run --resume {shlex.quote(str(_shown(run.path)))}{trusted}"
+        print(f"interrupted; what is finished is kept. Go on with: {command}")
         print(page)
         return EXIT_INTERRUPTED
     return _finish(console, run, page, open_page=options.open)

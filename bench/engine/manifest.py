@@ -7,8 +7,8 @@ import json
 import os
 import platform
 import subprocess
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -42,12 +42,14 @@ class Loaded:
         identity: what tells it from others.
         changes: what a call of it would change of the process.
         checks: the results of the checks before the attacks.
+        files: SHA-256 by absolute path of every user's file that was executed for it.
     """
 
     source: Source
     identity: Identity
     changes: tuple[str, ...]
     checks: Sequence[Finding]
+    files: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def spec(self) -> NetworkSpec:
@@ -107,7 +109,9 @@ def describe(job: Job, networks: Sequence[Loaded], images: Images, device: str) 
         "planned": plan.records,
         "image_sha256": hashes,
         "packages": versions(),
-        "sources": dict(job.sources),
+        "sources": {what: found.sha256 for what, found in job.sources.items()},
+        "files": {what: dict(found.files) for what, found in job.sources.items()}
+        | {f"network {one.spec.name}": dict(one.source.files) for one in networks if one.source.files},
         "code": code_sha256(),
         "git": _git(),
         "machine": {
@@ -118,7 +122,7 @@ def describe(job: Job, networks: Sequence[Loaded], images: Images, device: str) 
         },
     }
     content["identity"] = identity(content)
-    content["plan"] = _digest(content["identity"])
+    content["plan"] = plan_of(content["identity"])
     return content
 
 
@@ -157,6 +161,35 @@ def identity(content: Manifest) -> dict[str, Any]:
             for name, version in library["versions"].items()
         },
     }
+
+
+def plan_of(identity: Mapping[str, Any]) -> str:
+    """The digest of an identity, which every part of the run carries."""
+    return _digest(identity)
+
+
+def environment(stored: Manifest) -> list[str]:
+    """What decides a run's records, and is another here and now than where the run was made: a line each."""
+    device, machine = str(stored.get("device")), stored.get("machine") or {}
+    known = stored.get("identity") or {}
+    before = {name: value for name, value in known.items() if name.startswith("version of ")} | {
+        "code": stored.get("code")
+    }
+    now = {
+        name: platform.python_version()
+        if name == "version of python"
+        else libraries.version(name[len("version of ") :])
+        for name in before
+        if name != "code"
+    } | {"code": code_sha256()}
+    try:
+        here = _device(device)
+    except Exception:
+        # What torch says of a device that is not there differs from version to version.
+        here = "absent"
+    before |= {"processor": machine.get("processor"), "device": machine.get("device")}
+    now |= {"processor": _processor(), "device": here}
+    return [f"{key} was {_short(before[key])}, is {_short(now[key])}" for key in before if before[key] != now[key]]
 
 
 def check_same(name: str, stored: Manifest, current: Manifest) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from bench.engine import manifest, runner, worker
 from bench.engine.executors import Executor, InlineExecutor, LocalExecutor, Work
 from bench.engine.images import Images
 from bench.engine.manifest import Loaded
+from bench.engine.plan import Plan
 from bench.engine.provenance import decisive
 from bench.engine.request import Given, Job, Request, processes, resolve
 from bench.engine.runner import Progress
@@ -54,11 +56,13 @@ class Watch:
     Attributes:
         stage: called with what begins now, such as ``checking MLP``.
         warn: called with a network's name and a warning about it.
+        tell: called with what else the user has to know, such as parts of the run that are damaged.
         progress: called after each stored block.
     """
 
     stage: Callable[[str], None] = lambda _: None
     warn: Callable[[str, str], None] = lambda _name, _message: None
+    tell: Callable[[str], None] = lambda _: None
     progress: Callable[[Progress], None] = lambda _: None
 
 
@@ -89,19 +93,17 @@ def run(
     job = replace(job, request=replace(job.request, device=device))
     images = Images(job.dataset, job.split, job.plan)
     with networks.live(given.networks):
-        loaded = _networks(job, images, device, watch)
+        loaded = checked_networks(job, images, device, watch)
         current = manifest.describe(job, loaded, images, device) | {"name": path.name, "command": sys.argv}
         with store.writing(path) as writer:
-            content = _begin(writer, path, current, images)
+            content = _begin(writer, current, job.plan, images, watch)
             watch.stage("attacking")
-            decided = decisive(libraries.load(row.library) for row in job.plan.rows)
-            expected = {one.spec.name: Expected(one.identity, decided, one.changes) for one in loaded}
             try:
                 with _executor(how, workers) as executor:
                     runner.run(
                         job.plan,
                         images,
-                        expected,
+                        expected(job, loaded),
                         store.read(path),
                         writer,
                         executor,
@@ -147,8 +149,13 @@ def usable_device(name: str) -> str:
     return name
 
 
-def _networks(job: Job, images: Images, device: str, watch: Watch) -> list[Loaded]:
-    """Load and check every network of a run."""
+def checked_networks(job: Job, images: Images, device: str, watch: Watch | None = None) -> list[Loaded]:
+    """Load and check every network of a run, as before its attacks.
+
+    Raises:
+        BenchError: a network cannot be loaded, or no number about it would mean anything.
+    """
+    watch = watch or Watch()
     for row in job.plan.rows:
         library = libraries.load(row.library)
         if not (library.attacker if row.kind is Kind.UPPER else library.verifier):
@@ -186,6 +193,12 @@ def _networks(job: Job, images: Images, device: str, watch: Watch) -> list[Loade
     return loaded
 
 
+def expected(job: Job, loaded: Sequence[Loaded]) -> dict[str, Expected]:
+    """What every worker must find before it computes, by network."""
+    found = decisive(libraries.load(row.library) for row in job.plan.rows)
+    return {one.spec.name: Expected(one.identity, found, one.changes) for one in loaded}
+
+
 def _changes(source: Source, inputs: torch.Tensor) -> tuple[str, ...]:
     """What a call of a network changes of the process."""
     batches = (inputs[:2], inputs[:1].flip(-1))
@@ -198,12 +211,22 @@ def _changes(source: Source, inputs: torch.Tensor) -> tuple[str, ...]:
     return guard.touched(copied, batches, source.within, source.code.neighbours)
 
 
-def _begin(writer: Writer, path: Path, current: Manifest, images: Images) -> Manifest:
-    """Write the manifest of a new run, or check that a stored one can go on."""
+def _begin(writer: Writer, current: Manifest, plan: Plan, images: Images, watch: Watch) -> Manifest:
+    """Write the manifest of a new run; or check that a stored one can go on, and set aside what is damaged of it."""
+    path = writer.path
     if (path / "manifest.json").exists():
-        content = store.read(path).manifest
+        run = store.read(path)
+        content = run.manifest
         manifest.check_same(path.name, content, current)
+        for line in store.mend(run, writer, {block.key: block.images for block in plan.blocks()}):
+            watch.tell(line)
         content |= {"status": "running", "ended": None}
+        if reason := store.same_images(run, plan.indices, images.inputs):
+            file = path / "images.parquet"
+            if os.path.lexists(file):
+                writer.set_aside(file)
+            watch.tell(f"images.parquet is written again ({reason})")
+            content["images_file_sha256"] = writer.images(images.indices, images.inputs)
     else:
         content = current | {"images_file_sha256": writer.images(images.indices, images.inputs)}
     writer.manifest(content)

@@ -1,19 +1,19 @@
 """``python -m bench.report results/<run>``: the report again, from what is stored, without torch.
 
 With two runs or more, one page that lays them side by side; with a folder of runs, the list of them. With ``--verify``,
-every stored adversarial example is judged again, for which the networks and torch are needed.
+everything that is stored is judged again, for which the networks and torch are needed.
 """
 
 from __future__ import annotations
 
+import argparse
 import os.path
 import sys
 from pathlib import Path
 
 from bench import report, store
 from bench.arguments import Parser, tell
-from bench.errors import BenchError, UsageError
-from bench.metrics import evidence, invariants
+from bench.errors import BenchError, UsageError, printable
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -21,8 +21,10 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         if options.verify:
-            return _verified(options.run)
-        print(_rendered(options.run, options.out))
+            return _verified(options)
+        if options.trust:
+            raise UsageError("--trust goes with --verify; a report executes nothing that a run names")
+        print(printable(str(_rendered(options.run, options.out))))
     except BenchError as error:
         return tell(error)
     return 0
@@ -40,30 +42,50 @@ def _parser() -> Parser:
     parser.add_argument(
         "--verify",
         action="store_true",
-        help="instead, judge every stored adversarial example again with the networks of the run; exit code 1 if one fails",
+        help="instead, judge everything that the run stores again, and compute again what has no example; exit code 1 if "
+        "anything is not as it says",
+    )
+    parser.add_argument(
+        "--trust", action="store_true", help="with --verify: execute the Python files that the run names"
+    )
+    parser.add_argument("--workers", type=int, metavar="N", help="with --verify: processes (one for each core)")
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        default=60.0,
+        metavar="S",
+        help="with --verify: time for computing blocks again that their examples prove; inf for all (%(default)g)",
     )
     return parser
 
 
-def _verified(runs: list[Path]) -> int:
-    """Judge the examples of every run again; returns 1 if any is not what its record says."""
+def _verified(options: argparse.Namespace) -> int:
+    """Judge every run again; returns 1 if anything is not what the run says."""
     try:
         from bench.engine.verify import verify  # noqa: PLC0415 - only this needs torch, reports do not
     except ImportError as error:
         raise UsageError(f"--verify needs the networks, and so torch: {error}") from None
     failed = 0
-    for path in runs:
-        run = store.read(path)
-        count, broken = verify(run)
-        rules = [
-            rule for rule in invariants(evidence(run.records(), run.manifest), run.manifest) if rule.holds is False
-        ]
-        broken += [f"{rule.rule} {rule.detail}" for rule in rules]
-        for line in broken:
-            print(f"BROKEN: {line}")
-        failed += len(broken)
-        state = f"{len(broken)} contradictions" if broken else "all as their records say, and no rule is broken"
-        print(f"{path}: {count} adversarial examples judged again: {state}")
+    for path in options.run:
+        found = verify(
+            store.read(path),
+            trusted=options.trust,
+            workers=options.workers,
+            seconds=options.seconds,
+            tell=lambda line: print(printable(line), flush=True),
+        )
+        for line in found.broken:
+            print(f"BROKEN: {printable(line)}")
+        for line in found.unchecked:
+            print(f"not checked: {printable(line)}")
+        failed += len(found.broken)
+        state = (
+            f"{len(found.broken)} contradictions" if found.broken else "all as their records say, and no rule is broken"
+        )
+        print(
+            f"{printable(str(path))}: {found.judged} adversarial examples judged again, {found.computed} of {found.blocks} "
+            f"blocks computed again: {state}"
+        )
     return 1 if failed else 0
 
 
