@@ -9,6 +9,7 @@ import json
 import os
 import pickletools
 import re
+import stat
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -381,7 +382,11 @@ def _serialised(value: Any) -> bytes:
 
 def _read(path: Path) -> bytes:
     try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise NetworkError(f"weights {path} cannot be read: it is no regular file")
         return path.read_bytes()
+    except MemoryError as error:
+        raise NetworkError(f"weights {path} cannot be read: the file is larger than the memory") from error
     except OSError as error:
         raise NetworkError(f"weights {path} cannot be read: {error.strerror}") from error
 

@@ -50,9 +50,13 @@ def mend(run: Run, writer: Writer, planned: Mapping[str, tuple[int, ...]]) -> li
                 refused[path] = "it has other images than its block"
     for path in _entries(run.path / "candidates"):
         key = part_key(path.name)
+        if path in used:
+            continue
         # The candidates of a block come first: those of a block that was being stored are no damage.
-        if path not in used and (key is None or key not in planned or key in whole):
+        if key is None or key not in planned or key in whole:
             refused[path] = "no records belong to it"
+        elif reason := _unreadable(run, key, path):
+            refused[path] = reason
     lines = []
     if refused:
         for path in refused:
@@ -79,6 +83,14 @@ def same_images(run: Run, indices: tuple[int, ...], images: NDArray[np.float32])
         return _reason(error, run.path / "images.parquet")
     same = tuple(stored.tolist()) == tuple(indices) and values.tobytes() == images.astype("<f4").tobytes()
     return "" if same else "it has other images than the dataset"
+
+
+def _unreadable(run: Run, key: str, path: Path) -> str:
+    try:
+        run.examples(key, path)
+    except StoreError as error:
+        return _reason(error, path)
+    return ""
 
 
 def _entries(folder: Path) -> Iterator[Path]:
