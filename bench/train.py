@@ -23,7 +23,7 @@ from safetensors.torch import save as to_safetensors
 from bench import data
 from bench.engine.request import SEEDS
 from bench.engine.session import usable_device
-from bench.errors import BenchError, UsageError
+from bench.errors import BenchError, UsageError, printable
 from bench.networks.loading import evaluate
 from bench.networks.mnist import TRAINED, Network
 
@@ -209,7 +209,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.save:
             print(f"saved {save(network, history, options.seed, options.out)}")
     except BenchError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {printable(str(error))}", file=sys.stderr)
         return 2
     return 0
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.errors import BenchError, StoreError
+from bench.errors import BenchError, StoreError, printable
 from bench.specs import Row, VerifierSpec
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             kept.setdefault(network, {}).update(rows)
         FILE.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n")
     except BenchError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {printable(str(error))}", file=sys.stderr)
         return 2
     print(FILE)
     return 0

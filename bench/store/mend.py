@@ -16,13 +16,14 @@ TOLD = 8
 """So many parts are named in a message; all of them lie in the folder that it names."""
 
 
-def mend(run: Run, writer: Writer, planned: Mapping[str, tuple[int, ...]]) -> list[str]:
+def mend(run: Run, writer: Writer, planned: Mapping[str, tuple[int, ...]], *, finished: bool) -> list[str]:
     """Set aside every stored part that is not whole, or of no block of the plan.
 
     Args:
         run: the stored run.
         writer: of the same folder.
         planned: the images of every block of the plan, by its key.
+        finished: whether all of them were stored once.
 
     Returns:
         What to tell the user: a line for what was set aside, one for what is missing of a finished run; none where all is
@@ -68,7 +69,7 @@ def mend(run: Run, writer: Writer, planned: Mapping[str, tuple[int, ...]]) -> li
             "blocks are computed again"
         )
     missing = [key for key in planned if key not in whole]
-    if run.manifest.get("status") == "finished" and len(missing) > len(refused):
+    if finished and len(missing) > len(refused):
         lines.append(
             f"{len(missing)} blocks of the finished run are not stored, such as {missing[0]}; they are computed again"
         )
