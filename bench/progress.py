@@ -10,6 +10,7 @@ from datetime import timedelta
 
 import pandas as pd
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -44,7 +45,7 @@ def watching(console: Console) -> Iterator[Watch]:
         def stage(text: str) -> None:
             nonlocal begin
             begin = begin or (time.monotonic() if text == "attacking" else None)
-            bar.update(task, description=text)
+            bar.update(task, description=_plain(text))
 
         def warn(network: str, message: str) -> None:
             tell(f"network {network}: {message}")
@@ -55,9 +56,9 @@ def watching(console: Console) -> Iterator[Watch]:
         def progress(step: runner.Progress) -> None:
             nonlocal shown
             left = time_left(time.monotonic() - (begin or time.monotonic()), step)
-            last = _outcome(step)
+            last = printable(_outcome(step))
             text = f"{step.done}/{step.planned} blocks"
-            bar.update(task, description=text, completed=step.done, total=step.planned, left=left, last=last)
+            bar.update(task, description=text, completed=step.done, total=step.planned, left=left, last=_plain(last))
             if not live and (twentieth := 20 * step.done // step.planned) > shown:
                 shown = twentieth
                 print(f"{text}, {left}; last: {last}", flush=True)
@@ -72,6 +73,11 @@ def time_left(elapsed: float, step: runner.Progress) -> str:
         return "measuring the time left"
     seconds = elapsed / step.expected_done * rest if step.expected_done else 0.0
     return f"{timedelta(seconds=round(seconds))} left"
+
+
+def _plain(text: str) -> str:
+    """A text as it is: no markup of rich, nothing that a terminal would obey."""
+    return escape(printable(text))
 
 
 def _outcome(step: runner.Progress) -> str:
@@ -98,7 +104,7 @@ def table(records: pd.DataFrame, content: Manifest) -> Table:
     names = [network["name"] for network in content["networks"]]
     shown.add_column("attack")
     for name in names:
-        shown.add_column(name, justify="right")
+        shown.add_column(_plain(name), justify="right")
     cells = {
         (row["attack"], row["network"]): f"{row['median']:.4g} ({row['found_rate']:.0%})"
         if row["misclassified"] < row["images"]
@@ -109,5 +115,5 @@ def table(records: pd.DataFrame, content: Manifest) -> Table:
     for row in bounds.reset_index().itertuples():
         cells[row.attack, row.network] = f"≥ {row.lower:.4g}"
     for row in content["rows"]:
-        shown.add_row(row["label"], *(cells.get((row["name"], name), "-") for name in names))
+        shown.add_row(_plain(row["label"]), *(cells.get((row["name"], name), "-") for name in names))
     return shown

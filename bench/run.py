@@ -173,7 +173,7 @@ def _run(request: Request, path: Path, options: argparse.Namespace) -> int:
         trusted = " --trust" if trust.named(run.manifest) else ""
         command = f"python -m bench.run --resume {shlex.quote(str(_shown(run.path)))}{trusted}"
         print(f"interrupted; what is finished is kept. Go on with: {command}")
-        print(page)
+        print(printable(str(page)))
         return EXIT_INTERRUPTED
     return _finish(console, run, page, open_page=options.open)
 
@@ -189,10 +189,10 @@ def _finish(console: Console, run: Run, page: Path, *, open_page: bool) -> int:
     rules = metrics.invariants(metrics.evidence(records, run.manifest), run.manifest)
     broken = [rule for rule in rules if rule.holds is False]
     for rule in broken:
-        console.print(f"BROKEN: {rule.rule} ({rule.detail})", style="bold red", markup=False)
+        console.print(f"BROKEN: {printable(rule.rule)} ({printable(rule.detail)})", style="bold red", markup=False)
     if open_page:
         webbrowser.open(page.resolve().as_uri())
-    print(page)
+    print(printable(str(page)))
     return EXIT_BROKEN if broken else 0
 
 
