@@ -10,7 +10,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.errors import BenchError, UsageError
+from bench import process
+from bench.errors import BenchError, UsageError, cause
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -19,6 +20,11 @@ if TYPE_CHECKING:
     from bench.store import Run
 
 EXIT_BROKEN, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
+
+ROOM = (
+    "what is stored is kept: see that memory, disk, temporary folder (TMPDIR) and limits (ulimit) leave room, and go on with "
+    "--resume and fewer --workers"
+)
 
 EPILOG = """\
 examples:
@@ -96,19 +102,33 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
+    with process.surroundings():
+        try:
+            return _main(arguments)
+        except BenchError as error:
+            # A message of somebody else's may have several lines.
+            print("error:", *str(error).split(), file=sys.stderr)
+            return EXIT_USAGE
+        except KeyboardInterrupt:
+            return _interrupted(None)
+        except Exception as error:
+            if process.interrupted():
+                return _interrupted(None)
+            if (reason := cause(error)) is None:
+                raise
+            print(f"error: the machine cannot go on ({reason}); {ROOM}", file=sys.stderr)
+            return EXIT_USAGE
+
+
+def _main(arguments: Sequence[str] | None) -> int:
     options = parser().parse_args(arguments)
-    try:
-        if options.list:
-            _list(_console(), options.suite)
-            return 0
-        request, path = _resumed(options) if options.resume is not None else _asked(options)
-        if options.dry_run:
-            return _dry_run(request, options)
-        return _run(request, path, options)
-    except BenchError as error:
-        # A message of somebody else's may have several lines.
-        print("error:", *str(error).split(), file=sys.stderr)
-        return EXIT_USAGE
+    if options.list:
+        _list(_console(), options.suite)
+        return 0
+    request, path = _resumed(options) if options.resume is not None else _asked(options)
+    if options.dry_run:
+        return _dry_run(request, options)
+    return _run(request, path, options)
 
 
 def _asked(options: argparse.Namespace) -> tuple[Request, Path]:
@@ -147,26 +167,45 @@ def _resumed(options: argparse.Namespace) -> tuple[Request, Path]:
 
 def _run(request: Request, path: Path, options: argparse.Namespace) -> int:
     """Run, render the report, print the table, the contradictions and the report's path."""
-    from bench.engine.request import resolve
+    try:
+        from bench.engine.request import resolve
 
-    # What is wrong with the words is reported before torch is imported, which takes seconds.
-    resolve(request)
-    from bench import report
-    from bench.engine import session
-    from bench.progress import watching
+        # What is wrong with the words is reported before torch is imported, which takes seconds.
+        resolve(request)
+        console = _console()
+        with console.status("loading"):
+            if not console.is_terminal:
+                print("loading", flush=True)
+            from bench import report
+            from bench.engine import session
+            from bench.progress import watching
 
-    how = session.How(workers=options.workers, cluster=options.executor == "dask", scheduler=options.scheduler)
-    console = _console()
-    with session.interruptible(), watching(console) as watch:
-        run = session.run(request, path, how=how, watch=watch)
-        watch.stage("writing the report")
-        page = report.render(run.path)
-    page = _shown(page)
-    if run.manifest["status"] == "interrupted":
-        print(f"interrupted; what is finished is kept. Go on with: python -m bench.run --resume {_shown(run.path)}")
-        print(page)
-        return EXIT_INTERRUPTED
-    return _finish(console, run, page, open_page=options.open)
+        with watching(console) as watch:
+            how = session.How(workers=options.workers, cluster=options.executor == "dask", scheduler=options.scheduler)
+            run = session.run(request, path, how=how, watch=watch)
+            watch.stage("writing the report")
+            page = _shown(report.render(run.path))
+        if run.manifest["status"] == "interrupted":
+            print(page)
+            return _interrupted(run.path)
+        return _finish(console, run, page, open_page=options.open)
+    except KeyboardInterrupt:
+        return _interrupted(path)
+    except Exception:
+        # Somebody's code may have made another error of the interruption.
+        if not process.interrupted():
+            raise
+        return _interrupted(path)
+
+
+def _interrupted(path: Path | None) -> int:
+    """Say how to go on; returns the exit code."""
+    with process.held():
+        if path is not None and (path / "manifest.json").exists():
+            print(f"interrupted; what is finished is kept. Go on with: python -m bench.run --resume {_shown(path)}")
+        else:
+            print("interrupted before anything was stored; begin again with the same command")
+    return EXIT_INTERRUPTED
 
 
 def _finish(console: Console, run: Run, page: Path, *, open_page: bool) -> int:
@@ -271,4 +310,4 @@ def _show_plan(console: Console, job: Job, workers: int) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    process.end(main())

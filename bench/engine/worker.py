@@ -19,7 +19,7 @@ from bench import libraries, networks
 from bench.domain import Domain
 from bench.engine.queries import CountedNetwork
 from bench.engine.task import Task
-from bench.errors import BenchError, NetworkError
+from bench.errors import BenchError, NetworkError, cause
 from bench.judge import Decision, Judge, Judgement
 from bench.norms import Norm
 from bench.problem import Problem, Unsupported, problem
@@ -217,6 +217,8 @@ def _propose(task: Task, model: _Model, chosen: list[int]) -> Proposal:
     except BenchError:
         raise
     except Exception as error:
+        if cause(error) is not None:
+            raise
         status, message = Status.ERROR, _reason(error)
     seconds = _now(task.device) - start
     model.lean.eval()
