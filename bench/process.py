@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import _thread
+import atexit
 import errno
 import os
 import signal
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from typing import Any, NoReturn, TextIO
 
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -57,11 +58,19 @@ def held() -> Iterator[None]:
             raise KeyboardInterrupt
 
 
+def done() -> None:
+    """From now on, until the end of :func:`surroundings`, signals change nothing any more."""
+    _state.held += 1
+
+
 @contextmanager
-def interruptible() -> Iterator[None]:
+def _interruptible(*, last: bool) -> Iterator[None]:
     """Let the signals that end a process raise ``KeyboardInterrupt``; those that it was started to ignore stay ignored.
 
     Termination is never ignored: a program started in the background, where Ctrl-C is, has to end somehow.
+
+    Args:
+        last: whether the process ends afterwards: then signals stay without effect, and it has half a minute to end.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -86,10 +95,12 @@ def interruptible() -> Iterator[None]:
     try:
         yield
     finally:
-        _state.came = False
-        sys.unraisablehook = hook
         for number, handler in before.items():
-            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+            signal.signal(number, signal.SIG_IGN if last else signal.SIG_DFL if handler is None else handler)
+        if last:
+            signal.alarm(30)
+        _state.came, _state.waiting, _state.held = False, False, 0
+        sys.unraisablehook = hook
 
 
 def _came(_number: int, _frame: object) -> None:
@@ -165,14 +176,20 @@ def tolerate_streams() -> None:
 
 
 @contextmanager
-def surroundings() -> Iterator[None]:
-    """A command from its first word to its last: signals end it in order, and unreadable output does not end it."""
+def surroundings(*, last: bool = False) -> Iterator[None]:
+    """A command from its first word to its last: signals end it in order, and output that nobody takes does not end it.
+
+    Args:
+        last: whether the process ends afterwards.
+    """
     stdout, stderr = sys.stdout, sys.stderr
-    tolerate_streams()
-    with ExitStack() as stack:
-        stack.callback(_streams_back, stdout, stderr)
-        stack.enter_context(interruptible())
-        yield
+    with _interruptible(last=last):
+        tolerate_streams()
+        try:
+            yield
+        finally:
+            done()
+            _streams_back(stdout, stderr)
 
 
 def _streams_back(stdout: TextIO | None, stderr: TextIO | None) -> None:
@@ -187,9 +204,13 @@ def _streams_back(stdout: TextIO | None, stderr: TextIO | None) -> None:
         sys.stderr = stderr
 
 
-def end(code: int) -> NoReturn:
-    """End the process; from now on a signal ends it at once, without a word."""
-    for number in ENDING:
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, signal.SIG_DFL)
-    sys.exit(code)
+def leave(code: int) -> NoReturn:
+    """End the process with an exit code.
+
+    Python gives another code where an interruption passed through code that it had as text, such as a dataclass's.
+    """
+    atexit._run_exitfuncs()  # noqa: SLF001 - what would run at the end of the interpreter
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code)

@@ -100,9 +100,14 @@ def parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit code."""
-    with process.surroundings():
+def main(arguments: Sequence[str] | None = None, *, last: bool = False) -> int:
+    """Run the command line; returns the exit code.
+
+    Args:
+        arguments: its words; None for those of the process.
+        last: whether the process ends afterwards.
+    """
+    with process.surroundings(last=last):
         try:
             return _main(arguments)
         except BenchError as error:
@@ -200,11 +205,11 @@ def _run(request: Request, path: Path, options: argparse.Namespace) -> int:
 
 def _interrupted(path: Path | None) -> int:
     """Say how to go on; returns the exit code."""
-    with process.held():
-        if path is not None and (path / "manifest.json").exists():
-            print(f"interrupted; what is finished is kept. Go on with: python -m bench.run --resume {_shown(path)}")
-        else:
-            print("interrupted before anything was stored; begin again with the same command")
+    process.done()
+    if path is not None and (path / "manifest.json").exists():
+        print(f"interrupted; what is finished is kept. Go on with: python -m bench.run --resume {_shown(path)}")
+    else:
+        print("interrupted before anything was stored; begin again with the same command")
     return EXIT_INTERRUPTED
 
 
@@ -310,4 +315,4 @@ def _show_plan(console: Console, job: Job, workers: int) -> None:
 
 
 if __name__ == "__main__":
-    process.end(main())
+    process.leave(main(last=True))

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor, CancelledError, Future, InvalidStateError
 from contextlib import contextmanager, suppress
 from functools import partial
-from multiprocessing import popen_spawn_posix, spawn
+from multiprocessing import popen_spawn_posix, resource_tracker, spawn
 from multiprocessing.context import SpawnContext, SpawnProcess
 from pathlib import Path
 from types import TracebackType
@@ -129,6 +129,7 @@ class LocalExecutor(Executor):
             self._folder = Path(tempfile.mkdtemp(prefix="bench-tasks-"))
         except OSError as error:
             raise _no_room(error) from error
+        _track_resources()
         self._absences = Absences()
         self._open: set[Future[Part]] = set()
         self._revivals = 0
@@ -262,6 +263,17 @@ class LocalExecutor(Executor):
         _end(self._pool, cancel=cancel)
         self._absences.stop()
         shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _track_resources() -> None:
+    """Start the process in which multiprocessing counts what is shared, so that no signal of a terminal ends it early."""
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+    try:
+        resource_tracker.ensure_running()
+    except OSError as error:
+        raise MachineError(f"no process can be started: {line(error)}; see that limits (ulimit) leave room") from error
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 def _end(pool: ProcessPool, *, cancel: bool) -> None:
