@@ -1,9 +1,21 @@
-"""The errors a user can meet: each says what was given, what is allowed and what to do next."""
+"""The errors a user can meet: each says what was given, what is allowed and what to do next; and faults of the machine."""
 
 from __future__ import annotations
 
 import difflib
+import errno
 from collections.abc import Iterable
+
+OF_THE_MACHINE = frozenset({
+    errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO, errno.EAGAIN
+})  # fmt: skip
+"""Errors of the operating system that no program can help."""
+
+WORDS = (
+    "out of memory", "can't allocate memory", "cannot allocate memory", "unable to allocate", "bad_alloc", "alloc_failed",
+    "failed to map segment", "can't start new thread", "no space left on device", "too many open files",
+)  # fmt: skip
+"""How libraries that raise a ``RuntimeError`` or an ``ImportError`` say that memory, disk or handles ran out."""
 
 
 class BenchError(Exception):
@@ -28,6 +40,35 @@ class MachineError(BenchError):
 
 class StoreError(BenchError):
     """A run's folder cannot be read or written."""
+
+
+class LostWork(Exception):  # noqa: N818 - it is no error of what was computed
+    """Work was lost, and its message says how; computed again it may well be finished."""
+
+
+def cause(error: BaseException | None) -> str | None:
+    """What of the machine an error, or one that it was raised for, speaks of; None where it speaks of nothing of the kind."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        if isinstance(error, LostWork):
+            return str(error)
+        told = any(word in str(error).lower() for word in WORDS)
+        number = error.errno if isinstance(error, OSError) else None
+        # torch.OutOfMemoryError is a RuntimeError, NumPy's a MemoryError.
+        if (
+            isinstance(error, MemoryError)
+            or number in OF_THE_MACHINE
+            or (told and isinstance(error, RuntimeError | ImportError | OSError))
+        ):
+            return line(error)
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    return None
+
+
+def line(error: BaseException) -> str:
+    """An error's class and its message, in one line of at most 300 characters."""
+    return " ".join(f"{type(error).__name__}: {error}".rstrip(": ").split())[:300]
 
 
 def unknown(what: str, given: str, known: Iterable[str]) -> UsageError:

@@ -11,41 +11,58 @@ from datetime import timedelta
 import pandas as pd
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 from bench import metrics
 from bench.engine import runner
+from bench.engine.executors import ATTACKING
 from bench.engine.session import Watch
 from bench.errors import printable
 from bench.records import Status
 from bench.specs import Kind
 from bench.store import Manifest
 
-MEASURING = 10.0
-"""Seconds of expected work that have to be done before the time left is worth printing."""
+MEASURING = "measuring the time left"
+
+
+class _Left(ProgressColumn):
+    """The time left, which goes on to shrink between two blocks."""
+
+    max_refresh = 1.0
+
+    def render(self, task: Task) -> Text:
+        """What is left now of what was left when the last block was stored."""
+        until: float | None = task.fields["until"]
+        if until is None:
+            return Text(task.fields["left"])
+        return Text(_words(max(until - time.monotonic(), 0.0)))
 
 
 @contextmanager
 def watching(console: Console) -> Iterator[Watch]:
-    """Show a run's progress: on a terminal or in a notebook a bar, elsewhere a line for every twentieth of its blocks."""
+    """Show a run's progress: on a terminal or in a notebook a bar, elsewhere a line for every stage and some blocks."""
     live = console.is_terminal or console.is_jupyter
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=30),
         TimeElapsedColumn(),
-        TextColumn("{task.fields[left]}"),
+        _Left(),
         TextColumn("[dim]{task.fields[last]}"),
     )
-    begin: float | None = None
     shown = -1
     with Progress(*columns, console=console, disable=not live, transient=True) as bar:
-        task = bar.add_task("starting", total=None, left="", last="")
+        task = bar.add_task("starting", total=None, left="", until=None, last="")
+
+        def say(text: str) -> None:
+            if not live:
+                console.print(text, markup=False, highlight=False)
+                console.file.flush()
 
         def stage(text: str) -> None:
-            nonlocal begin
-            begin = begin or (time.monotonic() if text == "attacking" else None)
-            bar.update(task, description=_plain(text))
+            bar.update(task, description=printable(text), left=MEASURING if text == ATTACKING else "", until=None)
+            say(printable(text))
 
         def warn(network: str, message: str) -> None:
             tell(f"network {network}: {message}")
@@ -55,23 +72,31 @@ def watching(console: Console) -> Iterator[Watch]:
 
         def progress(step: runner.Progress) -> None:
             nonlocal shown
-            left = time_left(time.monotonic() - (begin or time.monotonic()), step)
             last = printable(_outcome(step))
             text = f"{step.done}/{step.planned} blocks"
-            bar.update(task, description=text, completed=step.done, total=step.planned, left=left, last=_plain(last))
-            if not live and (twentieth := 20 * step.done // step.planned) > shown:
+            until = None if step.left is None else time.monotonic() + step.left
+            bar.update(
+                task,
+                description=text,
+                completed=step.done,
+                total=step.planned,
+                left=MEASURING,
+                until=until,
+                last=escape(last),
+            )
+            if (twentieth := 20 * step.done // step.planned) > shown:
                 shown = twentieth
-                print(f"{text}, {left}; last: {last}", flush=True)
+                say(f"{text}, {time_left(step)}; last: {last}")
 
         yield Watch(stage=stage, warn=warn, tell=tell, progress=progress)
 
 
-def time_left(elapsed: float, step: runner.Progress) -> str:
-    """The time left, as what is done took against what it was expected to take; ``measuring`` until enough is done."""
-    rest = step.expected - step.expected_done
-    if step.done < step.planned and step.expected_done < min(MEASURING, 0.05 * step.expected):
-        return "measuring the time left"
-    seconds = elapsed / step.expected_done * rest if step.expected_done else 0.0
+def time_left(step: runner.Progress) -> str:
+    """The time left in words."""
+    return MEASURING if step.left is None else _words(step.left)
+
+
+def _words(seconds: float) -> str:
     return f"{timedelta(seconds=round(seconds))} left"
 
 

@@ -12,8 +12,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.arguments import Parser, tell
-from bench.errors import BenchError, UsageError
+from bench import process
+from bench.arguments import EXIT_USAGE, Parser, tell
+from bench.errors import BenchError, UsageError, cause, printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -22,6 +23,11 @@ if TYPE_CHECKING:
     from bench.store import Run
 
 EXIT_BROKEN, EXIT_INTERRUPTED = 1, 130
+
+ROOM = (
+    "what is stored is kept: see that memory, disk, temporary folder (TMPDIR) and limits (ulimit) leave room, and go on with "
+    "--resume and fewer --workers"
+)
 
 EPILOG = """\
 examples:
@@ -90,18 +96,37 @@ def parser() -> Parser:
     return parser
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit code."""
+def main(arguments: Sequence[str] | None = None, *, last: bool = False) -> int:
+    """Run the command line; returns the exit code.
+
+    Args:
+        arguments: its words; None for those of the process.
+        last: whether the process ends afterwards.
+    """
+    with process.surroundings(last=last):
+        try:
+            return _main(arguments)
+        except BenchError as error:
+            return tell(error)
+        except KeyboardInterrupt:
+            return _interrupted(None)
+        except Exception as error:
+            if process.interrupted():
+                return _interrupted(None)
+            if (reason := cause(error)) is None:
+                raise
+            print(f"error: the machine cannot go on ({reason}); {ROOM}", file=sys.stderr)
+            return EXIT_USAGE
+
+
+def _main(arguments: Sequence[str] | None) -> int:
     options = parser().parse_args(arguments)
-    try:
-        if options.list:
-            _list(_console(), options.suite)
-            return 0
-        asked = _resumed(options) if options.resume is not None else _asked(options)
-        with asked.guard:
-            return _dry_run(asked.request, options) if options.dry_run else _run(asked.request, asked.path, options)
-    except BenchError as error:
-        return tell(error)
+    if options.list:
+        _list(_console(), options.suite)
+        return 0
+    asked = _resumed(options) if options.resume is not None else _asked(options)
+    with asked.guard:
+        return _dry_run(asked.request, options) if options.dry_run else _run(asked.request, asked.path, options)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,28 +179,54 @@ def _resumed(options: argparse.Namespace) -> _Asked:
 
 def _run(request: Request, path: Path, options: argparse.Namespace) -> int:
     """Run, render the report, print the table, the contradictions and the report's path."""
-    from bench.engine.request import resolve
+    try:
+        from bench.engine.request import resolve
 
-    # What is wrong with the words is reported before torch is imported, which takes seconds.
-    resolve(request)
-    from bench import report
-    from bench.engine import session, trust
-    from bench.progress import watching
+        # What is wrong with the words is reported before torch is imported, which takes seconds.
+        resolve(request)
+        console = _console()
+        with console.status("loading"):
+            if not console.is_terminal:
+                print("loading", flush=True)
+            from bench import report
+            from bench.engine import session
+            from bench.progress import watching
 
-    how = session.How(workers=options.workers, cluster=options.executor == "dask", scheduler=options.scheduler)
-    console = _console()
-    with session.interruptible(), watching(console) as watch:
-        run = session.run(request, path, how=how, watch=watch)
-        watch.stage("writing the report")
-        page = report.render(run.path)
-    page = _shown(page)
-    if run.manifest["status"] == "interrupted":
-        trusted = " --trust" if trust.named(run.manifest) else ""
-        command = f"python -m bench.run --resume {shlex.quote(str(_shown(run.path)))}{trusted}"
-        print(f"interrupted; what is finished is kept. Go on with: {command}")
-        print(printable(str(page)))
-        return EXIT_INTERRUPTED
-    return _finish(console, run, page, open_page=options.open)
+        with watching(console) as watch:
+            how = session.How(workers=options.workers, cluster=options.executor == "dask", scheduler=options.scheduler)
+            run = session.run(request, path, how=how, watch=watch)
+            watch.stage("writing the report")
+            page = _shown(report.render(run.path))
+        if run.manifest["status"] == "interrupted":
+            print(printable(str(page)))
+            return _interrupted(run.path)
+        return _finish(console, run, page, open_page=options.open)
+    except KeyboardInterrupt:
+        return _interrupted(path)
+    except Exception:
+        # Somebody's code may have made another error of the interruption.
+        if not process.interrupted():
+            raise
+        return _interrupted(path)
+
+
+def _interrupted(path: Path | None) -> int:
+    """Say how to go on; returns the exit code."""
+    process.done()
+    if path is not None and (path / "manifest.json").exists():
+        print(f"interrupted; what is finished is kept. Go on with: {_resuming(path)}")
+    else:
+        print("interrupted before anything was stored; begin again with the same command")
+    return EXIT_INTERRUPTED
+
+
+def _resuming(path: Path) -> str:
+    """The command that goes on with a run."""
+    from bench import store
+    from bench.engine import trust
+
+    trusted = " --trust" if trust.named(store.read(path).manifest) else ""
+    return f"python -m bench.run --resume {shlex.quote(str(_shown(path)))}{trusted}"
 
 
 def _finish(console: Console, run: Run, page: Path, *, open_page: bool) -> int:
@@ -280,4 +331,4 @@ def _show_plan(console: Console, job: Job, workers: int) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    process.leave(main(last=True))

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import re
+import signal
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import fakes
+import pandas as pd
 import pytest
 
 from bench import data, networks, store
-from bench.engine import worker
+from bench.engine import lost, worker
 from bench.engine.executors import InlineExecutor, LocalExecutor
+from bench.engine.lost import Absences, Crash, OutOfTime
 from bench.engine.task import Task
 from bench.engine.worker import Part
+from bench.errors import LostWork, MachineError
 from bench.judge import Judge
 from bench.records import Status
 
@@ -136,23 +142,112 @@ def test_a_cheap_block_of_each_network_goes_first_and_then_the_most_expensive(
     assert order[2:] == [("MLP_d", expensive.name)] * 2 + [("MLP", expensive.name)] * 2
 
 
-def test_dead_and_hanging_workers_cost_their_images_only(tmp_path: Path) -> None:
-    plan = fakes.plan(
-        fakes.row("dies_for_three", block=50),
-        fakes.row("eats_memory", block=25),
-        fakes.row("noise", block=25),
-        samples=50,
+def attacked(run: store.Run, behaviour: str) -> pd.DataFrame:
+    """The records of a row's attacked images."""
+    return run.records().query(f"attack == '{fakes.row(behaviour).name}' and predicted == label")
+
+
+def test_crashes_of_its_own_cost_an_attack_the_images_that_crash_only(tmp_path: Path) -> None:
+    rows = (
+        fakes.row("crashes_for_zero", block=6),
+        fakes.row("leaves", block=2, cap=2),
+        fakes.row("quits", block=1, cap=1),
     )
     with LocalExecutor(2) as executor:
-        records = fakes.execute(plan, tmp_path / "run", executor).records()
-    dead = records[records["attack"] == "fake-dies-for-three-l2"].query("predicted == label")
-    assert set(dead.query("label == 3")["status"]) == {Status.ERROR}
-    assert dead.query("label == 3")["message"].str.contains("the worker process died").all()
-    assert set(dead.query("label != 3")["status"]) == {Status.FOUND}
-    hungry = records[records["attack"] == "fake-eats-memory-l2"].query("predicted == label")
-    assert set(hungry["status"]) == {Status.ERROR}
-    assert hungry["message"].str.contains("MemoryError").all()
-    assert set(records[records["attack"] == "fake-noise-l2"].query("predicted == label")["status"]) == {Status.FOUND}
+        run = fakes.execute(fakes.plan(*rows, samples=6), tmp_path / "run", executor)
+    crashed = attacked(run, "crashes_for_zero")
+    assert set(crashed.query("label == 0")["status"]) == {Status.ERROR}
+    expected = "the worker process was ended by SIGSEGV, 3 times, with no other image in it"
+    assert set(crashed.query("label == 0")["message"]) == {expected}
+    assert set(crashed.query("label != 0")["status"]) == {Status.FOUND}
+    left = attacked(run, "leaves")
+    assert set(left["status"]) == {Status.ERROR}
+    assert left["message"].str.contains("it tried to end the program: SystemExit: enough").all()
+    (quitted,) = attacked(run, "quits").itertuples()
+    assert quitted.status == Status.ERROR
+    assert re.search(r"ended itself with exit code [07], 3 times", str(quitted.message))
+
+
+@pytest.mark.parametrize(
+    ("code", "at_work", "expected"),
+    [
+        (-signal.SIGSEGV, True, Crash("the worker process was ended by SIGSEGV")),
+        (-signal.SIGSEGV, False, LostWork("the worker process was ended by SIGSEGV")),
+        (-signal.SIGKILL, True, LostWork("the worker process was ended by SIGKILL")),
+        (-signal.SIGTERM, True, LostWork("the worker process was ended by SIGTERM")),
+        (7, True, Crash("the worker process ended itself with exit code 7")),
+        (7, False, LostWork("the worker process ended itself with exit code 7")),
+        (None, True, LostWork("the worker process was lost")),
+    ],
+)
+def test_only_what_a_process_did_itself_while_at_work_is_its_own_fault(
+    code: int | None, at_work: bool, expected: Exception
+) -> None:
+    found = lost.ended(code, at_work=at_work)
+    assert (type(found), str(found)) == (type(expected), str(expected))
+
+
+def test_work_that_is_lost_once_leaves_no_trace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FAKE_MARKS", str(tmp_path))
+    plan = fakes.plan(fakes.row("dies_once"), fakes.row("no_memory_once"), fakes.row("noise"), samples=6)
+    with LocalExecutor(2) as executor:
+        disturbed = fakes.execute(plan, tmp_path / "disturbed", executor)
+    assert len(list(tmp_path.glob("*-*"))) == 4
+    undisturbed = fakes.execute(plan, tmp_path / "undisturbed", InlineExecutor())
+    pd.testing.assert_frame_equal(fakes.comparable(disturbed), fakes.comparable(undisturbed), check_exact=True)
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "how"),
+    [("dies", "the worker process was ended by SIGKILL"), ("eats_memory", "MemoryError: Unable to allocate")],
+)
+def test_work_that_is_lost_again_and_again_stops_the_run_when_all_else_is_stored(
+    tmp_path: Path, behaviour: str, how: str
+) -> None:
+    row = fakes.row(behaviour, block=3)
+    with (
+        LocalExecutor(2) as executor,
+        pytest.raises(MachineError, match=rf"{row.name} on MLP, images 0 to 2: {how}.*4 times.*--resume.*--attacks"),
+    ):
+        fakes.execute(fakes.plan(row, fakes.row("noise"), samples=3), tmp_path / "run", executor)
+    assert {*store.read(tmp_path / "run").records()["attack"]} == {fakes.row("noise").name}
+
+
+@pytest.mark.parametrize("fault", sorted(fakes.FAULTS))
+def test_no_fault_of_the_machine_is_a_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str) -> None:
+    monkeypatch.setenv("FAKE_FAULT", fault)
+    with pytest.raises(MachineError, match=r"fails-l2 on MLP, images 0 to 2: .*--resume"):
+        fakes.execute(fakes.plan(fakes.row("fails", block=3), samples=3), tmp_path / "run", InlineExecutor())
+    assert store.read(tmp_path / "run").records().empty
+
+
+def test_where_every_worker_is_lost_not_every_block_is_tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FAKE_FAULT", "disk")
+    calls: list[int] = []
+
+    def work(task: Task) -> Part:
+        calls.append(task.block.number)
+        return worker.run(task)
+
+    with pytest.raises(MachineError, match="No space left on device"):
+        fakes.execute(
+            fakes.plan(fakes.row("fails", block=1), samples=60), tmp_path / "run", InlineExecutor(), work=work
+        )
+    assert len(calls) < 30
+
+
+def test_time_that_the_machine_slept_is_nobodys(monkeypatch: pytest.MonkeyPatch) -> None:
+    ahead = [0.0]
+    watched = Absences(lambda: time.time() + ahead[0])
+    with LocalExecutor(1) as executor:
+        monkeypatch.setattr(executor, "_absences", watched)
+        timeout = TimeoutError("Task timeout", 60.0)
+        assert isinstance(executor._reason(timeout, at_work=True, absent=watched.seconds), OutOfTime)
+        before = watched.seconds
+        ahead[0] = 3600.0
+        error = executor._reason(timeout, at_work=True, absent=before)
+        assert isinstance(error, LostWork)
+        assert "slept or its clock was set, for 3" in str(error)
 
 
 def test_a_hanging_attack_is_stopped_at_its_limit(tmp_path: Path) -> None:

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from concurrent.futures import Future
+import logging
+import time
+from collections.abc import Callable
+from concurrent.futures import CancelledError, Future, InvalidStateError
+from contextlib import suppress
 from typing import Any
 
 import distributed
 
-from bench.engine.executors import Executor, Work, prepare
+from bench.engine.executors import ATTACKING, Executor, Work, prepare, trim
+from bench.engine.lost import attempt
 from bench.engine.task import Task
 from bench.engine.worker import Part
-from bench.errors import UsageError
+from bench.errors import BenchError, LostWork, MachineError, UsageError, line
+
+WAIT = 300.0
+"""Seconds without any worker, or without the scheduler, after which a run stops."""
 
 
-def connect(scheduler: str | None, workers: int) -> Executor:
+def connect(scheduler: str | None, workers: int, tell: Callable[[str], None] = lambda _: None) -> Executor:
     """An executor on a Dask cluster.
 
     A task whose worker is lost is given to another one. Dask cannot stop a running task, so time limits do not hold.
@@ -22,10 +30,13 @@ def connect(scheduler: str | None, workers: int) -> Executor:
         scheduler: ``tcp://host:port`` of a running scheduler, whose workers have one thread each; None starts a
             cluster of processes on this machine.
         workers: processes of that local cluster, at least 1.
+        tell: called with what is waited for.
 
     Raises:
         UsageError: no scheduler answers, or a worker has several threads.
     """
+    # It logs every lost connection with a traceback; what that means for the run, the run says.
+    logging.getLogger("distributed").setLevel(logging.CRITICAL + 1)
     try:
         client = (
             distributed.Client(scheduler, timeout="15s")
@@ -45,7 +56,7 @@ def connect(scheduler: str | None, workers: int) -> Executor:
             "workers with 'dask worker --nthreads 1 --nworkers auto'"
         )
     client.register_plugin(_Prepared())
-    return _DaskExecutor(client)
+    return _DaskExecutor(client, tell)
 
 
 class _Prepared(distributed.WorkerPlugin):
@@ -63,21 +74,93 @@ class _Prepared(distributed.WorkerPlugin):
 class _DaskExecutor(Executor):
     """Tasks on a Dask cluster, none of them taken for another with equal arguments."""
 
-    def __init__(self, client: distributed.Client) -> None:
+    def __init__(self, client: distributed.Client, tell: Callable[[str], None]) -> None:
         self._client = client
         self._executor = client.get_executor(pure=False)
+        self._tell = tell
+        self._address = str(getattr(client.scheduler, "address", "this machine"))
+        self._lonely_since: float | None = None
+
+    @property
+    def workers(self) -> int:
+        """As many as there are now."""
+        return max(self._count(), 1)
 
     @property
     def ahead(self) -> int:
         """Two for each worker that there is now, and some for those to come."""
-        return 2 * len(self._client.scheduler_info(n_workers=-1)["workers"]) + 8
+        return 2 * self._count() + 8
 
-    def submit(self, work: Work, task: Task) -> Future[Part]:
+    def submit(self, work: Work, task: Task, *, alone: bool = False) -> Future[Part]:  # noqa: ARG002 - a worker is enough
         """Queue ``work(task)`` on the cluster."""
-        future: Future[Part] = self._executor.submit(work, task)
+        self.revive()
+        future: Future[Part] = Future()
+
+        def came(done: Future[Part]) -> None:
+            with suppress(InvalidStateError):
+                try:
+                    future.set_result(done.result())
+                except BaseException as error:
+                    future.set_exception(_reason(error))
+
+        try:
+            self._executor.submit(_compute, work, task).add_done_callback(came)
+        except (OSError, RuntimeError, CancelledError) as error:
+            self.revive()
+            future.set_exception(LostWork(line(error)))
         return future
+
+    def revive(self) -> None:
+        """See whether the scheduler and any worker are there, and say what is waited for."""
+        now = time.monotonic()
+        if self._client.status in ("closed", "closing"):
+            raise MachineError(
+                f"the Dask scheduler at {self._address} was lost; start it again, with workers, and go on with --resume"
+            )
+        connected = self._client.status == "running"
+        if connected and self._count():
+            if self._lonely_since is not None:
+                self._tell(ATTACKING)
+            self._lonely_since = None
+            return
+        begun = self._lonely_since is None
+        self._lonely_since = self._lonely_since or now
+        what = "workers at" if connected else "the scheduler at"
+        if begun:
+            self._tell(f"waiting for {what} {self._address}, at most {WAIT:.0f} seconds")
+        if now - self._lonely_since > WAIT:
+            raise MachineError(
+                f"no {what.removeprefix('the ')} {self._address} for {WAIT:.0f} seconds; start 'dask worker "
+                f"{self._address} --nthreads 1 --nworkers auto' and go on with --resume"
+            )
 
     def shutdown(self, *, cancel: bool = False) -> None:
         """Leave the cluster; one that was started here ends."""
-        self._executor.shutdown(wait=not cancel)
-        self._client.close()
+        with suppress(OSError, RuntimeError, CancelledError):
+            self._executor.shutdown(wait=not cancel)
+        with suppress(OSError, RuntimeError, CancelledError):
+            self._client.close(timeout=10)
+
+    def _count(self) -> int:
+        """How many workers there are."""
+        return len(self._client.scheduler_info(n_workers=-1)["workers"])
+
+
+def _compute(work: Work, task: Task) -> Part:
+    """Compute a task in a worker of the cluster."""
+    try:
+        return attempt(work, task)
+    finally:
+        trim()
+
+
+def _reason(error: BaseException) -> BaseException:
+    """Why a task has no part: what its work raised, or how it was lost."""
+    if isinstance(error, BenchError | LostWork):
+        return error
+    if isinstance(error, distributed.KilledWorker):
+        return LostWork("the Dask worker processes were lost")
+    # What work raises of these kinds has become lost work already.
+    if isinstance(error, CancelledError | OSError | MemoryError):
+        return LostWork(f"the Dask cluster lost it ({line(error)})")
+    return error if isinstance(error, Exception) else LostWork(line(error))

@@ -6,21 +6,30 @@
 from __future__ import annotations
 
 import json
+import math
+import statistics
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from bench.arguments import Parser, tell
 from bench.errors import BenchError, StoreError
 from bench.specs import Row, VerifierSpec
 
 if TYPE_CHECKING:
+    from bench.engine.plan import Block
     from bench.store import Run
 
 FILE = Path(__file__).parents[2] / "suites" / "costs.json"
 UNKNOWN = 1.0
 """Seconds an image assumed for an attack that was never measured on any network."""
+
+KNOWN_BLOCKS, KNOWN_SECONDS, KNOWN_PART = 3, 10.0, 0.05
+"""How many blocks, and how many seconds of work or which part of it, are done before the time left is known."""
+
+LATE = 30
+"""How many of the latest blocks say how fast the machine is now."""
 
 Costs = Mapping[str, Mapping[str, float]]
 """Seconds of one core per image, by network and row."""
@@ -43,6 +52,105 @@ def expected(row: Row, network: str, measured: Costs) -> float:
     if isinstance(row, VerifierSpec):
         return row.seconds if known is None else min(known, row.seconds)
     return UNKNOWN if known is None else known
+
+
+class Forecast:
+    """How long the blocks that are left will take, from what those that are done took.
+
+    Seconds are those of attacks, which their records hold: starting processes is not among them. A row that was done on a
+    network is expected to go on as it did. Others are expected to take what was measured before, times the ratio that is
+    usual now, so that one row's compilation, or one odd row, changes nothing else.
+    """
+
+    def __init__(self, blocks: Iterable[Block], measured: Costs, workers: int) -> None:
+        """Begin.
+
+        Args:
+            blocks: what is left to do, in the order in which it is done.
+            measured: seconds per image from earlier runs.
+            workers: how many blocks are computed at once.
+        """
+        self._left = {block.key: block for block in blocks}
+        self._measured = measured
+        self._workers = workers
+        self._done: list[_Done] = []
+        self._of: dict[tuple[str, str], list[float]] = {}
+        self._began: float | None = None
+
+    def finished(self, block: Block, seconds: float, now: float) -> None:
+        """A block is done.
+
+        Args:
+            block: which.
+            seconds: of all its images together.
+            now: the time in seconds, of any clock.
+        """
+        del self._left[block.key]
+        self._began = now if self._began is None else self._began
+        self._of.setdefault((block.network.name, block.row.name), []).append(seconds / len(block.images))
+        known = self._known(block) * len(block.images)
+        self._done.append(_Done(block.network.name, seconds, seconds / known if known > 0 else math.nan))
+
+    def left(self, now: float) -> float | None:
+        """Seconds of wall time until all is done; None while too little is known."""
+        if not self._left or self._began is None:
+            return None if self._left else 0.0
+        ratios = {name: self._ratio(name) for name in {block.network.name for block in self._left.values()}}
+        rest = [self._expected(block, ratios[block.network.name]) for block in self._left.values()]
+        busy = sum(done.seconds for done in self._done)
+        if any(math.isnan(seconds) for seconds in rest):
+            return None
+        if len(self._done) < KNOWN_BLOCKS or busy < min(KNOWN_SECONDS, KNOWN_PART * sum(rest)):
+            return None
+        # Of the blocks that are being computed, half is done.
+        started = sum(rest[: self._workers]) / 2
+        # Judging, storing and waiting take time too: the part of their time in which the workers attack.
+        part = 1.0
+        if len(self._done) >= 10 * self._workers:
+            part = (busy + started) / max((now - self._began) * self._workers, 1e-9)
+        return max((sum(rest) - started) / self._workers / min(max(part, 0.1), 1.0), max(rest) / 2)
+
+    def _expected(self, block: Block, ratio: float) -> float:
+        """Seconds of a block, by what its row took on its network and by what it should take."""
+        found = self._of.get((block.network.name, block.row.name), [])
+        known = self._known(block) * ratio
+        if math.isnan(known):
+            # Never measured before: as on another network of this run, or unknown.
+            others = [statistics.median(each) for (_, row), each in self._of.items() if row == block.row.name]
+            known = min(found) if found else max(others, default=math.nan)
+        # The first blocks of a row may have compiled it.
+        each = known if not found else statistics.median(found) if len(found) > 2 else math.sqrt(known * min(found))
+        return each * len(block.images)
+
+    def _ratio(self, network: str) -> float:
+        """How many times what they should the blocks of a network took of late; those of all, where few of it are done."""
+        of_it = [done for done in self._done if done.network == network]
+        few = sum(done.seconds for done in of_it) < KNOWN_SECONDS
+        chosen = [done for done in (self._done if few else of_it) if not math.isnan(done.ratio)]
+        return _weighted_median([(done.ratio, done.seconds) for done in chosen[-LATE:]])
+
+    def _known(self, block: Block) -> float:
+        """Seconds per image as measured before; NaN where nothing was."""
+        known = isinstance(block.row, VerifierSpec) or any(block.row.name in rows for rows in self._measured.values())
+        return expected(block.row, block.network.name, self._measured) if known else math.nan
+
+
+class _Done(NamedTuple):
+    """A finished block: its network, seconds, and their ratio to those expected; NaN where nothing was."""
+
+    network: str
+    seconds: float
+    ratio: float
+
+
+def _weighted_median(pairs: Sequence[tuple[float, float]]) -> float:
+    """The median of values, of (value, weight); 1 where there is no weight."""
+    half, before = sum(weight for _, weight in pairs) / 2, 0.0
+    for value, weight in sorted(pairs):
+        before += weight
+        if before >= half > 0:
+            return value
+    return 1.0
 
 
 def measure(run: Run) -> dict[str, dict[str, float]]:

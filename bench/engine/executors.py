@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import math
 import os
 import pickle
 import secrets
@@ -13,9 +15,10 @@ import time
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, InvalidStateError
+from concurrent.futures import BrokenExecutor, CancelledError, Future, InvalidStateError
 from contextlib import contextmanager, suppress
-from multiprocessing import popen_spawn_posix, spawn
+from functools import partial
+from multiprocessing import popen_spawn_posix, resource_tracker, spawn
 from multiprocessing.context import SpawnContext, SpawnProcess
 from pathlib import Path
 from types import TracebackType
@@ -26,20 +29,43 @@ from pebble import ProcessExpired, ProcessPool
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
+from bench.engine.lost import Absences, OutOfTime, attempt, ended
 from bench.engine.task import Task
 from bench.engine.worker import Part
-from bench.errors import MachineError
+from bench.errors import LostWork, MachineError, line
+from bench.process import tolerate_streams
 
 Work = Callable[[Task], Part]
 
+AT_WORK = ".at-work"
+"""Ends the name of the file that is there while a task is computed."""
+
+ATTACKING = "attacking"
+"""What a run says that it does when its workers are at work."""
+
 REVIVALS = 5
-"""How often worker processes are started anew after all of them were lost."""
+"""How often worker processes are started anew, after all of them were lost, without a task finished in between."""
 
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
+KERNELS = 64
+"""How many compiled convolutions a worker keeps; one network needs a few for each number of images in a call."""
+
+STDERR = "BENCH_STDERR"
+"""Says to a worker process where its standard error goes once it has started."""
+
 
 class Executor(ABC):
-    """Computes tasks, each in its own time."""
+    """Computes tasks, each in its own time.
+
+    A task's future raises :class:`~bench.engine.lost.LostWork`, :class:`~bench.engine.lost.Crash` or
+    :class:`~bench.engine.lost.OutOfTime` where it was not computed, and else what ``work`` raises.
+    """
+
+    @property
+    @abstractmethod
+    def workers(self) -> int:
+        """How many tasks are computed at once, at least 1."""
 
     @property
     @abstractmethod
@@ -47,11 +73,20 @@ class Executor(ABC):
         """How many tasks to hand over at once, so that no worker waits: more would only take memory."""
 
     @abstractmethod
-    def submit(self, work: Work, task: Task) -> Future[Part]:
-        """Queue ``work(task)``."""
+    def submit(self, work: Work, task: Task, *, alone: bool = False) -> Future[Part]:
+        """Queue ``work(task)``.
 
-    def revive(self) -> None:  # noqa: B027 - a cluster looks after its workers, and this process needs none
-        """Begin again where workers can no longer be used; tasks that were theirs end as lost.
+        Args:
+            work: what computes.
+            task: what is computed.
+            alone: in a fresh process with none beside it, where the executor can; no other task may be pending then.
+
+        Raises:
+            MachineError: there is no worker for it, and none will come.
+        """
+
+    def revive(self) -> None:  # noqa: B027 - this process needs none
+        """Look after the workers: begin again where they can no longer be used; tasks that were theirs end as lost.
 
         Raises:
             MachineError: that happened too often.
@@ -75,51 +110,105 @@ class Executor(ABC):
 class LocalExecutor(Executor):
     """Worker processes with a time limit for each task.
 
-    A task that exceeds its limit has its process killed and its future raises ``TimeoutError``; a task whose
-    process dies raises ``pebble.ProcessExpired``. Other tasks go on in either case.
+    A task that exceeds its limit has its process killed. Other tasks go on then, and when a process dies.
     """
 
-    def __init__(self, workers: int) -> None:
+    def __init__(self, workers: int, tell: Callable[[str], None] = lambda _: None) -> None:
         """Start the processes when the first task comes.
 
         Args:
             workers: how many, at least 1.
+            tell: called when they are at work.
+
+        Raises:
+            MachineError: no temporary folder can be made.
         """
         self._workers = workers
-        self._folder = Path(tempfile.mkdtemp(prefix="bench-tasks-"))
-        self._pool = self._new_pool()
+        self._tell: Callable[[str], None] | None = tell
+        try:
+            self._folder = Path(tempfile.mkdtemp(prefix="bench-tasks-"))
+        except OSError as error:
+            raise _no_room(error) from error
+        _track_resources()
+        self._absences = Absences()
         self._open: set[Future[Part]] = set()
         self._revivals = 0
+        self._alone = False
+        self._cause = ""
+        self._pool = self._new_pool()
 
     def _new_pool(self) -> ProcessPool:
-        return ProcessPool(self._workers, initializer=prepare_worker, context=_Context())
+        context = _Context(self._folder / "stderr")
+        return ProcessPool(1 if self._alone else self._workers, initializer=prepare_worker, context=context)
+
+    @property
+    def workers(self) -> int:
+        """As many as processes."""
+        return self._workers
 
     @property
     def ahead(self) -> int:
         """Two for each worker, and some."""
         return 2 * self._workers + 2
 
-    def submit(self, work: Work, task: Task) -> Future[Part]:
+    def submit(self, work: Work, task: Task, *, alone: bool = False) -> Future[Part]:
         """Queue ``work(task)`` with the task's time limit."""
-        # Tasks carry images. Through a file, what goes through the pool's pipe stays so small that it is written whole or
-        # not at all: a worker that is killed while it reads would leave the others waiting for the rest.
+        if alone or self._alone:
+            self._alone = alone
+            self._renew()
+        # Tasks carry images, and parts examples. Through files, what goes through the pool's pipes stays so small that it
+        # is written whole or not at all: a worker that is killed in the middle would leave the others waiting for the rest.
         file = self._folder / secrets.token_hex(8)
-        file.write_bytes(pickle.dumps(task))
-        future = self._scheduled(work, str(file), task.limit)
+        try:
+            file.write_bytes(pickle.dumps(task))
+        except OSError as error:
+            raise _no_room(error) from error
+        future: Future[Part] = Future()
+        absent = self._absences.seconds
+
+        def came(done: Future[str]) -> None:
+            at_work = _marker(file).exists()
+            answer: Part | BaseException
+            try:
+                answer = pickle.loads(Path(done.result()).read_bytes())  # noqa: S301 - a worker of ours wrote it
+            except BaseException as error:
+                answer = self._reason(error, at_work=at_work, absent=absent)
+            self._open.discard(future)
+            with suppress(InvalidStateError):
+                if isinstance(answer, BaseException):
+                    future.set_exception(answer)
+                else:
+                    self._revivals = 0
+                    future.set_result(answer)
+            with suppress(OSError):
+                for used in (file, _marker(file), _answer(file)):
+                    used.unlink(missing_ok=True)
+
         self._open.add(future)
-
-        def ended(done: Future[Part]) -> None:
-            self._open.discard(done)
-            file.unlink(missing_ok=True)
-
-        future.add_done_callback(ended)
+        self._scheduled(work, str(file), task.limit).add_done_callback(came)
         return future
 
-    def _scheduled(self, work: Work, file: str, limit: float) -> Future[Part]:
+    def _reason(self, error: BaseException, *, at_work: bool, absent: float) -> BaseException:
+        """Why a task has no part, of what the pool says."""
+        if isinstance(error, ProcessExpired):
+            return ended(None if error.exitcode is None else _code(error.exitcode), at_work=at_work)
+        if isinstance(error, BrokenExecutor | CancelledError):
+            return LostWork("the worker processes were lost")
+        if isinstance(error, TimeoutError):
+            missed = self._absences.seconds - absent
+            if missed > 0:
+                return LostWork(
+                    f"its time ran out while the machine slept or its clock was set, for {missed:.0f} seconds"
+                )
+            return OutOfTime(error.args[1] if len(error.args) > 1 else math.nan)
+        # What work raised is in the file; this is of the ways to and from the worker.
+        return LostWork(line(error))
+
+    def _scheduled(self, work: Work, file: str, limit: float) -> Future[str]:
         while True:
             self.revive()
             try:
-                future: Future[Part] = self._pool.schedule(_compute, args=(work, file), timeout=limit)
+                future: Future[str] = self._pool.schedule(_compute, args=(work, file), timeout=limit)
             except RuntimeError:
                 # The pool broke after it was looked at; reviving ends with an error when that happens too often.
                 if self._pool.active:
@@ -129,37 +218,114 @@ class LocalExecutor(Executor):
 
     def revive(self) -> None:
         """Start new processes where the pool broke, as it does when a process is killed while it starts."""
-        if self._pool.active:
-            return
-        if self._revivals == REVIVALS:
-            raise MachineError(
-                f"worker processes were lost {REVIVALS + 1} times; look for a lack of memory, and go on with --resume and "
-                "fewer --workers"
-            )
-        self._revivals += 1
-        lost, broken = list(self._open), self._pool
+        if self._tell is not None and any(self._folder.glob(f"*{AT_WORK}")):
+            self._tell(ATTACKING)
+            self._tell = None
+        while not self._active():
+            if self._revivals == REVIVALS:
+                raise MachineError(
+                    f"worker processes were lost {REVIVALS + 1} times without a result in between{self._last_words()}; see "
+                    "that there is memory, and that limits on memory, processes and open files (ulimit) leave room; go on "
+                    "with --resume and fewer --workers"
+                )
+            self._revivals += 1
+            self._renew()
+
+    def _active(self) -> bool:
+        """Whether the pool can be used; its processes are started where they were not."""
+        try:
+            return bool(self._pool.active)
+        except (BrokenExecutor, OSError, MemoryError, RuntimeError) as error:
+            self._cause = line(error.__cause__ or error)
+            return False
+
+    def _renew(self) -> None:
+        """New processes in place of the old; tasks that were theirs end as lost."""
+        lost, old = list(self._open), self._pool
         self._open.clear()
         self._pool = self._new_pool()
-        broken.stop()
-        broken.join()
+        _end(old, cancel=True)
         for future in lost:
-            # Whoever waits for it tries it again; it may have ended meanwhile.
+            # It may have ended meanwhile.
             with suppress(InvalidStateError):
-                future.set_exception(ProcessExpired("the pool of worker processes broke"))
+                future.set_exception(LostWork("the worker processes were lost"))
+
+    def _last_words(self) -> str:
+        """Why the last process could not start, as far as it is known."""
+        words = self._cause
+        with suppress(OSError):
+            said = (self._folder / "stderr").read_text(errors="replace").split("\n")
+            words = next((text.strip() for text in reversed(said) if text.strip()), words)
+        return f" ({words[:300]})" if words else ""
 
     def shutdown(self, *, cancel: bool = False) -> None:
         """End the processes: after the queued tasks, or at once with ``cancel``."""
-        if cancel:
-            self._pool.stop()
-        else:
-            self._pool.close()
-        self._pool.join()
+        _end(self._pool, cancel=cancel)
+        self._absences.stop()
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
-def _compute(work: Work, file: str) -> Part:
-    """Compute the task that a file of this program's own holds."""
-    return work(pickle.loads(Path(file).read_bytes()))  # noqa: S301 - written by the process that started this one
+def _track_resources() -> None:
+    """Start the process in which multiprocessing counts what is shared, so that no signal of a terminal ends it early."""
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+    try:
+        resource_tracker.ensure_running()
+    except OSError as error:
+        raise MachineError(f"no process can be started: {line(error)}; see that limits (ulimit) leave room") from error
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
+def _end(pool: ProcessPool, *, cancel: bool) -> None:
+    """End a pool, also one that never began or that broke."""
+    with suppress(BrokenExecutor, OSError, RuntimeError):
+        (pool.stop if cancel else pool.close)()
+        pool.join()
+
+
+def _no_room(error: OSError) -> MachineError:
+    return MachineError(f"no temporary file can be written: {line(error)}; set TMPDIR to a folder with room")
+
+
+def _compute(work: Work, file: str) -> str:
+    """Compute the task that a file holds, and put into another one what came of it: a part, or what was raised."""
+    path = Path(file)
+    answer: Part | Exception
+    try:
+        task: Task = pickle.loads(path.read_bytes())  # noqa: S301 - written by the process that started this one
+        _marker(path).touch()
+    except Exception as error:
+        answer = LostWork(line(error))
+    else:
+        try:
+            answer = attempt(work, task)
+        except KeyboardInterrupt:
+            answer = LostWork("the worker process was interrupted")
+        except Exception as error:
+            answer = error if _travels(error) else RuntimeError(line(error))
+    _answer(path).write_bytes(pickle.dumps(answer))
+    _marker(path).unlink(missing_ok=True)
+    trim()
+    return str(_answer(path))
+
+
+def _marker(file: Path) -> Path:
+    """The file that is there while a task is computed."""
+    return file.with_suffix(AT_WORK)
+
+
+def _answer(file: Path) -> Path:
+    """The file for what came of a task."""
+    return file.with_suffix(".answer")
+
+
+def _travels(error: Exception) -> bool:
+    """Whether an exception can be written and read."""
+    try:
+        pickle.loads(pickle.dumps(error))  # noqa: S301 - written here
+    except Exception:
+        return False
+    return True
 
 
 class InlineExecutor(Executor):
@@ -172,16 +338,21 @@ class InlineExecutor(Executor):
         torch.set_num_threads(1)
 
     @property
+    def workers(self) -> int:
+        """One."""
+        return 1
+
+    @property
     def ahead(self) -> int:
         """One: what is computed is stored before more is."""
         return 1
 
-    def submit(self, work: Work, task: Task) -> Future[Part]:
+    def submit(self, work: Work, task: Task, *, alone: bool = False) -> Future[Part]:  # noqa: ARG002 - it always is
         """Run ``work(task)`` now."""
         future: Future[Part] = Future()
         try:
             with _quiet():
-                future.set_result(work(task))
+                future.set_result(attempt(work, task))
         except Exception as error:
             future.set_exception(error)
         return future
@@ -201,7 +372,7 @@ def _quiet() -> Iterator[None]:
 
 
 def prepare() -> None:
-    """Give this process one thread for torch's and for NumPy's arithmetic, and silence the libraries.
+    """Give this process one thread for torch's and for NumPy's arithmetic, little memory to keep, and silence the libraries.
 
     Every core has a process of its own, and sums round alike on machines with other numbers of cores. What the libraries
     warn of, the judge sees in what they return.
@@ -214,13 +385,27 @@ def prepare() -> None:
     os.environ |= dict.fromkeys(THREADS, "1")
     threadpool_limits(limits=1)
     torch.set_num_threads(1)
+    # Attacks call with ever other numbers of images, and oneDNN keeps what it compiled for each, 1,024 by default.
+    os.environ["ONEDNN_PRIMITIVE_CACHE_CAPACITY"] = str(KERNELS)
+
+
+def trim() -> None:
+    """Give memory that is free in this process back to the system, where the C library can."""
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def prepare_worker() -> None:
     """Make a process a local worker, which leaves Ctrl-C to the main process and ends with it."""
+    tolerate_streams()
     prepare()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # As for every other program: the exit code says that it was a signal.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+    if (kept := os.environ.pop(STDERR, None)) is not None:
+        os.dup2(int(kept), 2)
+        os.close(int(kept))
 
 
 def _end_with(parent: int) -> None:
@@ -230,24 +415,56 @@ def _end_with(parent: int) -> None:
     os._exit(1)
 
 
+QUIETLY_ENDED = 256
+"""In place of exit code 0, which pebble takes for the end of a worker that had nothing to do."""
+
+
+def _code(exitcode: int) -> int:
+    return 0 if exitcode == QUIETLY_ENDED else exitcode
+
+
 class _Process(SpawnProcess):
     """A process that does not import the program that started it: a script need not guard its main part."""
+
+    def __init__(self, *arguments: Any, stderr: Path, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self.stderr = stderr
+
+    @property
+    def exitcode(self) -> int | None:
+        """As of every process, but never 0."""
+        code = super().exitcode
+        return QUIETLY_ENDED if code == 0 else code
 
     @staticmethod
     def _Popen(process_obj: Any) -> Any:  # noqa: N802 - multiprocessing's name
         with _STARTING:
-            prepared = spawn.get_preparation_data
+            prepared, command = spawn.get_preparation_data, spawn.get_command_line
             spawn.get_preparation_data = _without_main
+            spawn.get_command_line = partial(_command, command, process_obj.stderr)
+            # The process has these signals of the terminal blocked from its first moment on.
+            mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
             try:
                 return popen_spawn_posix.Popen(process_obj)
+            except Exception as error:
+                # Pebble takes an error of the system for a process that cannot be had.
+                raise OSError(line(error)) from error
             finally:
-                spawn.get_preparation_data = prepared
+                signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+                spawn.get_preparation_data, spawn.get_command_line = prepared, command
 
 
 class _Context(SpawnContext):
     """Spawned, not forked: a forked copy of torch's and numba's thread pools may deadlock."""
 
-    Process = _Process
+    def __init__(self, stderr: Path) -> None:
+        """Make a context.
+
+        Args:
+            stderr: file for what processes say until they have started: where they cannot, it is told in a line.
+        """
+        super().__init__()
+        self.Process = partial(_Process, stderr=stderr)  # type: ignore[assignment,misc]  # a class, for multiprocessing
 
 
 _STARTING = threading.Lock()
@@ -257,3 +474,15 @@ _PREPARATION_DATA = spawn.get_preparation_data
 def _without_main(name: str) -> dict[str, object]:
     content: dict[str, object] = dict(_PREPARATION_DATA(name))
     return {key: value for key, value in content.items() if not key.startswith("init_main")}
+
+
+def _command(made: Callable[..., list[str]], stderr: Path, **named: Any) -> list[str]:
+    """The command of a new process, with its standard error in a file until :func:`prepare_worker`."""
+    words = made(**named)
+    place = words.index("-c") + 1
+    words[place] = (
+        f"import os\ntry:\n os.environ[{STDERR!r}] = str(os.dup(2))\n"
+        f" os.dup2(os.open({str(stderr)!r}, os.O_WRONLY | os.O_CREAT | os.O_APPEND), 2)\nexcept OSError:\n pass\n"
+        + words[place]
+    )
+    return words

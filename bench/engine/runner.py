@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
-from dataclasses import dataclass, field
-
-from pebble import ProcessExpired
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import dataclass, field, replace
 
 from bench.engine import costs, worker
 from bench.engine.costs import Costs
 from bench.engine.executors import Executor, Work
 from bench.engine.images import Images
+from bench.engine.lost import Crash, OutOfTime
 from bench.engine.plan import Block, Plan, expected_seconds
 from bench.engine.task import Expected, Task
 from bench.engine.worker import Part
-from bench.errors import BenchError
+from bench.errors import BenchError, LostWork, MachineError, line
 from bench.records import Record, Status
 from bench.store import Run, Writer
 
 PATIENCE = 5.0
 """Seconds after which it is asked whether the workers are still there."""
+
+BESIDE, ALONE = 2, 2
+"""How often lost work is tried beside other work, and then with nothing beside it, before a run stops."""
+
+CRASHES = 3
+"""How often a process with one image alone has to crash until that is the attack's own fault."""
+
+MANY = 20
+"""Losses in a row after which nothing more is begun until some work was finished with nothing beside it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,15 +41,14 @@ class Progress:
         block: which.
         records: its records.
         done, planned: blocks stored so far, earlier runs' included, and in the plan.
-        expected_done, expected: seconds the blocks stored by this process, and all it has to do, were expected to take.
+        left: seconds until all is done; None while too little is known.
     """
 
     block: Block
     records: tuple[Record, ...]
     done: int
     planned: int
-    expected_done: float
-    expected: float
+    left: float | None
 
 
 @dataclass(slots=True)
@@ -60,46 +68,69 @@ class _Pieces:
 
 
 @dataclass(frozen=True, slots=True)
-class _Fault:
-    """Why a block has no part.
-
-    Attributes:
-        status: ``error`` or ``timeout``.
-        message: the reason, for the record.
-        died: whether the process was lost, which may have been no fault of the block's.
-    """
-
-    status: Status
-    message: str
-    died: bool = False
-
-
-@dataclass(frozen=True, slots=True)
 class _Try:
     """A task at the executor.
 
     Attributes:
         task: what is computed: a block, or one image of a block when ``pieces`` is set.
         pieces: the block that it is a piece of.
-        again: whether this is the second try of the same images.
+        lost, crashed, failed: how often it was lost, how often its process crashed, and how often it failed otherwise.
     """
 
     task: Task
     pieces: _Pieces | None = None
-    again: bool = False
+    lost: int = 0
+    crashed: int = 0
+    failed: int = 0
 
-    def following(self, fault: _Fault) -> list[_Try]:
-        """What to try after a fault; nothing when the images have had their chances.
+    @property
+    def single(self) -> bool:
+        """Whether there is one image."""
+        return len(self.task) == 1
 
-        A block whose process was lost is tried again as it is, which gives the records of an undisturbed run when
-        it was killed from outside. Else, and when it dies again, its images are tried one by one.
-        """
-        if fault.died and not self.again and self.pieces is None:
-            return [_Try(self.task, again=True)]
-        if self.pieces is not None or (len(self.task) == 1 and self.again):
-            return []
+    @property
+    def alone(self) -> bool:
+        """Whether it was lost so often that it is tried with nothing beside it."""
+        return self.lost >= BESIDE
+
+    def one_by_one(self) -> list[_Try]:
+        """The images, each for itself."""
         pieces = _Pieces(self.task)
         return [_Try(piece, pieces) for piece in self.task.singly()]
+
+    def after(self, error: Exception) -> list[_Try] | Part:
+        """What to try after an error; the records of one, where its images have had their chances.
+
+        Lost work is tried again as it is, which gives the records of an undisturbed run. So is a block whose process
+        crashed, once; a block that crashed again, failed or ran out of time is tried image by image.
+
+        Raises:
+            MachineError: it was lost too often.
+        """
+        if isinstance(error, LostWork):
+            if self.lost + 1 == BESIDE + ALONE:
+                raise MachineError(
+                    f"{self._text}: {error}, {self.lost + 1} times, at last with no other worker beside it; nothing is stored "
+                    f"for it. All that is finished is kept; see that memory and disk have room and go on with --resume and "
+                    "fewer --workers, or leave the attack out of a new run with --attacks"
+                ) from error
+            return [replace(self, lost=self.lost + 1)]
+        if isinstance(error, Crash):
+            if self.crashed + 1 < (CRASHES if self.single else 2):
+                return [replace(self, crashed=self.crashed + 1)]
+            message = f"{error}, {CRASHES} times, with no other image in it"
+            return worker.failed(self.task, Status.ERROR, message) if self.single else self.one_by_one()
+        if self.pieces is None and not (self.single and self.failed):
+            return [replace(self, failed=1)] if self.single else self.one_by_one()
+        if isinstance(error, OutOfTime):
+            return worker.failed(self.task, Status.TIMEOUT, str(error))
+        return worker.failed(self.task, Status.ERROR, line(error))
+
+    @property
+    def _text(self) -> str:
+        block, images = self.task.block, self.task.block.images
+        which = f"image {images[0]}" if self.single else f"images {images[0]} to {images[-1]}"
+        return f"{block.row.name} on {block.network.name}, {which}"
 
 
 def run(  # noqa: PLR0917 - a plan, its images and where they go: each is named by its type
@@ -116,9 +147,9 @@ def run(  # noqa: PLR0917 - a plan, its images and where they go: each is named 
 ) -> None:
     """Compute every block of a plan that is not stored yet, and store it.
 
-    Blocks go to the executor longest expected first, after one cheap block of each network. A block whose process is
-    lost is tried again; one that loses its process twice, or exceeds its time limit, is tried one image at a time,
-    and what fails then is recorded as ``error`` or ``timeout``.
+    Blocks go to the executor longest expected first, after one cheap block of each network. Lost work is no result: it
+    is tried again, at last with nothing beside it. A block that fails, exceeds its time limit, or makes its process crash
+    is tried one image at a time, and what fails then is recorded as ``error`` or ``timeout``.
 
     Args:
         plan: what to do.
@@ -132,19 +163,20 @@ def run(  # noqa: PLR0917 - a plan, its images and where they go: each is named 
         work: what computes a task.
 
     Raises:
+        MachineError: work was lost again and again; nothing is stored for it, and what is stored stays.
         BenchError: the store refuses, or a worker cannot load the network.
     """
     measured = costs.load(plan.suite.name)
     blocks = plan.blocks()
     left = _ordered([block for block in blocks if block.key not in stored.finished], measured)
-    whole = sum(expected_seconds(block, measured) for block in left)
-    done, expected_done = len(blocks) - len(left), 0.0
+    done, forecast = len(blocks) - len(left), costs.Forecast(left, measured, executor.workers)
     tasks = (images.task(block, device, expected[block.network.name]) for block in left)
     for task, part in _results(tasks, executor, work):
-        block = task.block
+        block, now = task.block, time.monotonic()
         writer.block(block.key, str(stored.manifest["plan"]), part.records, part.candidates)
-        done, expected_done = done + 1, expected_done + expected_seconds(block, measured)
-        report(Progress(block, part.records, done, len(blocks), expected_done, whole))
+        done += 1
+        forecast.finished(block, sum(record.seconds for record in part.records), now)
+        report(Progress(block, part.records, done, len(blocks), forecast.left(now)))
 
 
 def _ordered(blocks: Sequence[Block], measured: Costs) -> list[Block]:
@@ -161,30 +193,42 @@ def _ordered(blocks: Sequence[Block], measured: Costs) -> list[Block]:
 def _results(tasks: Iterable[Task], executor: Executor, work: Work) -> Iterator[tuple[Task, Part]]:
     """Every task with its part, as they are finished."""
     coming = (_Try(task) for task in tasks)
-    retries: deque[_Try] = deque()
+    again: deque[_Try] = deque()
+    aside: deque[_Try] = deque()
     pending: dict[Future[Part], _Try] = {}
+    lost = 0
     while True:
-        # Tasks carry their images: only as many are made as the workers need.
-        while len(pending) < executor.ahead:
-            attempt = retries.popleft() if retries else next(coming, None)
+        # Tasks carry their images: only as many are made as the workers need. Where all is lost, none is begun.
+        while len(pending) < executor.ahead and lost < MANY:
+            attempt = again.popleft() if again else next(coming, None)
             if attempt is None:
                 break
             pending[executor.submit(work, attempt.task)] = attempt
         if not pending:
-            return
+            if not again and not aside:
+                return
+            attempt = (aside or again).popleft()
+            attempt = replace(attempt, lost=max(attempt.lost, BESIDE))
+            pending[executor.submit(work, attempt.task, alone=True)] = attempt
         finished, _ = wait(pending, timeout=PATIENCE, return_when=FIRST_COMPLETED)
         if not finished:
             executor.revive()
         for future in finished:
             attempt = pending.pop(future)
-            part, fault = _outcome(future)
-            if fault is not None:
-                following = attempt.following(fault)
-                retries.extendleft(reversed(following))
-                if following:
+            try:
+                part = future.result()
+            except BenchError:
+                raise
+            except Exception as error:
+                lost = lost + 1 if isinstance(error, LostWork) else 0
+                following = attempt.after(error)
+                if not isinstance(following, Part):
+                    for each in reversed(following):
+                        (aside if each.alone else again).appendleft(each)
                     continue
-                part = worker.failed(attempt.task, fault.status, fault.message)
-            assert part is not None
+                part = following
+            else:
+                lost = 0
             if attempt.pieces is None:
                 yield attempt.task, part
                 continue
@@ -192,26 +236,3 @@ def _results(tasks: Iterable[Task], executor: Executor, work: Work) -> Iterator[
             whole = attempt.pieces.whole()
             if whole is not None:
                 yield attempt.pieces.task, whole
-
-
-def _outcome(future: Future[Part]) -> tuple[Part | None, _Fault | None]:
-    """A future's part, or why it has none.
-
-    Raises:
-        BenchError: the worker met an error that no other block would escape.
-    """
-    try:
-        return future.result(), None
-    except BenchError:
-        raise
-    except CancelledError:
-        return None, _Fault(Status.ERROR, "the worker processes were lost", died=True)
-    except TimeoutError as error:
-        seconds = error.args[1] if len(error.args) > 1 else "its"
-        return None, _Fault(Status.TIMEOUT, f"not finished within the limit of {seconds} seconds")
-    except ProcessExpired as error:
-        code = f" (exit code {error.exitcode})" if error.exitcode else ""
-        message = f"the worker process died{code}"
-        return None, _Fault(Status.ERROR, message, died=True)
-    except Exception as error:
-        return None, _Fault(Status.ERROR, " ".join(f"{type(error).__name__}: {error}".split()))

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
-from bench import guard, libraries, networks, preflight, store
+from bench import guard, libraries, networks, preflight, process, store
 from bench.engine import manifest, runner, worker
-from bench.engine.executors import Executor, InlineExecutor, LocalExecutor, Work
+from bench.engine.executors import ATTACKING, Executor, InlineExecutor, LocalExecutor, Work
 from bench.engine.images import Images
 from bench.engine.manifest import Loaded
 from bench.engine.plan import Plan
@@ -22,7 +21,7 @@ from bench.engine.provenance import decisive
 from bench.engine.request import Given, Job, Request, processes, resolve
 from bench.engine.runner import Progress
 from bench.engine.task import Expected
-from bench.errors import NetworkError, UsageError
+from bench.errors import BenchError, NetworkError, UsageError
 from bench.guard import Guarded
 from bench.networks import Identity, Source
 from bench.specs import Kind
@@ -82,24 +81,41 @@ def run(
         The stored run. Its manifest's ``status`` is ``interrupted`` where Ctrl-C ended it: what was done is kept.
 
     Raises:
-        BenchError: something named is unknown or unusable, or the folder cannot be used.
+        BenchError: something named is unknown or unusable, the folder cannot be used, or the machine cannot go on.
+        KeyboardInterrupt: before anything of the run was stored.
     """
-    how, given, watch = how or How(), given or Given(), watch or Watch()
+    try:
+        _run(request, path, how or How(), given or Given(), _heeding(watch or Watch()))
+    except KeyboardInterrupt:
+        with process.held():
+            if _stopped(path):
+                return store.read(path)
+        raise
+    except Exception:
+        # What is raised matters more than what the manifest says.
+        with process.held(), suppress(BenchError):
+            _stopped(path)
+        raise
+    return store.read(path)
+
+
+def _run(request: Request, path: Path, how: How, given: Given, watch: Watch) -> None:
     workers = processes(how.workers)
     if how.scheduler is not None and not how.cluster:
         raise UsageError(f"--scheduler {how.scheduler} is for --executor dask")
     job = resolve(request, given)
     device = usable_device(request.device)
     job = replace(job, request=replace(job.request, device=device))
+    watch.stage(f"loading {job.dataset.title}")
     images = Images(job.dataset, job.split, job.plan)
     with networks.live(given.networks):
         loaded = checked_networks(job, images, device, watch)
+        watch.stage("measuring clean accuracy")
         current = manifest.describe(job, loaded, images, device) | {"name": path.name, "command": sys.argv}
         with store.writing(path) as writer:
             content = _begin(writer, current, job.plan, images, watch)
-            watch.stage("attacking")
             try:
-                with _executor(how, workers) as executor:
+                with _executor(how, workers, watch.stage) as executor:
                     runner.run(
                         job.plan,
                         images,
@@ -111,23 +127,35 @@ def run(
                         report=watch.progress,
                         work=how.work,
                     )
-            except KeyboardInterrupt:
-                writer.manifest(content | {"status": "interrupted", "ended": manifest.now()})
-                return store.read(path)
             finally:
                 worker.MODELS_OF_THIS_PROCESS.forget()
-            writer.manifest(content | {"status": "finished", "ended": manifest.now()})
-    return store.read(path)
+            with process.held():
+                writer.manifest(content | {"status": "finished", "ended": manifest.now()})
 
 
-@contextmanager
-def interruptible() -> Iterator[None]:
-    """Let a termination signal end a run as cleanly as Ctrl-C does."""
-    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, previous)
+def _heeding(watch: Watch) -> Watch:
+    """A watch at whose every call a signal that was swallowed counts."""
+
+    def stage(text: str) -> None:
+        process.check()
+        watch.stage(text)
+
+    def progress(step: Progress) -> None:
+        process.check()
+        watch.progress(step)
+
+    return Watch(stage=stage, warn=watch.warn, tell=watch.tell, progress=progress)
+
+
+def _stopped(path: Path) -> bool:
+    """Note in a run's manifest that it does not go on; returns whether there is a manifest, of a run of this process's."""
+    if not (path / "manifest.json").exists():
+        return False
+    with store.writing(path) as writer:
+        content = store.read(path).manifest
+        if content["status"] == "running":
+            writer.manifest(content | {"status": "interrupted", "ended": manifest.now()})
+    return True
 
 
 def usable_device(name: str) -> str:
@@ -236,11 +264,15 @@ def _begin(writer: Writer, current: Manifest, plan: Plan, images: Images, watch:
     return content
 
 
-def _executor(how: How, workers: int) -> Executor:
+def _executor(how: How, workers: int, stage: Callable[[str], None]) -> Executor:
     if how.cluster:
         try:
             from bench.engine import cluster  # noqa: PLC0415 - Dask is an extra
         except ImportError:
             raise UsageError("--executor dask needs Dask: pip install '.[cluster]'") from None
-        return cluster.connect(how.scheduler, max(workers, 1))
-    return LocalExecutor(workers) if workers else InlineExecutor()
+        stage("asking the Dask scheduler")
+        executor = cluster.connect(how.scheduler, max(workers, 1), stage)
+        stage(ATTACKING)
+        return executor
+    stage("starting workers" if workers else ATTACKING)
+    return LocalExecutor(workers, stage) if workers else InlineExecutor()

@@ -20,7 +20,7 @@ from bench.domain import Domain
 from bench.engine.provenance import decisive
 from bench.engine.queries import CountedNetwork
 from bench.engine.task import Task
-from bench.errors import BenchError, MachineError, NetworkError
+from bench.errors import BenchError, MachineError, NetworkError, cause
 from bench.guard import Guarded
 from bench.judge import Decision, Judge, Judgement
 from bench.norms import Norm
@@ -233,6 +233,8 @@ def _propose(task: Task, model: _Model, chosen: list[int]) -> Proposal:
     except BenchError:
         raise
     except (Exception, SystemExit) as error:
+        if cause(error) is not None:
+            raise
         status, message = Status.ERROR, _reason(error)
     seconds = _now(task.device) - start
     model.lean.eval()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import os
 import resource
@@ -98,10 +99,31 @@ class FakeAttacker:
         os.kill(os.getpid(), signal.SIGKILL)
         return images
 
-    def dies_for_three(self, network: nn.Module, images: Tensor, labels: Tensor, seed: int) -> object:
-        if (labels == 3).any():
-            self.dies(network, images, labels, seed)
+    def crashes_for_zero(self, network: nn.Module, images: Tensor, labels: Tensor, seed: int) -> object:
+        if (labels == 0).any():
+            os.kill(os.getpid(), signal.SIGSEGV)
         return self.noise(network, images, labels, seed)
+
+    def quits(self, network: nn.Module, images: Tensor, labels: Tensor, seed: int) -> object:
+        os._exit(int(seed) % 2 * 7)
+
+    def leaves(self, network: nn.Module, images: Tensor, labels: Tensor, seed: int) -> object:
+        sys.exit("enough")
+
+    def dies_once(self, network: nn.Module, images: Tensor, labels: Tensor, seed: int) -> object:
+        if (mark := Path(os.environ["FAKE_MARKS"]) / f"{seed}-{len(images)}").exists():
+            return self.noise(network, images, labels, seed)
+        mark.touch()
+        return self.dies(network, images, labels, seed)
+
+    def no_memory_once(self, network: nn.Module, images: Tensor, labels: Tensor, seed: int) -> object:
+        if (mark := Path(os.environ["FAKE_MARKS"]) / f"{seed}-{len(images)}").exists():
+            return self.noise(network, images, labels, seed)
+        mark.touch()
+        return self.eats_memory(network, images, labels, seed)
+
+    def fails(self, network: nn.Module, images: Tensor, labels: Tensor, seed: int) -> object:
+        raise FAULTS[os.environ["FAKE_FAULT"]]
 
     def hangs(self, network: nn.Module, images: Tensor, labels: Tensor, seed: int) -> object:
         time.sleep(3600)
@@ -114,6 +136,19 @@ class FakeAttacker:
         finally:
             resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 
+
+FAULTS: dict[str, Exception] = {
+    "disk": OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)),
+    "handles": OSError(errno.EMFILE, os.strerror(errno.EMFILE)),
+    "reading": OSError(errno.EIO, os.strerror(errno.EIO)),
+    "torch": RuntimeError(
+        "[enforce fail at alloc_cpu.cpp:124] err == 0. DefaultCPUAllocator: can't allocate memory: 8 bytes"
+    ),
+    "cuda": torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+    "threads": RuntimeError("can't start new thread"),
+    "library": ImportError("libx.so: failed to map segment from shared object: Cannot allocate memory"),
+}
+"""What a worker may meet that is no fault of an attack's."""
 
 ATTACKER = FakeAttacker()
 
