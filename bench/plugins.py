@@ -5,7 +5,10 @@ from __future__ import annotations
 import hashlib
 import importlib
 import re
+import sys
+import sysconfig
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -13,7 +16,10 @@ from types import ModuleType
 from typing import Any
 
 from bench.errors import UsageError, unknown
-from bench.usercode import UserFile, settings_kept
+from bench.usercode import UserFile, kept
+
+_INSTALLED = ("stdlib", "platstdlib", "purelib", "platlib")
+"""Where Python keeps what is installed, in the words of ``sysconfig``: its versions are compared, not its files."""
 
 ENTRY_POINTS = "minimal_norm_bench"
 """Entry point groups are ``minimal_norm_bench.suites``, ``.libraries``, ``.datasets`` and ``.networks``."""
@@ -94,15 +100,46 @@ class Found:
 
     @property
     def sha256(self) -> str | None:
-        """SHA-256 of the user's file, and of the modules beside it that it imports; None for what is built in."""
-        if self.code is not None:
-            return self.code.sha256
-        return None if self.file is None else hashlib.sha256(self.file.read_bytes()).hexdigest()
+        """SHA-256 of the user's file, and of the modules beside it that it has imported; None for what is built in."""
+        return self.code.sha256 if self.code is not None else next(iter(self.files.values()), None)
 
-    def call(self) -> Any:
-        """Call the object, without arguments: it finds what is beside its file, and changes no setting of the process."""
-        with settings_kept() if self.code is None else self.code.entered():
-            return self.value()
+    @property
+    def files(self) -> Mapping[str, str]:
+        """SHA-256 of the content that was run, by absolute path, of the user's files; empty for what is built in."""
+        if self.code is not None:
+            return self.code.files
+        return {} if self.file is None else _package(self.file)
+
+    def within(self) -> AbstractContextManager[None]:
+        """What calls are made within: imports find what is beside the file first; after it, the process is as it was."""
+        return kept() if self.code is None else self.code.among_neighbours()
+
+    def entered(self) -> AbstractContextManager[None]:
+        """The same, which also finds out what was replaced for the whole process: for what is run once.
+
+        Raises:
+            ImportError: something was; it is put back.
+        """
+        return kept() if self.code is None else self.code.entered()
+
+    def call(self, *arguments: Any, **named: Any) -> Any:
+        """Call the object: it finds what is beside its file, and changes nothing of the process."""
+        with self.entered():
+            return self.value(*arguments, **named)
+
+
+def _package(file: Path) -> dict[str, str]:
+    """SHA-256 of a module's file, and of the files of its own package that are loaded: of one that is no installed one."""
+    files = {str(file): hashlib.sha256(file.read_bytes()).hexdigest()}
+    module = next((name for name, each in sys.modules.items() if getattr(each, "__file__", None) == str(file)), "")
+    top = module.partition(".")[0]
+    if any(Path(place) in file.parents for key, place in sysconfig.get_paths().items() if key in _INSTALLED):
+        return files
+    for name, other in sorted(sys.modules.items()):
+        path = getattr(other, "__file__", None)
+        if top and name.partition(".")[0] == top and path and path.endswith(".py") and Path(path).is_file():
+            files.setdefault(path, hashlib.sha256(Path(path).read_bytes()).hexdigest())
+    return files
 
 
 def _short(name: str, usual: str, source: str) -> str:
@@ -112,7 +149,7 @@ def _short(name: str, usual: str, source: str) -> str:
 
 def _imported(module: str, name: str, what: str) -> tuple[Any, Path | None]:
     try:
-        with settings_kept():
+        with kept():
             loaded = importlib.import_module(module)
     except (Exception, SystemExit) as error:
         raise UsageError(f"{what}: module {module} cannot be imported: {_reason(error)}") from error

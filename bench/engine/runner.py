@@ -14,7 +14,7 @@ from bench.engine.costs import Costs
 from bench.engine.executors import Executor, Work
 from bench.engine.images import Images
 from bench.engine.plan import Block, Plan, expected_seconds
-from bench.engine.task import Task
+from bench.engine.task import Expected, Task
 from bench.engine.worker import Part
 from bench.errors import BenchError
 from bench.records import Record, Status
@@ -105,7 +105,7 @@ class _Try:
 def run(  # noqa: PLR0917 - a plan, its images and where they go: each is named by its type
     plan: Plan,
     images: Images,
-    fingerprints: Mapping[str, str],
+    expected: Mapping[str, Expected],
     stored: Run,
     writer: Writer,
     executor: Executor,
@@ -123,7 +123,7 @@ def run(  # noqa: PLR0917 - a plan, its images and where they go: each is named 
     Args:
         plan: what to do.
         images: the plan's.
-        fingerprints: of its networks, by name.
+        expected: what every worker must find, by network.
         stored: the run's folder as it is.
         writer: the same folder, for writing.
         executor: where ``work`` is called.
@@ -137,14 +137,14 @@ def run(  # noqa: PLR0917 - a plan, its images and where they go: each is named 
     measured = costs.load(plan.suite.name)
     blocks = plan.blocks()
     left = _ordered([block for block in blocks if block.key not in stored.finished], measured)
-    expected = sum(expected_seconds(block, measured) for block in left)
+    whole = sum(expected_seconds(block, measured) for block in left)
     done, expected_done = len(blocks) - len(left), 0.0
-    tasks = (images.task(block, device, fingerprints[block.network.name]) for block in left)
+    tasks = (images.task(block, device, expected[block.network.name]) for block in left)
     for task, part in _results(tasks, executor, work):
         block = task.block
         writer.block(block.key, str(stored.manifest["plan"]), part.records, part.candidates)
         done, expected_done = done + 1, expected_done + expected_seconds(block, measured)
-        report(Progress(block, part.records, done, len(blocks), expected_done, expected))
+        report(Progress(block, part.records, done, len(blocks), expected_done, whole))
 
 
 def _ordered(blocks: Sequence[Block], measured: Costs) -> list[Block]:

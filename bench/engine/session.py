@@ -11,14 +11,18 @@ from pathlib import Path
 
 import torch
 
-from bench import libraries, networks, preflight, store
+from bench import guard, libraries, networks, preflight, store
 from bench.engine import manifest, runner, worker
 from bench.engine.executors import Executor, InlineExecutor, LocalExecutor, Work
 from bench.engine.images import Images
 from bench.engine.manifest import Loaded
+from bench.engine.provenance import decisive
 from bench.engine.request import Given, Job, Request, processes, resolve
 from bench.engine.runner import Progress
+from bench.engine.task import Expected
 from bench.errors import NetworkError, UsageError
+from bench.guard import Guarded
+from bench.networks import Identity, Source
 from bench.specs import Kind
 from bench.store import Manifest, Run, Writer
 
@@ -90,13 +94,14 @@ def run(
         with store.writing(path) as writer:
             content = _begin(writer, path, current, images)
             watch.stage("attacking")
-            fingerprints = {one.spec.name: one.fingerprint for one in loaded}
+            decided = decisive(libraries.load(row.library) for row in job.plan.rows)
+            expected = {one.spec.name: Expected(one.identity, decided, one.changes) for one in loaded}
             try:
                 with _executor(how, workers) as executor:
                     runner.run(
                         job.plan,
                         images,
-                        fingerprints,
+                        expected,
                         store.read(path),
                         writer,
                         executor,
@@ -148,30 +153,49 @@ def _networks(job: Job, images: Images, device: str, watch: Watch) -> list[Loade
         library = libraries.load(row.library)
         if not (library.attacker if row.kind is Kind.UPPER else library.verifier):
             raise UsageError(f"attack {row.name}: library {library.label} runs no rows of this kind")
-    modules = {}
+    sources: dict[str, Source] = {}
+    identities: dict[str, Identity] = {}
     for spec in job.plan.networks:
         watch.stage(f"loading {spec.name}")
-        modules[spec.name] = networks.load(spec, device)
-        networks.check_output(modules[spec.name], images.domain, spec.name)
+        source = sources[spec.name] = networks.source(spec, device)
+        identities[spec.name] = source.identity(images.domain)
+        networks.check_output(guard.copied(source.module), images.domain, spec.name)
     inputs, labels = (torch.from_numpy(values[:PROBED]).to(device) for values in (images.inputs, images.labels))
+    changes = {name: _changes(source, inputs) for name, source in sources.items()}
+    guarded = {
+        name: Guarded(guard.copied(source.module), source.guard(changes[name])) for name, source in sources.items()
+    }
     loaded = []
     for spec in job.plan.networks:
         watch.stage(f"checking {spec.name}")
-        module = modules[spec.name]
-        fingerprint = networks.fingerprint(module)
-        if spec.source and not spec.live and networks.fingerprint(networks.load(spec)) != fingerprint:
-            raise NetworkError(
-                f"network {spec.name}: its factory returns another network every time, so that every worker would attack "
-                "another one; give --weights, or seed what it draws"
-            )
-        others = {name: other for name, other in modules.items() if name != spec.name}
-        results = preflight.check(module, inputs, labels, images.domain, others)
+        source, identity = sources[spec.name], identities[spec.name]
+        others = {name: other for name, other in guarded.items() if name != spec.name}
+        results = preflight.check(guarded[spec.name], inputs, labels, images.domain, others)
         preflight.require(spec.name, results)
+        if spec.source and not spec.live:
+            again = networks.source(spec, device).identity(images.domain)
+            if difference := identity.difference(again):
+                raise NetworkError(
+                    f"network {spec.name}: its factory returns another network every time ({difference}), so that every "
+                    "worker would attack another one; give --weights, or seed what it draws"
+                )
         for result in results:
             if result.status is not preflight.Level.PASS:
                 watch.warn(spec.name, result.message)
-        loaded.append(Loaded(spec, module, fingerprint, networks.source_sha256(spec), results))
+        loaded.append(Loaded(source, identity, changes[spec.name], results))
     return loaded
+
+
+def _changes(source: Source, inputs: torch.Tensor) -> tuple[str, ...]:
+    """What a call of a network changes of the process."""
+    batches = (inputs[:2], inputs[:1].flip(-1))
+    copied = guard.copied(source.module)
+    if source.code is None:
+        return guard.touched(copied, batches, source.within)
+    with source.code.entered():
+        # The first calls may import what is beside the file.
+        guard.touched(copied, batches, source.within)
+    return guard.touched(copied, batches, source.within, source.code.neighbours)
 
 
 def _begin(writer: Writer, path: Path, current: Manifest, images: Images) -> Manifest:

@@ -14,7 +14,9 @@ from torch import nn
 from bench import networks
 from bench.domain import Domain
 from bench.errors import NetworkError
+from bench.guard import Guarded
 from bench.judge import Judge
+from bench.networks import Identity
 from bench.networks.spec import NetworkSpec
 from bench.norms import Norm
 from bench.records import Status
@@ -60,13 +62,10 @@ def verify(run: Run, modules: Mapping[str, nn.Module] = MappingProxyType({})) ->
 
 
 def _judge(entry: Mapping[str, Any], domain: Domain) -> Judge:
-    network = networks.load(NetworkSpec(entry["name"], entry.get("source"), entry.get("weights")))
-    fingerprint = networks.fingerprint(network)
-    if fingerprint != entry["sha256"]:
-        raise NetworkError(
-            f"network {entry['name']} is not the run's any more: SHA-256 {fingerprint}, the run had {entry['sha256']}"
-        )
-    return Judge(network, domain)
+    source = networks.source(NetworkSpec(entry["name"], entry.get("source"), entry.get("weights")))
+    if difference := Identity.from_json(entry).difference(source.identity(domain)):
+        raise NetworkError(f"network {entry['name']} is not the run's any more: {difference}")
+    return Judge(Guarded(source.module, source.within), domain)
 
 
 def _differences(

@@ -19,6 +19,7 @@ from bench.arguments import Parser, tell
 from bench.engine import plan, worker
 from bench.engine.images import Images
 from bench.engine.request import Given, Request, resolve
+from bench.engine.task import Expected
 from bench.errors import UsageError
 from bench.records import Status
 from bench.specs import AttackSpec
@@ -129,8 +130,8 @@ def _distances(row: AttackSpec, network: str, images: int) -> list[float]:
     job = resolve(Request(suite=SUITE, networks=(network,), samples=images, device="cpu"), Given(suite=suite))
     pictures = Images(job.dataset, job.split, job.plan)
     (spec,) = job.plan.networks
-    fingerprint = networks.fingerprint(networks.load(spec))
-    tasks = (pictures.task(block, job.request.device, fingerprint) for block in job.plan.blocks())
+    expected = Expected(networks.source(spec).identity(pictures.domain))
+    tasks = (pictures.task(block, job.request.device, expected) for block in job.plan.blocks())
     records = [record for task in tasks for record in worker.run(task).records]
     return [record.distance for record in records if record.status is not Status.MISCLASSIFIED]
 
