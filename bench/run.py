@@ -312,6 +312,12 @@ def _show_plan(console: Console, job: Job, workers: int) -> None:
 
     plan = job.plan
     measured = costs.load(plan.suite.name)
+    own = any(spec.name not in measured for spec in plan.networks)
+    if own:
+        # Only a network that was never measured is loaded, and torch with it.
+        from bench.engine import pace
+
+        measured = pace.with_own(measured, plan.rows, plan.networks, job.dataset.domain)
     table = Table(title=f"plan of suite {plan.suite.name}, {len(plan.indices)} images", title_justify="left")
     for column in ("attack", "images", "blocks", *(f"{spec.name}, s" for spec in plan.networks)):
         table.add_column(column, justify="left" if column == "attack" else "right")
@@ -327,7 +333,8 @@ def _show_plan(console: Console, job: Job, workers: int) -> None:
         table.add_row(row.label, count, str(-(-n // row.block)), *cells)
     console.print(table)
     total = timedelta(seconds=round(sum(seconds.values()) / workers))
-    print(f"{len(blocks)} blocks, {plan.records} records, about {total} with {workers} workers")
+    where = "as fast as this machine is now" if own else "as measured on a quiet machine; a busy one takes longer"
+    print(f"{len(blocks)} blocks, {plan.records} records, about {total} with {workers} workers, {where}")
 
 
 if __name__ == "__main__":
