@@ -239,3 +239,18 @@ def test_what_is_built_in_needs_no_trust(run: Path) -> None:
 
     signed(run, change)
     assert trust.named(store.read(run).manifest) == ()
+
+
+def test_the_advice_after_an_interruption_says_trust_where_it_is_needed(
+    run: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_arguments: object, **_named: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("bench.engine.runner.run", interrupted)
+    assert WAYS["resume"](run, "--trust") == 130
+    output = capfd.readouterr().out
+    assert f"Go on with: python -m bench.run --resume {run} --trust\n" in output
+    arguments = ["--suite", "smoke", "--networks", "MLP", "--samples", "1", "--workers", "0"]
+    assert runs.main([*arguments, "--out", str(run.parent), "--name", "plain"]) == 130
+    assert f"--resume {run.parent / 'plain'}\n" in capfd.readouterr().out
