@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import copy
-
 import torch
 from torch import Tensor, nn
+
+from bench import guard
+from bench.guard import frozen
 
 
 def laid_out(network: nn.Module) -> nn.Module:
@@ -22,7 +23,7 @@ def laid_out(network: nn.Module) -> nn.Module:
         The copy; the network itself where it cannot be copied.
     """
     try:
-        copied = copy.deepcopy(network).eval().requires_grad_(requires_grad=False)
+        copied = frozen(guard.copied(network))
     except Exception:
         return network
     for layer in list(copied.modules()):

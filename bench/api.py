@@ -39,8 +39,9 @@ from bench.data import Dataset
 from bench.engine import session
 from bench.engine.request import Given, Request
 from bench.engine.session import How, Watch
-from bench.errors import BenchError, NetworkError, UsageError, unknown
+from bench.errors import NetworkError, UsageError, unknown
 from bench.findings import Level
+from bench.guard import Guarded, device_of
 from bench.metrics import Evidence, Leader
 from bench.networks.spec import LIVE
 from bench.norms import Norm
@@ -50,6 +51,7 @@ from bench.report import figures, sources
 from bench.report.frames import Frames
 from bench.specs import AttackSpec, Row, Suite, VerifierSpec
 from bench.store import Run
+from bench.usercode import kept
 from bench.verdict import CheckResult
 
 Attack = str | AttackSpec | VerifierSpec | Callable[..., Any]
@@ -144,7 +146,12 @@ def evaluate(
         device=device,
         time_limit=time_limit,
     )
-    given = Given(suite=chosen_suite, dataset=dataset, networks=modules)
+    given = Given(
+        # What has a name is found again by it, also by a later program.
+        suite=None if isinstance(suite, str) and chosen_suite == suites.load(suite) else chosen_suite,
+        dataset=None if images is None or isinstance(images, str) else dataset,
+        networks=modules,
+    )
     temporary = None if out is not None else tempfile.mkdtemp(prefix="bench-run-")
     path = Path(temporary) / "run" if temporary is not None else Path(str(out))
     try:
@@ -413,13 +420,13 @@ def _dataset(
 
 def _classes(module: nn.Module, dataset: Dataset) -> int:
     """How many logits a network has; 0 where it cannot be asked, which the checks before a run report."""
-    device = next((value.device for value in module.parameters()), torch.device("cpu"))
+    device = device_of(module)
     inputs, _ = dataset.load(data.WHOLE, [0])
     try:
         with networks.live({"asked": module}), torch.no_grad():
-            copied = networks.load(networks.NetworkSpec("asked", f"{LIVE}asked"), device)
-            return int(copied(torch.from_numpy(np.repeat(inputs, 2, axis=0)).to(device)).shape[1])
-    except (BenchError, RuntimeError, TypeError, ValueError, AttributeError, IndexError):
+            guarded = Guarded(networks.load(networks.NetworkSpec("asked", f"{LIVE}asked"), device), kept)
+            return int(guarded(torch.from_numpy(np.repeat(inputs, 2, axis=0)).to(device)).shape[1])
+    except Exception:
         return 0
 
 
@@ -494,10 +501,14 @@ def _cuda(modules: Mapping[str, nn.Module]) -> list[int]:
 def _shown(progress: bool) -> Iterator[Watch]:
     if not progress:
         with nullcontext():
-            yield Watch(warn=_warned)
+            yield Watch(warn=_warned, tell=_told)
         return
     with watching(Console(stderr=True)) as watch:
         yield watch
+
+
+def _told(message: str) -> None:
+    warnings.warn(message, stacklevel=2)
 
 
 def _warned(network: str, message: str) -> None:

@@ -78,3 +78,13 @@ def unknown(what: str, given: str, known: Iterable[str]) -> UsageError:
     near = difflib.get_close_matches(given.lower(), lower, n=1)
     question = f"; did you mean {lower[near[0]]}?" if near else ""
     return UsageError(f"unknown {what} {given!r}; known: {', '.join(names)}{question}")
+
+
+def printable(text: str) -> str:
+    r"""A text in one line, as a terminal may have it.
+
+    Control characters, and those that turn the direction of writing or that cannot be seen, stand there as escapes, such as
+    ``\x1b`` or ``\u202e``: what is printed may come from names and files of others.
+    """
+    line = " ".join(text.split())
+    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in line)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -15,8 +14,10 @@ from torch import Tensor, nn
 
 from bench.domain import ROUNDING, Domain
 from bench.errors import NetworkError
+from bench.guard import Guarded, converted, copied, device_of, frozen
 from bench.norms import L0_TOLERANCE, Norm, distances
 from bench.records import Status
+from bench.usercode import kept
 
 TIE = 1e-9
 """Logits (relative to the largest) closer than this are compared again with the image alone in its batch.
@@ -92,12 +93,13 @@ class Judge:
         Raises:
             NetworkError: the network cannot be copied or converted.
         """
-        device = next((p.device for p in network.parameters()), torch.device("cpu"))
+        device = device_of(network)
         # Devices without float64, Apple's among them, leave the judging to the CPU.
         self._device = torch.device("cpu") if device.type == "mps" else device
+        plain, within = (network.network, network.within) if isinstance(network, Guarded) else (network, None)
         try:
-            judged = copy.deepcopy(network).to(self._device)
-            self._network = judged.to(torch.float64).eval().requires_grad_(False)
+            judged = frozen(converted(copied(plain), self._device, torch.float64))
+            self._network = Guarded(judged, within or kept)
         except Exception as error:
             reason = " ".join(f"{type(error).__name__}: {error}".split())
             raise NetworkError(f"the network cannot be copied in float64: {reason}") from error
@@ -174,9 +176,13 @@ class Judge:
                 )
         return judgements
 
+    def logits(self, images: Array | Tensor) -> NDArray[np.float64]:
+        """The network's logits (n, classes) for (n, *shape) images in the box."""
+        return self._logits(torch.as_tensor(np.asarray(images, dtype=np.float64), device=self._device))
+
     def _logits(self, images: Tensor) -> Array:
         with torch.no_grad():
-            logits: Array = self._network(images).cpu().numpy()
+            logits: Array = self._network(images).to("cpu", torch.float64).numpy()
         return logits
 
     def _fault(self, values: Array) -> str:

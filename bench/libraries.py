@@ -45,7 +45,7 @@ class Library:
 
     def versions(self) -> dict[str, str]:
         """The installed versions of its packages; ``not installed`` for one that is missing."""
-        return {name: _version(name) for name in self.packages}
+        return {name: version(name) for name in self.packages}
 
 
 def _builtin() -> Mapping[str, str]:
@@ -93,7 +93,8 @@ def part(library: Library, place: str) -> Any:
         raise UsageError(f"library {library.label} cannot be imported ({error}){advice}") from error
 
 
-def _version(package: str) -> str:
+def version(package: str) -> str:
+    """The installed version of a package; ``not installed`` for one that is missing."""
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:

@@ -5,15 +5,22 @@ from __future__ import annotations
 import hashlib
 import importlib
 import re
+import sys
+import sysconfig
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from importlib.machinery import PathFinder
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from bench.errors import UsageError, unknown
-from bench.usercode import UserFile, settings_kept
+from bench.usercode import UserFile, kept
+
+_INSTALLED = ("stdlib", "platstdlib", "purelib", "platlib")
+"""Where Python keeps what is installed, in the words of ``sysconfig``: its versions are compared, not its files."""
 
 ENTRY_POINTS = "minimal_norm_bench"
 """Entry point groups are ``minimal_norm_bench.suites``, ``.libraries``, ``.datasets`` and ``.networks``."""
@@ -56,10 +63,7 @@ class Kind:
             if entry.name == text:
                 value, file = _imported(entry.module, entry.attr, f"{self.name} {text!r}")
                 return Found(text, value, text, file)
-        source, colon, name = text.rpartition(":")
-        if not colon or "/" in name or "\\" in name or name.endswith(".py"):
-            source, name = text, ""
-        name = name or self.attribute
+        source, name, colon = self._place(text)
         if source.endswith(".py") and name:
             path = file_path(source, f"{self.name} {text!r}")
             code = _executed(path, f"{self.name} {text!r}")
@@ -69,6 +73,33 @@ class Kind:
             value, file = _imported(source, name, f"{self.name} {text!r}")
             return Found(_short(name, self.attribute, source), value, f"{source}:{name}", file)
         raise unknown(self.name, text, [*self.names(), "path/to/file.py:object", "module:object"])
+
+    def executed(self, text: str) -> tuple[Path, ...] | None:
+        """The files that :meth:`find` would execute first for a text; nothing is executed to find them.
+
+        Args:
+            text: as :meth:`find` takes it.
+
+        Returns:
+            The file itself; of ``module:object`` the module's file and those of the packages that it lies in, none where
+            they have no files. None for what is built in, for what installed packages bring, and for what is no place.
+
+        Raises:
+            UsageError: the text can be no path.
+        """
+        if text in self.names():
+            return None
+        source, _, colon = self._place(text)
+        if source.endswith(".py"):
+            return (file_path(source, f"{self.name} {text!r}"),)
+        return module_files(source) if colon else None
+
+    def _place(self, text: str) -> tuple[str, str, bool]:
+        """The two parts of ``file.py:object``, and whether there was a colon."""
+        source, colon, name = text.rpartition(":")
+        if not colon or "/" in name or "\\" in name or name.endswith(".py"):
+            source, name = text, ""
+        return source, name or self.attribute, bool(colon)
 
     def _entries(self) -> list[Any]:
         return list(entry_points(group=f"{ENTRY_POINTS}.{self.group}"))
@@ -94,15 +125,46 @@ class Found:
 
     @property
     def sha256(self) -> str | None:
-        """SHA-256 of the user's file, and of the modules beside it that it imports; None for what is built in."""
-        if self.code is not None:
-            return self.code.sha256
-        return None if self.file is None else hashlib.sha256(self.file.read_bytes()).hexdigest()
+        """SHA-256 of the user's file, and of the modules beside it that it has imported; None for what is built in."""
+        return self.code.sha256 if self.code is not None else next(iter(self.files.values()), None)
 
-    def call(self) -> Any:
-        """Call the object, without arguments: it finds what is beside its file, and changes no setting of the process."""
-        with settings_kept() if self.code is None else self.code.entered():
-            return self.value()
+    @property
+    def files(self) -> Mapping[str, str]:
+        """SHA-256 of the content that was run, by absolute path, of the user's files; empty for what is built in."""
+        if self.code is not None:
+            return self.code.files
+        return {} if self.file is None else _package(self.file)
+
+    def within(self) -> AbstractContextManager[None]:
+        """What calls are made within: imports find what is beside the file first; after it, the process is as it was."""
+        return kept() if self.code is None else self.code.among_neighbours()
+
+    def entered(self) -> AbstractContextManager[None]:
+        """The same, which also finds out what was replaced for the whole process: for what is run once.
+
+        Raises:
+            ImportError: something was; it is put back.
+        """
+        return kept() if self.code is None else self.code.entered()
+
+    def call(self, *arguments: Any, **named: Any) -> Any:
+        """Call the object: it finds what is beside its file, and changes nothing of the process."""
+        with self.entered():
+            return self.value(*arguments, **named)
+
+
+def _package(file: Path) -> dict[str, str]:
+    """SHA-256 of a module's file, and of the files of its own package that are loaded: of one that is no installed one."""
+    files = {str(file): hashlib.sha256(file.read_bytes()).hexdigest()}
+    module = next((name for name, each in sys.modules.items() if getattr(each, "__file__", None) == str(file)), "")
+    top = module.partition(".")[0]
+    if any(Path(place) in file.parents for key, place in sysconfig.get_paths().items() if key in _INSTALLED):
+        return files
+    for name, other in sorted(sys.modules.items()):
+        path = getattr(other, "__file__", None)
+        if top and name.partition(".")[0] == top and path and path.endswith(".py") and Path(path).is_file():
+            files.setdefault(path, hashlib.sha256(Path(path).read_bytes()).hexdigest())
+    return files
 
 
 def _short(name: str, usual: str, source: str) -> str:
@@ -112,12 +174,27 @@ def _short(name: str, usual: str, source: str) -> str:
 
 def _imported(module: str, name: str, what: str) -> tuple[Any, Path | None]:
     try:
-        with settings_kept():
+        with kept():
             loaded = importlib.import_module(module)
     except (Exception, SystemExit) as error:
         raise UsageError(f"{what}: module {module} cannot be imported: {_reason(error)}") from error
     file = getattr(loaded, "__file__", None)
     return _attribute(loaded, name, what), None if file is None else Path(file)
+
+
+def module_files(module: str) -> tuple[Path, ...]:
+    """The files of a module and of the packages that it lies in, its own first, found without importing any of them."""
+    found: list[Path] = []
+    path: list[str] | None = None
+    names = module.split(".")
+    for length in range(1, len(names) + 1):
+        specification = PathFinder.find_spec(".".join(names[:length]), path)
+        if specification is None:
+            break
+        if specification.origin is not None and specification.has_location:
+            found.insert(0, Path(specification.origin))
+        path = list(specification.submodule_search_locations or ())
+    return tuple(found)
 
 
 def file_path(text: str, what: str) -> Path:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from bench.domain import Domain
+from bench.guard import device_of
 from bench.norms import FloatArray
 from bench.specs import AttackSpec, VerifierSpec
 
@@ -118,7 +119,7 @@ class InUnitBox(nn.Module):
     def __init__(self, network: nn.Module, domain: Domain) -> None:
         super().__init__()
         self.network = network
-        device = next((value.device for value in network.parameters()), torch.device("cpu"))
+        device = device_of(network)
         low, high = domain.ends
         # A value that the box leaves no choice stays where it is.
         for name, value in (("low", low), ("width", high - low)):

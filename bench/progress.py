@@ -19,6 +19,7 @@ from bench import metrics
 from bench.engine import runner
 from bench.engine.executors import ATTACKING
 from bench.engine.session import Watch
+from bench.errors import printable
 from bench.records import Status
 from bench.specs import Kind
 from bench.store import Manifest
@@ -56,7 +57,7 @@ def watching(console: Console) -> Iterator[Watch]:
 
         def say(text: str) -> None:
             if not live:
-                console.print(text, markup=False, highlight=False)
+                console.print(printable(text), markup=False, highlight=False, soft_wrap=True)
                 console.file.flush()
 
         def stage(text: str) -> None:
@@ -64,7 +65,10 @@ def watching(console: Console) -> Iterator[Watch]:
             say(text)
 
         def warn(network: str, message: str) -> None:
-            console.print(f"warning: network {network}: {message}", style="yellow", markup=False)
+            tell(f"network {network}: {message}")
+
+        def tell(message: str) -> None:
+            console.print(f"warning: {printable(message)}", style="yellow", markup=False, soft_wrap=True)
 
         def progress(step: runner.Progress) -> None:
             nonlocal shown
@@ -84,7 +88,7 @@ def watching(console: Console) -> Iterator[Watch]:
                 shown = twentieth
                 say(f"{text}, {time_left(step)}; last: {last}")
 
-        yield Watch(stage=stage, warn=warn, progress=progress)
+        yield Watch(stage=stage, warn=warn, tell=tell, progress=progress)
 
 
 def time_left(step: runner.Progress) -> str:
@@ -104,6 +108,8 @@ def _outcome(step: runner.Progress) -> str:
         bounds = [record.lower for record in step.records if record.status is not Status.MISCLASSIFIED]
         return where + (f"median lower bound {statistics.median(bounds):.4g}" if bounds else "nothing to bound")
     found = [record.distance for record in step.records if record.status is Status.FOUND]
+    if not attacked:
+        return f"{where}all misclassified, nothing to attack"
     middle = f"median {statistics.median(found):.4g}, " if found else ""
     return f"{where}{middle}found {len(found)} of {attacked}"
 
@@ -119,7 +125,12 @@ def table(records: pd.DataFrame, content: Manifest) -> Table:
     shown.add_column("attack")
     for name in names:
         shown.add_column(name, justify="right")
-    cells = {(row.attack, row.network): f"{row.median:.4g} ({row.found_rate:.0%})" for row in summary.itertuples()}
+    cells = {
+        (row["attack"], row["network"]): f"{row['median']:.4g} ({row['found_rate']:.0%})"
+        if row["misclassified"] < row["images"]
+        else "all misclassified"
+        for row in summary.to_dict("records")
+    }
     bounds = records[records["kind"] != Kind.UPPER].groupby(["attack", "network"], observed=True)["lower"].median()
     for row in bounds.reset_index().itertuples():
         cells[row.attack, row.network] = f"≥ {row.lower:.4g}"

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from collections.abc import Sequence
-from dataclasses import fields
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench import process
-from bench.errors import BenchError, UsageError, cause
+from bench.arguments import EXIT_INTERRUPTED, Parser, command
+from bench.errors import UsageError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -19,12 +22,7 @@ if TYPE_CHECKING:
     from bench.engine.request import Job, Request
     from bench.store import Run
 
-EXIT_BROKEN, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
-
-ROOM = (
-    "what is stored is kept: see that memory, disk, temporary folder (TMPDIR) and limits (ulimit) leave room, and go on with "
-    "--resume and fewer --workers"
-)
+EXIT_BROKEN = 1
 
 EPILOG = """\
 examples:
@@ -35,24 +33,16 @@ examples:
   python -m bench.run --resume results/minimal_norm-20260101-120000
 
 A file.py:object is Python code and is executed; give only files that you trust. A network's factory returns a torch
-module from (n, ...) float32 images of the dataset to (n, classes) logits.
+module from (n, ...) float32 images of the dataset to (n, classes) logits. --resume executes such files only with --trust,
+and only if they are still what the run was started with.
 
 exit codes: 0 all is well, 1 the records contradict each other, 2 unusable input, 130 interrupted
 """
 
 
-class _Parser(argparse.ArgumentParser):
-    """A parser whose errors are one line, as all errors of the bench are."""
-
-    def error(self, message: str) -> Any:
-        """End with the message."""
-        print(f"error: {message}; --help shows what there is", file=sys.stderr)
-        raise SystemExit(EXIT_USAGE)
-
-
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """The command line of ``python -m bench.run``."""
-    parser = _Parser(
+    parser = Parser(
         prog="python -m bench.run",
         description="How small a change makes a classifier wrong? Attack networks image by image and report it.",
         epilog=EPILOG,
@@ -93,6 +83,7 @@ def parser() -> argparse.ArgumentParser:
     how.add_argument("--out", type=Path, default=Path("results"), metavar="FOLDER", help="of all runs (%(default)s)")
     how.add_argument("--name", help="name of this run (suite and time); an unfinished run of this name goes on")
     how.add_argument("--resume", type=Path, metavar="RUN", help="go on with results/<run>, as it was started")
+    how.add_argument("--trust", action="store_true", help="with --resume: execute the Python files that the run names")
     how.add_argument("--open", action="store_true", help="open the report in the browser")
     instead = parser.add_argument_group("instead of running")
     instead.add_argument("--list", action="store_true", help="show suites, networks, datasets and attacks")
@@ -107,22 +98,7 @@ def main(arguments: Sequence[str] | None = None, *, last: bool = False) -> int:
         arguments: its words; None for those of the process.
         last: whether the process ends afterwards.
     """
-    with process.surroundings(last=last):
-        try:
-            return _main(arguments)
-        except BenchError as error:
-            # A message of somebody else's may have several lines.
-            print("error:", *str(error).split(), file=sys.stderr)
-            return EXIT_USAGE
-        except KeyboardInterrupt:
-            return _interrupted(None)
-        except Exception as error:
-            if process.interrupted():
-                return _interrupted(None)
-            if (reason := cause(error)) is None:
-                raise
-            print(f"error: the machine cannot go on ({reason}); {ROOM}", file=sys.stderr)
-            return EXIT_USAGE
+    return command(lambda: _main(arguments), last=last)
 
 
 def _main(arguments: Sequence[str] | None) -> int:
@@ -130,32 +106,44 @@ def _main(arguments: Sequence[str] | None) -> int:
     if options.list:
         _list(_console(), options.suite)
         return 0
-    request, path = _resumed(options) if options.resume is not None else _asked(options)
-    if options.dry_run:
-        return _dry_run(request, options)
-    return _run(request, path, options)
+    asked = _resumed(options) if options.resume is not None else _asked(options)
+    with asked.guard:
+        return _dry_run(asked.request, options) if options.dry_run else _run(asked.request, asked.path, options)
 
 
-def _asked(options: argparse.Namespace) -> tuple[Request, Path]:
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What to run, the run's folder, and within what."""
+
+    request: Request
+    path: Path
+    guard: AbstractContextManager[None] = field(default_factory=nullcontext)
+
+
+def _asked(options: argparse.Namespace) -> _Asked:
     """The request that the options make, and the run's folder inside ``--out``."""
     from bench.engine.request import Request, check_name
+
+    if options.trust:
+        raise UsageError("--trust goes with --resume; files that the command line names are executed anyway")
 
     given = {item.name: getattr(options, item.name) for item in fields(Request)}
     words: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
     request = Request(**{name: value for name, value in words.items() if value is not None})
     short = Path(options.suite.rpartition(":")[0] or options.suite).stem or "run"
     name = options.name or f"{short}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
-    return request, options.out / check_name(name)
+    return _Asked(request, options.out / check_name(name))
 
 
-def _resumed(options: argparse.Namespace) -> tuple[Request, Path]:
-    """The request of the run that ``--resume`` names.
+def _resumed(options: argparse.Namespace) -> _Asked:
+    """The request of the run that ``--resume`` names; nothing that the run names has been executed.
 
     Raises:
-        UsageError: other options of what to run are given as well.
-        StoreError: the folder is no run, or its version cannot go on.
+        UsageError: other options of what to run are given as well, or the run executes files and is not trusted.
+        StoreError: the folder is no run, its version cannot go on, or a file is not what the run was started with.
     """
     from bench import store
+    from bench.engine import trust
     from bench.engine.request import Request
 
     defaults = parser().parse_args([])
@@ -167,7 +155,8 @@ def _resumed(options: argparse.Namespace) -> tuple[Request, Path]:
     run = store.read(options.resume)
     if "request" not in run.manifest:
         raise UsageError(f"{options.resume} was written by an older version, and cannot go on; start a new run")
-    return Request.from_json(run.manifest["request"]), run.path.resolve()
+    request = Request.from_json(run.manifest["request"])
+    return _Asked(request, run.path.resolve(), trust.only(trust.require(run, trusted=options.trust)))
 
 
 def _run(request: Request, path: Path, options: argparse.Namespace) -> int:
@@ -178,9 +167,9 @@ def _run(request: Request, path: Path, options: argparse.Namespace) -> int:
         # What is wrong with the words is reported before torch is imported, which takes seconds.
         resolve(request)
         console = _console()
-        with console.status("loading"):
+        with console.status("loading libraries"):
             if not console.is_terminal:
-                print("loading", flush=True)
+                print("loading libraries", flush=True)
             from bench import report
             from bench.engine import session
             from bench.progress import watching
@@ -203,14 +192,27 @@ def _run(request: Request, path: Path, options: argparse.Namespace) -> int:
         return _interrupted(path)
 
 
-def _interrupted(path: Path | None) -> int:
+def _interrupted(path: Path) -> int:
     """Say how to go on; returns the exit code."""
     process.done()
-    if path is not None and (path / "manifest.json").exists():
-        print(f"interrupted; what is finished is kept. Go on with: python -m bench.run --resume {_shown(path)}")
+    if (path / "manifest.json").exists():
+        words = f"python -m bench.run --resume {shlex.quote(str(_shown(path)))}{_trusted(path)}"
+        print(f"interrupted; what is finished is kept. Go on with: {words}")
     else:
         print("interrupted before anything was stored; begin again with the same command")
     return EXIT_INTERRUPTED
+
+
+def _trusted(path: Path) -> str:
+    """What a resumed run needs to execute the files that it names."""
+    try:
+        from bench import store
+        from bench.engine import trust
+
+        return " --trust" if trust.named(store.read(path).manifest) else ""
+    except Exception:
+        # Imports that were interrupted may fail; the run says so itself when it is resumed.
+        return ""
 
 
 def _finish(console: Console, run: Run, page: Path, *, open_page: bool) -> int:

@@ -58,7 +58,7 @@ def gradient_beats_decision(evidence: Evidence, network: str) -> tuple[Level, st
     In each norm, over images that both kinds were run on: the median of (best gradient distance / best decision
     distance), and the fraction of images on which the decision-based ones are better by more than 5 %. It fails where
     the ratio is above 1.1 or the lower end of the fraction's 95 % interval above one half; it warns above 1.02 or a
-    quarter.
+    quarter. Images that only one kind was run on are left out, and the message says of how many the rest are.
     """
     access = evidence.rows.set_index("attack")["access"]
     parts, level = [], Level.NONE
@@ -79,8 +79,10 @@ def gradient_beats_decision(evidence: Evidence, network: str) -> tuple[Level, st
         low = float(wilson(worse, len(ratios))[0])
         now = grade(middle > 1.1 or low > 0.5, middle > 1.02 or low > 0.25)
         level = worst((level, now))
+        attacked = inside["image"].nunique()
+        part = f" that both ran on, of {attacked} attacked" if len(ratios) < attacked else ""
         parts.append(
-            f"{norm.label}: median ratio {middle:.3g}, decision-based attacks better on {worse} of {len(ratios)} images"
+            f"{norm.label}: median ratio {middle:.3g}, decision-based attacks better on {worse} of {len(ratios)} images{part}"
         )
     return level, "; ".join(parts) or "no image with a gradient-based and a decision-based attack in one norm"
 
@@ -290,7 +292,7 @@ def findings(evidence: Evidence, manifest: Mapping[str, Any]) -> list[CheckResul
             results = [check.judge(evidence, name)] if check.judge else []
             if check.name in before:
                 results = [result for result in results if result[0] is not Level.NONE]
-                results.append(_reported(before[check.name]))
+                results.append(_weighed(evidence, name, check, _reported(before[check.name])))
             level = worst(level for level, _ in results)
             message = "; ".join(message for _, message in results if message)
             made.append(CheckResult(name, check, level, message or "not part of this run"))
@@ -300,6 +302,40 @@ def findings(evidence: Evidence, manifest: Mapping[str, Any]) -> list[CheckResul
                 check = SOUND.get(str(key)) or Check(str(key), str(key), "")
                 made.append(CheckResult(name, check, *_reported(result)))
     return made
+
+
+DESCENT = frozenset(
+    {CheckName.LOSS_FALLS, CheckName.MORE_STEPS, CheckName.ITERATIVE_BEATS_SINGLE_STEP, CheckName.TRANSFER}
+)
+"""The checks that a plain descent of the bench makes before the attacks."""
+
+
+def _weighed(evidence: Evidence, network: str, check: Check, before: tuple[Level, str]) -> tuple[Level, str]:
+    """A result from before the attacks; where the attacks do their work, the bench's own descent can only warn."""
+    level, message = before
+    if check.name not in DESCENT or level is not Level.FAIL:
+        return before
+    reason = _agreement(evidence, network)
+    if not reason:
+        return level, f"{message} (nothing in the records of the attacks shows that they do better)"
+    return Level.WARN, f"{message} (the bench's own descent is weak here, not the attacks: {reason})"
+
+
+def _agreement(evidence: Evidence, network: str) -> str:
+    """What in the records shows that the attacks of the run come near the true distances; empty for nothing."""
+    results = {judge: judge(evidence, network)[0] for judge in (gradient_beats_decision, always_found, more_steps)}
+    if Level.FAIL in results.values() or results[gradient_beats_decision] is Level.WARN:
+        return ""
+    if results[more_steps] is Level.PASS:
+        return "their distances are the exact ones, up to 5 %"
+    best = evidence.best[(evidence.best["network"] == network) & ~evidence.best["misclassified"]]
+    bounded = best[(best["lower"] > 0) & best["searched"].astype(bool) & np.isfinite(best["distance"])]
+    near = (bounded["distance"] / bounded["lower"]).groupby(bounded["norm"].astype(str)).median()
+    if len(near) and (near <= 1 + FAR).all():
+        return f"their distances are at most {near.max():.3g} times a certified lower bound, median of the images"
+    if results[gradient_beats_decision] is Level.PASS:
+        return "those that see gradients beat those that see only decisions"
+    return ""
 
 
 def overall(found: Sequence[CheckResult], network: str) -> Level:

@@ -39,8 +39,10 @@ def test_it_is_rendered(old: Path) -> None:
 
 
 def test_every_example_of_it_is_judged_again(old: Path) -> None:
-    count, broken = verify(store.read(old))
-    assert (count, broken) == (len(store.read(old).records()), [])
+    found = verify(store.read(old))
+    assert (found.judged, found.computed, found.broken) == (len(store.read(old).records()), 0, ())
+    (line,) = found.unchecked
+    assert "an older version wrote the run" in line
 
 
 def test_it_cannot_go_on(old: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -620,3 +620,44 @@ def test_quantiles_are_for_sorted_values_of_any_sign() -> None:
 def test_ratio_is_not_defined_where_the_best_is_zero_or_unknown() -> None:
     ratios = tables.ratio(np.array([1.0, 0.0, INF, INF]), np.array([0.5, 0.0, INF, 2.0]))
     np.testing.assert_array_equal(ratios, [2.0, np.nan, np.nan, INF])
+
+
+def test_a_by_product_of_another_norm_leads_nowhere_and_is_compared_with_nothing() -> None:
+    rows = (synthetic.attack(synthetic.REFERENCE, Norm.L2), synthetic.verifier(Norm.LINF, Kind.LOWER))
+    suite = Suite(name="other", description="", rows=rows, samples=20)
+    evidence = evidence_of(synthetic.run(suite=suite, networks=("one", "two"), samples=20, clean_errors=0))
+    assert [leader.norm for leader in metrics.leaders(evidence)] == [Norm.L2]
+    assert set(metrics.METRICS["differences"](evidence)["norm"]) == {"l2"}
+    table = metrics.METRICS["networks"](evidence)
+    linf = table[table["norm"] == "linf"]
+    assert linf["first"].isna().all()
+    assert np.isfinite(linf["median"]).all(), "it still bounds the true distance"
+
+
+def test_an_interrupted_run_ranks_no_network_by_images_that_no_attack_of_the_norm_reached() -> None:
+    run = synthetic.run(networks=("one", "two"), samples=20, clean_errors=0)
+    frame = run.records()
+    kept = frame[(frame["norm"] != "linf") | (frame["image"] < 5)]
+    evidence = metrics.evidence(kept, run.manifest)
+    assert Norm.LINF not in [leader.norm for leader in metrics.leaders(evidence)]
+    differences = metrics.METRICS["differences"](evidence).set_index("norm")
+    assert differences["images"].to_dict() == {"l0": 20, "l2": 20, "linf": 5}
+
+
+def test_an_exact_search_minimises_its_norm() -> None:
+    rows = (synthetic.attack(synthetic.REFERENCE, Norm.L2), synthetic.verifier(Norm.LINF))
+    suite = Suite(name="other", description="", rows=rows, samples=20)
+    evidence = evidence_of(synthetic.run(suite=suite, networks=("one", "two"), samples=20, clean_errors=0))
+    assert [leader.norm for leader in metrics.leaders(evidence)] == [Norm.L2, Norm.LINF]
+
+
+def test_a_network_that_is_right_on_nothing_does_not_spoil_the_choice_of_an_attack() -> None:
+    run = synthetic.run(networks=("one", "two"), samples=10, clean_errors=0)
+    frame = run.records()
+    wrong = frame["network"] == "two"
+    frame["status"] = frame["status"].astype(str).where(~wrong, "misclassified")
+    frame.loc[wrong, [*(norm.value for norm in Norm), "pixels", "lower"]] = 0.0
+    evidence = metrics.evidence(frame, run.manifest)
+    alone = metrics.evidence(frame[~wrong], run.manifest)
+    assert metrics.recommended(evidence) == metrics.recommended(alone)
+    assert all(one.attack for one in metrics.recommended(evidence))

@@ -297,8 +297,9 @@ def test_a_factory_finds_what_lies_beside_its_file_and_not_beside_another(tmp_pa
     specs = networks.specs(texts)
     loaded = [networks.load(spec) for spec in specs]
     assert [network(torch.zeros(1, 2, 2)).shape[1] for network in loaded] == [3, 5, 3, 5]
-    known = [networks.source_sha256(spec) for spec in specs]
+    known = [networks.source(spec).files for spec in specs]
     assert known[0] == known[2] != known[1]
+    assert [len(files) for files in known] == [2] * 4
 
 
 TIED = """

@@ -14,7 +14,9 @@ from bench import data
 from bench.engine import costs
 from bench.engine.images import Images
 from bench.engine.plan import block_seed, choose, expected_seconds, holes, with_exact
+from bench.engine.task import Expected
 from bench.errors import UsageError
+from bench.networks import Identity
 from bench.norms import Norm
 from bench.specs import Family, Hole, Kind, Start, Suite, VerifierSpec
 
@@ -28,6 +30,8 @@ HOLES = (
     Hole(family=Family.CW, norm=Norm.L1, library="fake", reason="another norm"),
 )
 SUITE = Suite(name="fake", description="", rows=ROWS, holes=HOLES, samples=10)
+
+NOTHING = Expected(Identity("", ()))
 
 
 @given(samples=st.integers(1, 60))
@@ -57,7 +61,7 @@ def test_a_block_cut_into_single_images_shares_its_time() -> None:
     (block,) = made.blocks()
     assert block.limit == 12.0
     images = Images(data.find("mnist"), "test", made)
-    task = images.task(block, "cpu", "")
+    task = images.task(block, "cpu", NOTHING)
     pieces = task.singly()
     assert [(piece.block.images, piece.limit) for piece in pieces] == [((i,), 3.0) for i in range(4)]
     assert np.array_equal(np.concatenate([piece.inputs for piece in pieces]), task.inputs)
@@ -69,12 +73,12 @@ def test_a_task_carries_the_images_of_its_block_and_where_to_start_from() -> Non
     dataset = data.find("mnist")
     images = Images(dataset, "test", made)
     inputs, labels = dataset.load("test", (7, 5, 11))
-    task = images.task(made.blocks()[0], "cpu", "")
+    task = images.task(made.blocks()[0], "cpu", NOTHING)
     assert task.block.images == (7, 5, 11)
     assert np.array_equal(task.inputs, inputs)
     assert np.array_equal(task.labels, labels)
     assert task.starts.shape == (3, 16, 1, 28, 28)
-    assert images.task(made.blocks()[-1], "cpu", "").starts.shape[1] == 0
+    assert images.task(made.blocks()[-1], "cpu", NOTHING).starts.shape[1] == 0
 
 
 @pytest.mark.parametrize(

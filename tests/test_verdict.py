@@ -15,7 +15,7 @@ from bench import metrics, run, verdict
 from bench.findings import FORMAT_1_CHECKS, CheckName, Level
 from bench.networks.spec import ZOO
 from bench.norms import Norm
-from bench.specs import AttackSpec, Family, Suite
+from bench.specs import AttackSpec, Family, Kind, Row, Suite
 
 
 def evidence_of(run: synthetic.SyntheticRun) -> metrics.Evidence:
@@ -187,3 +187,65 @@ def test_nothing_stored_is_not_assessed() -> None:
     evidence = metrics.evidence(synthetic.frame([]), content)
     found = verdict.findings(evidence, content)
     assert verdict.overall(found, "MLP") is Level.NONE
+
+
+DESCENT_FAILS = {
+    name: {"check": name, "status": "fail", "value": 1.0, "message": "the descent does not get on"}
+    for name in verdict.DESCENT
+}
+
+
+def plan(*rows: Row, samples: int = 20) -> synthetic.SyntheticRun:
+    """A run of these rows on one network, before which every check of the bench's own descent failed."""
+    suite = Suite(name="descent", description="", rows=rows, samples=samples)
+    run = synthetic.run(suite=suite, networks=("MLP",), samples=samples, clean_errors=0, failures=0, solved=1.0)
+    return preflighted(run, DESCENT_FAILS)
+
+
+def test_the_benchs_own_descent_warns_at_most_where_the_attacks_do_their_work() -> None:
+    gradient, decision = synthetic.attack(synthetic.REFERENCE, Norm.L2), synthetic.attack(synthetic.HSJ, Norm.L2)
+    for rows in (
+        (gradient, decision),
+        (gradient, synthetic.verifier(Norm.L2)),
+        (gradient, decision, synthetic.verifier(Norm.L2)),
+    ):
+        run = plan(*rows)
+        result = outcomes(run)
+        assert {result[name] for name in verdict.DESCENT} == {Level.WARN}
+        assert verdict.overall(verdict.findings(evidence_of(run), run.manifest), "MLP") is Level.WARN
+
+
+def test_certified_bounds_near_the_distances_speak_for_the_attacks() -> None:
+    run = plan(synthetic.attack(synthetic.REFERENCE, Norm.L2), synthetic.verifier(Norm.L2, Kind.LOWER))
+    frame = run.records()
+    distances = frame[frame["kind"] == "upper"].set_index("image")["l2"]
+    for share, level in ((0.9, Level.WARN), (0.5, Level.FAIL)):
+        frame.loc[frame["kind"] == "lower", "lower"] = share * frame["image"].map(distances)
+        assert outcomes(synthetic.SyntheticRun(run.path, run.manifest, frame, run.clean))["loss_falls"] is level
+
+
+def test_the_benchs_own_descent_fails_where_the_attacks_fail_or_nothing_speaks_for_them() -> None:
+    gradient, decision = synthetic.attack(synthetic.REFERENCE, Norm.L2), synthetic.attack(synthetic.HSJ, Norm.L2)
+    assert outcomes(plan(gradient))["loss_falls"] is Level.FAIL
+    masked = changed(plan(gradient, decision), ("gradient",), **{norm.value: 4.0 for norm in Norm})
+    assert {outcomes(masked)[name] for name in verdict.DESCENT} == {Level.FAIL}
+
+
+def test_a_decision_based_attack_on_a_part_of_the_images_is_compared_on_these() -> None:
+    decision = synthetic.attack(synthetic.HSJ, Norm.L2, cap=8)
+    suite = Suite(
+        name="part", description="", rows=(synthetic.attack(synthetic.REFERENCE, Norm.L2), decision), samples=40
+    )
+    run = synthetic.run(suite=suite, networks=("MLP",), samples=40, clean_errors=0, failures=0)
+    frame = run.records()
+    # Masked on exactly the images that the decision-based attack was run on.
+    chosen = (frame["attack"] == "foolbox-reference-l2") & (frame["image"] < 8)
+    frame.loc[chosen, "l2"] *= 4
+    masked = synthetic.SyntheticRun(run.path, run.manifest, frame, run.clean)
+    (result,) = [
+        one
+        for one in verdict.findings(evidence_of(masked), run.manifest)
+        if one.check.name == "gradient_beats_decision"
+    ]
+    assert result.level is Level.FAIL
+    assert "better on 8 of 8 images that both ran on, of 40 attacked" in result.message

@@ -15,7 +15,7 @@ from bench import data, networks
 from bench.engine import worker
 from bench.engine.images import Images
 from bench.engine.plan import Plan
-from bench.engine.task import Task
+from bench.engine.task import Expected, Task
 from bench.errors import NetworkError
 from bench.networks.spec import NetworkSpec
 from bench.norms import Norm
@@ -37,8 +37,8 @@ def task(row: Row, samples: int, spec: NetworkSpec | None = None) -> Task:
         seed=0,
         time_limit=60.0,
     )
-    fingerprint = networks.fingerprint(networks.load(spec))
-    return Images(MNIST, "test", made).task(made.blocks()[0], "cpu", fingerprint)
+    expected = Expected(networks.source(spec).identity(MNIST.domain))
+    return Images(MNIST, "test", made).task(made.blocks()[0], "cpu", expected)
 
 
 def row(name: str) -> Row:
@@ -87,8 +87,9 @@ def test_the_most_images_of_a_call_change_no_record(name: str) -> None:
 
 def test_another_network_than_the_run_began_with_is_refused() -> None:
     made = task(fakes.row("noise"), 2)
-    with pytest.raises(NetworkError, match="network MLP is not the one that the run began with: fingerprint"):
-        worker.run(replace(made, fingerprint="0" * 64))
+    other = Expected(replace(made.expected.identity, state="0" * 64))
+    with pytest.raises(NetworkError, match="network MLP is not the one that the run began with: its weights"):
+        worker.run(replace(made, expected=other))
 
 
 def test_the_network_is_the_same_after_an_attack_that_writes_into_it() -> None:
@@ -115,9 +116,9 @@ def test_candidates_come_back_in_the_units_of_the_data() -> None:
     spec = NetworkSpec("scaled", "live:scaled")
     inputs, _ = grey.load("all")
     with networks.live({"scaled": Scaled()}):
-        fingerprint = networks.fingerprint(networks.load(spec))
+        expected = Expected(networks.source(spec).identity(grey.domain))
         block = replace(made.block, network=spec)
-        there = worker.run(replace(made, block=block, inputs=inputs, domain=grey.domain, fingerprint=fingerprint))
+        there = worker.run(replace(made, block=block, inputs=inputs, domain=grey.domain, expected=expected))
     here = worker.run(made)
     for one, other in zip(here.records, there.records, strict=True):
         assert other.distance == pytest.approx(255 * one.distance, rel=1e-3)

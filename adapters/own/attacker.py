@@ -14,8 +14,10 @@ from adapters.own import ATTACKS, LIVE, LIVE_PREFIX
 from adapters.seeding import seeded
 from adapters.view import frozen
 from bench.errors import UsageError
+from bench.guard import Within
 from bench.problem import Problem
 from bench.specs import AttackSpec
+from bench.usercode import kept
 
 
 class OwnAttacker:
@@ -28,11 +30,11 @@ class OwnAttacker:
             UsageError: there is no such function.
             Exception: whatever it raises.
         """
-        function = _function(spec.target)
+        function, within = _function(spec.target)
 
         def call(part: Problem, begin: Tensor | None) -> Any:
             start = {} if begin is None else {"starts": begin.clone()}
-            with seeded(problem.seed):
+            with within(), seeded(problem.seed):
                 return function(part.network, part.images.clone(), part.labels.clone(), **spec.params, **start)
 
         with frozen(problem.network):
@@ -42,23 +44,23 @@ class OwnAttacker:
 ATTACKER = OwnAttacker()
 
 
-def _function(target: str) -> Callable[..., Any]:
+def _function(target: str) -> tuple[Callable[..., Any], Within]:
+    """A row's function, and what its calls are made within."""
     if target.startswith(LIVE_PREFIX):
         if target not in LIVE:
             raise UsageError(
                 f"attack {target.removeprefix(LIVE_PREFIX)!r} is a function of another process; write it to a file and "
                 "give file.py:function"
             )
-        return LIVE[target]
+        return LIVE[target], kept
     path = Path(target.rpartition(":")[0])
     return _loaded(target, path.read_bytes() if path.suffix == ".py" and path.is_file() else b"")
 
 
 @cache
-def _loaded(target: str, _content: bytes) -> Callable[..., Any]:
+def _loaded(target: str, _content: bytes) -> tuple[Callable[..., Any], Within]:
     """The function of a target; its file is executed once in a process, and again when its content has changed."""
-    function = ATTACKS.find(target).value
-    if not callable(function):
-        raise UsageError(f"attack {target!r} is a {type(function).__name__}; it must be a function")
-    checked: Callable[..., Any] = function
-    return checked
+    found = ATTACKS.find(target)
+    if not callable(found.value):
+        raise UsageError(f"attack {target!r} is a {type(found.value).__name__}; it must be a function")
+    return found.value, found.within

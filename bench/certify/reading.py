@@ -14,6 +14,7 @@ from torch.nn import functional
 from torch.nn.modules import module as torch_module
 from torch.nn.utils import parametrize
 
+from bench import guard
 from bench.certify.layers import FloatArray, IntArray, PlainNetwork, Stage, dense
 from bench.problem import InUnitBox, Unsupported
 
@@ -41,10 +42,10 @@ def in_double(network: nn.Module) -> nn.Module:
         Unsupported: it cannot be copied.
     """
     try:
-        copied = copy.deepcopy(network)
+        copied = guard.copied(network)
     except Exception as error:
         raise Unsupported(f"no verifier for {type(network).__name__}: it cannot be copied ({error})") from error
-    copied = copied.cpu().double().eval().requires_grad_(False)
+    copied = guard.frozen(guard.converted(copied, "cpu", torch.float64))
     for layer in copied.modules():
         # What overwrites its input would overwrite the points that are evaluated.
         if type(layer) in _IN_PLACE:

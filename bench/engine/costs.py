@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
 import statistics
@@ -14,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from bench.arguments import Parser, tell
 from bench.errors import BenchError, StoreError
 from bench.specs import Row, VerifierSpec
 
@@ -168,9 +168,25 @@ def measure(run: Run) -> dict[str, dict[str, float]]:
     return found
 
 
+def _keep(suite: str, found: Mapping[str, Mapping[str, float]]) -> None:
+    """Write measurements beside those that are known.
+
+    Raises:
+        StoreError: the file cannot be read or written.
+    """
+    try:
+        content = json.loads(FILE.read_text()) if FILE.is_file() else {}
+        kept = content.setdefault(suite, {})
+        for network, rows in found.items():
+            kept.setdefault(network, {}).update(rows)
+        FILE.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n")
+    except (OSError, ValueError) as error:
+        raise StoreError(f"{FILE} cannot be read or written: {error}; mend it, or its permissions") from error
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Keep a run's costs; returns the exit code."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m bench.engine.costs", description="Keep the seconds per image of a finished run with the suites."
     )
     parser.add_argument("run", type=Path, help="results/<run>")
@@ -179,14 +195,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     try:
         run = store.read(options.run)
-        content = json.loads(FILE.read_text()) if FILE.is_file() else {}
-        kept = content.setdefault(run.manifest["suite"]["name"], {})
-        for network, rows in measure(run).items():
-            kept.setdefault(network, {}).update(rows)
-        FILE.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n")
+        _keep(str(run.manifest["suite"]["name"]), measure(run))
     except BenchError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        return tell(error)
     print(FILE)
     return 0
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from bench.data.dataset import Dataset
 from bench.data.starts import nearest_of_other_classes
 from bench.engine.plan import Block, Plan
-from bench.engine.task import Task
+from bench.engine.task import Expected, Task
 from bench.specs import AttackSpec, Start
 
 STARTS = 16
@@ -36,7 +36,7 @@ class Images:
         self._pool: tuple[NDArray[np.float32], NDArray[np.int64]] | None = None
         self._starts: dict[int, NDArray[np.float32]] = {}
 
-    def task(self, block: Block, device: str, fingerprint: str) -> Task:
+    def task(self, block: Block, device: str, expected: Expected) -> Task:
         """A block with its images."""
         places = [self._place[image] for image in block.images]
         return Task(
@@ -46,7 +46,7 @@ class Images:
             starts=self._starts_of(block, places),
             domain=self.domain,
             device=device,
-            fingerprint=fingerprint,
+            expected=expected,
         )
 
     def _starts_of(self, block: Block, places: list[int]) -> NDArray[np.float32]:

@@ -3,40 +3,31 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 import json
 import os
 import platform
 import subprocess
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
-from bench import libraries
+from bench import guard, libraries
 from bench.engine.images import Images
+from bench.engine.provenance import DECISIVE, ROOT, code_sha256, versions
 from bench.engine.request import Job
 from bench.errors import StoreError
-from bench.networks import evaluate
+from bench.guard import Guarded
+from bench.networks import Identity, Source, evaluate
+from bench.networks.identity import printed
 from bench.networks.spec import NetworkSpec
 from bench.preflight import Finding
 from bench.specs import to_json
 from bench.store import Manifest
-
-DECISIVE = ("torch", "torchvision", "numpy", "scipy", "numba")
-"""Packages whose version can change any record; those of the libraries come beside them."""
-
-SHOWING = ("pandas", "pyarrow", "seaborn", "matplotlib")
-"""Packages that only store or show records."""
-
-ROOT = Path(__file__).parents[2]
-DECIDING_CODE = ("certify", "data", "engine", "networks", "judge.py", "domain.py", "norms.py", "problem.py", "specs.py")
-"""Parts of ``bench`` whose code can change a record, with all of ``adapters`` and ``suites``; the others only show."""
 
 EVALUATED = 10_000
 """Clean accuracy is measured on the whole split where it has no more images than this, else on the run's own."""
@@ -47,18 +38,23 @@ class Loaded:
     """A network that a run has loaded.
 
     Attributes:
-        spec: where it is from.
-        module: in eval mode, on the run's device.
-        fingerprint: what tells it from others.
-        source_sha256: of the user's file that it is from; None for a network of the zoo and a live one.
+        source: the network.
+        identity: what tells it from others.
+        changes: what a call of it would change of the process.
         checks: the results of the checks before the attacks.
+        files: SHA-256 by absolute path of every user's file that was executed for it.
     """
 
-    spec: NetworkSpec
-    module: nn.Module
-    fingerprint: str
-    source_sha256: str | None
+    source: Source
+    identity: Identity
+    changes: tuple[str, ...]
     checks: Sequence[Finding]
+    files: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def spec(self) -> NetworkSpec:
+        """Where it is from."""
+        return self.source.spec
 
 
 def describe(job: Job, networks: Sequence[Loaded], images: Images, device: str) -> Manifest:
@@ -113,7 +109,9 @@ def describe(job: Job, networks: Sequence[Loaded], images: Images, device: str) 
         "planned": plan.records,
         "image_sha256": hashes,
         "packages": versions(),
-        "sources": dict(job.sources),
+        "sources": {what: found.sha256 for what, found in job.sources.items()},
+        "files": {what: dict(found.files) for what, found in job.sources.items()}
+        | {f"network {one.spec.name}": dict(one.source.files) for one in networks if one.source.files},
         "code": code_sha256(),
         "git": _git(),
         "machine": {
@@ -124,7 +122,7 @@ def describe(job: Job, networks: Sequence[Loaded], images: Images, device: str) 
         },
     }
     content["identity"] = identity(content)
-    content["plan"] = _digest(content["identity"])
+    content["plan"] = plan_of(content["identity"])
     return content
 
 
@@ -132,15 +130,16 @@ def _network(one: Loaded, job: Job, images: Images) -> dict[str, Any]:
     size = job.dataset.splits[job.split].size
     whole = size <= EVALUATED and size > len(images.labels)
     inputs, labels = job.dataset.load(job.split) if whole else (images.inputs, images.labels)
-    accuracy = evaluate(one.module, torch.from_numpy(np.asarray(inputs)), torch.from_numpy(np.asarray(labels)))[1]
+    module = Guarded(guard.copied(one.source.module), one.source.within)
+    accuracy = evaluate(module, torch.from_numpy(np.asarray(inputs)), torch.from_numpy(np.asarray(labels)))[1]
     return {
         **to_json(one.spec),
-        "sha256": one.fingerprint,
-        "source_sha256": one.source_sha256,
-        "parameters": sum(parameter.numel() for parameter in one.module.parameters()),
+        **one.identity.to_json(),
+        "source_sha256": one.source.code.sha256 if one.source.code else next(iter(one.source.files.values()), None),
+        "parameters": sum(parameter.numel() for parameter in one.source.module.parameters()),
         "accuracy": accuracy,
         "accuracy_images": len(labels),
-        "structure": repr(one.module),
+        "structure": printed(one.source.module),
         "preflight": {check.check.value: check.to_json() for check in one.checks},
     }
 
@@ -164,6 +163,35 @@ def identity(content: Manifest) -> dict[str, Any]:
     }
 
 
+def plan_of(identity: Mapping[str, Any]) -> str:
+    """The digest of an identity, which every part of the run carries."""
+    return _digest(identity)
+
+
+def environment(stored: Manifest) -> list[str]:
+    """What decides a run's records, and is another here and now than where the run was made: a line each."""
+    device, machine = str(stored.get("device")), stored.get("machine") or {}
+    known = stored.get("identity") or {}
+    before = {name: value for name, value in known.items() if name.startswith("version of ")} | {
+        "code": stored.get("code")
+    }
+    now = {
+        name: platform.python_version()
+        if name == "version of python"
+        else libraries.version(name[len("version of ") :])
+        for name in before
+        if name != "code"
+    } | {"code": code_sha256()}
+    try:
+        here = _device(device)
+    except Exception:
+        # What torch says of a device that is not there differs from version to version.
+        here = "absent"
+    before |= {"processor": machine.get("processor"), "device": machine.get("device")}
+    now |= {"processor": _processor(), "device": here}
+    return [f"{key} was {_short(before[key])}, is {_short(now[key])}" for key in before if before[key] != now[key]]
+
+
 def check_same(name: str, stored: Manifest, current: Manifest) -> None:
     """Refuse to go on with a run whose code, weights, data, packages or plan are others than when it began.
 
@@ -172,6 +200,15 @@ def check_same(name: str, stored: Manifest, current: Manifest) -> None:
     """
     before, after = stored.get("identity", {}), current["identity"]
     differences = [
+        f"network {network['name']}: {difference}"
+        for network in current["networks"]
+        for old in stored["networks"]
+        if old["name"] == network["name"]
+        and old.get("sha256") == network["sha256"]
+        and (difference := Identity.from_json(old).difference(Identity.from_json(network)))
+        and old.get("behaviour")
+    ]
+    differences += [
         f"{key} was {_short(before.get(key))}, is {_short(after.get(key))}"
         for key in dict.fromkeys([*before, *after])
         if before.get(key) != after.get(key)
@@ -194,27 +231,6 @@ def _short(value: object) -> str:
 def now() -> str:
     """The time in UTC, ISO 8601 to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def versions() -> dict[str, str]:
-    """The versions of Python, of the bench, and of the packages its numbers pass through."""
-    found = {"python": platform.python_version()}
-    for name in ("minimal-norm-bench", *DECISIVE, *SHOWING):
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            found[name] = "unknown"
-    return found
-
-
-def code_sha256() -> str:
-    """SHA-256 over the Python files of the bench that can change a record."""
-    folders = [ROOT / "adapters", ROOT / "suites", *(ROOT / "bench" / name for name in DECIDING_CODE)]
-    digest = hashlib.sha256()
-    for folder in folders:
-        for path in sorted(folder.rglob("*.py")) if folder.is_dir() else [folder]:
-            digest.update(path.relative_to(ROOT).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
-    return digest.hexdigest()
 
 
 def _digest(content: object) -> str:

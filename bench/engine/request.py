@@ -9,13 +9,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Self
 
+import msgspec
+
 import suites
+from adapters import own
 from bench import data
 from bench.engine import plan
 from bench.engine.plan import Plan
 from bench.errors import StoreError, UsageError, unknown
-from bench.networks.spec import specs
-from bench.specs import Suite
+from bench.networks.spec import LIVE, specs
+from bench.plugins import Found
+from bench.specs import AttackSpec, Suite
 
 if TYPE_CHECKING:
     from torch import nn
@@ -24,6 +28,9 @@ if TYPE_CHECKING:
 
 SEEDS = 2**31
 """Seeds lie below this, as every library takes them."""
+
+LEAST_MOST_WORKERS, WORKERS_OF_A_CORE = 64, 4
+"""More worker processes than these only take each other's memory and time: 64, or 4 of a core where that is more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,10 +80,14 @@ class Request:
         Raises:
             StoreError: it is none.
         """
+        extra = set(content) - {item.name for item in fields(cls)}
+        if extra:
+            raise StoreError(
+                f"the request in the manifest has {', '.join(sorted(extra))}, which is unknown; start a new run"
+            )
         try:
-            known: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in content.items()}
-            return cls(**known)
-        except TypeError as error:
+            return msgspec.convert(content, cls)
+        except msgspec.ValidationError as error:
             raise StoreError(f"the request in the manifest cannot be read ({error}); start a new run") from error
 
 
@@ -104,14 +115,14 @@ class Job:
         plan: its blocks.
         dataset: where its images are from.
         split: of the dataset.
-        sources: SHA-256 of every user's file that was loaded, by what it was loaded for, such as ``suite mine``.
+        sources: every user's file that was executed, by what it was executed for, such as ``suite mine``.
     """
 
     request: Request
     plan: Plan
     dataset: Dataset
     split: str
-    sources: Mapping[str, str]
+    sources: Mapping[str, Found]
 
 
 def resolve(request: Request, given: Given | None = None) -> Job:
@@ -122,13 +133,20 @@ def resolve(request: Request, given: Given | None = None) -> Job:
     """
     given = given or Given()
     _check_numbers(request)
-    sources: dict[str, str] = {}
-    suite, place = (given.suite, request.suite) if given.suite else _suite(request.suite, sources)
+    sources: dict[str, Found] = {}
+    suite, place = (given.suite, f"{LIVE}{given.suite.name}") if given.suite else _suite(request.suite, sources)
     rows = plan.choose(
         plan.with_exact(suite, request.exact), norms=request.norms, libraries=request.libraries, attacks=request.attacks
     )
     if request.full:
         rows = tuple(replace(row, cap=None) for row in rows)
+    for row in rows:
+        if (
+            row.library == own.LIBRARY.name
+            and isinstance(row, AttackSpec)
+            and not row.target.startswith(own.LIVE_PREFIX)
+        ):
+            _keep(f"attack {row.name}", own.ATTACKS.find(row.target), sources)
     networks = specs(request.networks or suite.networks, request.weights)
     if not networks:
         raise UsageError(f"suite {suite.name!r} names no network; give one with --networks")
@@ -189,37 +207,56 @@ def processes(workers: int | None) -> int:
     """How many worker processes: as asked, one for each core for None; 0 computes in this process.
 
     Raises:
-        UsageError: fewer than none.
+        UsageError: fewer than none, or far more than there are cores.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if workers is not None and workers < 0:
-        raise UsageError(f"--workers {workers} is not possible; give 1 or more, or 0 to compute in this process")
+    most = max(LEAST_MOST_WORKERS, WORKERS_OF_A_CORE * cores)
+    if workers is not None and not 0 <= workers <= most:
+        raise UsageError(
+            f"--workers {workers} is not possible; there are {cores} cores: give 1 to {most}, or 0 to compute in this process"
+        )
     return cores if workers is None else workers
 
 
 def _check_numbers(request: Request) -> None:
     if not (request.time_limit > 0 and math.isfinite(request.time_limit)):
-        raise UsageError(f"--time-limit {request.time_limit:g} is not possible; give seconds above 0")
+        raise UsageError(
+            f"--time-limit {request.time_limit:g} is not possible; give a finite number of seconds above 0"
+        )
     if not 0 <= request.seed < SEEDS:
         raise UsageError(f"--seed {request.seed} is not possible; give a whole number from 0 to {SEEDS - 1}")
     if request.exact is not None and not (request.exact >= 0 and math.isfinite(request.exact)):
         raise UsageError(f"--exact {request.exact:g} is not possible; give seconds, or 0 to leave the exact search out")
 
 
-def _suite(text: str, sources: dict[str, str]) -> tuple[Suite, str]:
+def _suite(text: str, sources: dict[str, Found]) -> tuple[Suite, str]:
     if not text:
         raise UsageError(f"--suite is missing; known: {', '.join(suites.names())}")
+    _require_named("suite", text)
     found = suites.SUITES.find(text)
-    if found.sha256 is not None:
-        sources[f"suite {found.name}"] = found.sha256
+    _keep(f"suite {found.name}", found, sources)
     return suites.load(text), found.source
 
 
-def _dataset(text: str, sources: dict[str, str]) -> tuple[Dataset, str]:
+def _dataset(text: str, sources: dict[str, Found]) -> tuple[Dataset, str]:
+    _require_named("dataset", text)
     dataset, found = data.located(text)
-    if (sha256 := found.sha256) is not None:
-        sources[f"data {found.name}"] = sha256
+    _keep(f"data {found.name}", found, sources)
     return dataset, found.source
+
+
+def _require_named(what: str, text: str) -> None:
+    if text.startswith(LIVE):
+        raise UsageError(
+            f"the {what} {text.removeprefix(LIVE)} was made by the program that started the run; go on with "
+            "bench.evaluate(..., out=...) from there, or start a new run"
+        )
+
+
+def _keep(what: str, found: Found, sources: dict[str, Found]) -> None:
+    """Keep what was found among the sources, where it is a user's."""
+    if found.sha256 is not None:
+        sources[what] = found
 
 
 def _split(dataset: Dataset, name: str) -> str:

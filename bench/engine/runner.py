@@ -14,7 +14,7 @@ from bench.engine.executors import Executor, Work
 from bench.engine.images import Images
 from bench.engine.lost import Crash, OutOfTime
 from bench.engine.plan import Block, Plan, expected_seconds
-from bench.engine.task import Task
+from bench.engine.task import Expected, Task
 from bench.engine.worker import Part
 from bench.errors import BenchError, LostWork, MachineError, line
 from bench.records import Record, Status
@@ -136,7 +136,7 @@ class _Try:
 def run(  # noqa: PLR0917 - a plan, its images and where they go: each is named by its type
     plan: Plan,
     images: Images,
-    fingerprints: Mapping[str, str],
+    expected: Mapping[str, Expected],
     stored: Run,
     writer: Writer,
     executor: Executor,
@@ -154,7 +154,7 @@ def run(  # noqa: PLR0917 - a plan, its images and where they go: each is named 
     Args:
         plan: what to do.
         images: the plan's.
-        fingerprints: of its networks, by name.
+        expected: what every worker must find, by network.
         stored: the run's folder as it is.
         writer: the same folder, for writing.
         executor: where ``work`` is called.
@@ -170,7 +170,7 @@ def run(  # noqa: PLR0917 - a plan, its images and where they go: each is named 
     blocks = plan.blocks()
     left = _ordered([block for block in blocks if block.key not in stored.finished], measured)
     done, forecast = len(blocks) - len(left), costs.Forecast(left, measured, executor.workers)
-    tasks = (images.task(block, device, fingerprints[block.network.name]) for block in left)
+    tasks = (images.task(block, device, expected[block.network.name]) for block in left)
     for task, part in _results(tasks, executor, work):
         block, now = task.block, time.monotonic()
         writer.block(block.key, str(stored.manifest["plan"]), part.records, part.candidates)

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
-from bench import libraries, networks, preflight, process, store
+from bench import guard, libraries, networks, preflight, process, store
 from bench.engine import manifest, runner, worker
 from bench.engine.executors import ATTACKING, Executor, InlineExecutor, LocalExecutor, Work
 from bench.engine.images import Images
 from bench.engine.manifest import Loaded
+from bench.engine.plan import Plan
+from bench.engine.provenance import decisive
 from bench.engine.request import Given, Job, Request, processes, resolve
 from bench.engine.runner import Progress
-from bench.errors import BenchError, NetworkError, UsageError
+from bench.engine.task import Expected
+from bench.errors import BenchError, MachineError, NetworkError, UsageError
+from bench.guard import Guarded
+from bench.networks import Identity, Source
 from bench.specs import Kind
 from bench.store import Manifest, Run, Writer
 
@@ -49,11 +55,13 @@ class Watch:
     Attributes:
         stage: called with what begins now, such as ``checking MLP``.
         warn: called with a network's name and a warning about it.
+        tell: called with what else the user has to know, such as parts of the run that are damaged.
         progress: called after each stored block.
     """
 
     stage: Callable[[str], None] = lambda _: None
     warn: Callable[[str, str], None] = lambda _name, _message: None
+    tell: Callable[[str], None] = lambda _: None
     progress: Callable[[Progress], None] = lambda _: None
 
 
@@ -83,7 +91,7 @@ def run(
             if _stopped(path):
                 return store.read(path)
         raise
-    except Exception:
+    except MachineError:
         # What is raised matters more than what the manifest says.
         with process.held(), suppress(BenchError):
             _stopped(path)
@@ -101,18 +109,17 @@ def _run(request: Request, path: Path, how: How, given: Given, watch: Watch) -> 
     watch.stage(f"loading {job.dataset.title}")
     images = Images(job.dataset, job.split, job.plan)
     with networks.live(given.networks):
-        loaded = _networks(job, images, device, watch)
+        loaded = checked_networks(job, images, device, watch)
         watch.stage("measuring clean accuracy")
         current = manifest.describe(job, loaded, images, device) | {"name": path.name, "command": sys.argv}
         with store.writing(path) as writer:
-            content = _begin(writer, path, current, images)
-            fingerprints = {one.spec.name: one.fingerprint for one in loaded}
+            content = _begin(writer, current, job.plan, images, watch)
             try:
                 with _executor(how, workers, watch.stage) as executor:
                     runner.run(
                         job.plan,
                         images,
-                        fingerprints,
+                        expected(job, loaded),
                         store.read(path),
                         writer,
                         executor,
@@ -137,7 +144,7 @@ def _heeding(watch: Watch) -> Watch:
         process.check()
         watch.progress(step)
 
-    return Watch(stage=stage, warn=watch.warn, progress=progress)
+    return replace(watch, stage=stage, progress=progress)
 
 
 def _stopped(path: Path) -> bool:
@@ -159,6 +166,8 @@ def usable_device(name: str) -> str:
     """
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
+    if not name:
+        raise UsageError("--device is empty; give auto, cpu, cuda, or cuda:1")
     try:
         # A device without values, such as ``meta``, cannot give one back.
         torch.zeros(1, device=torch.device(name)).item()
@@ -168,44 +177,84 @@ def usable_device(name: str) -> str:
     return name
 
 
-def _networks(job: Job, images: Images, device: str, watch: Watch) -> list[Loaded]:
-    """Load and check every network of a run."""
+def checked_networks(job: Job, images: Images, device: str, watch: Watch | None = None) -> list[Loaded]:
+    """Load and check every network of a run, as before its attacks.
+
+    Raises:
+        BenchError: a network cannot be loaded, or no number about it would mean anything.
+    """
+    watch = watch or Watch()
     for row in job.plan.rows:
         library = libraries.load(row.library)
         if not (library.attacker if row.kind is Kind.UPPER else library.verifier):
             raise UsageError(f"attack {row.name}: library {library.label} runs no rows of this kind")
-    modules = {}
+    sources: dict[str, Source] = {}
+    identities: dict[str, Identity] = {}
     for spec in job.plan.networks:
         watch.stage(f"loading {spec.name}")
-        modules[spec.name] = networks.load(spec, device)
-        networks.check_output(modules[spec.name], images.domain, spec.name)
+        source = sources[spec.name] = networks.source(spec, device)
+        identities[spec.name] = source.identity(images.domain)
+        networks.check_output(guard.copied(source.module), images.domain, spec.name)
     inputs, labels = (torch.from_numpy(values[:PROBED]).to(device) for values in (images.inputs, images.labels))
+    changes = {name: _changes(source, inputs) for name, source in sources.items()}
+    guarded = {
+        name: Guarded(guard.copied(source.module), source.guard(changes[name])) for name, source in sources.items()
+    }
     loaded = []
     for spec in job.plan.networks:
         watch.stage(f"checking {spec.name}")
-        module = modules[spec.name]
-        fingerprint = networks.fingerprint(module)
-        if spec.source and not spec.live and networks.fingerprint(networks.load(spec)) != fingerprint:
-            raise NetworkError(
-                f"network {spec.name}: its factory returns another network every time, so that every worker would attack "
-                "another one; give --weights, or seed what it draws"
-            )
-        others = {name: other for name, other in modules.items() if name != spec.name}
-        results = preflight.check(module, inputs, labels, images.domain, others)
+        source, identity = sources[spec.name], identities[spec.name]
+        others = {name: other for name, other in guarded.items() if name != spec.name}
+        results = preflight.check(guarded[spec.name], inputs, labels, images.domain, others)
         preflight.require(spec.name, results)
+        if spec.source and not spec.live:
+            again = networks.source(spec, device).identity(images.domain)
+            if difference := identity.difference(again):
+                raise NetworkError(
+                    f"network {spec.name}: its factory returns another network every time ({difference}), so that every "
+                    "worker would attack another one; give --weights, or seed what it draws"
+                )
         for result in results:
             if result.status is not preflight.Level.PASS:
                 watch.warn(spec.name, result.message)
-        loaded.append(Loaded(spec, module, fingerprint, networks.source_sha256(spec), results))
+        loaded.append(Loaded(source, identity, changes[spec.name], results))
     return loaded
 
 
-def _begin(writer: Writer, path: Path, current: Manifest, images: Images) -> Manifest:
-    """Write the manifest of a new run, or check that a stored one can go on."""
+def expected(job: Job, loaded: Sequence[Loaded]) -> dict[str, Expected]:
+    """What every worker must find before it computes, by network."""
+    found = decisive(libraries.load(row.library) for row in job.plan.rows)
+    return {one.spec.name: Expected(one.identity, found, one.changes) for one in loaded}
+
+
+def _changes(source: Source, inputs: torch.Tensor) -> tuple[str, ...]:
+    """What a call of a network changes of the process."""
+    batches = (inputs[:2], inputs[:1].flip(-1))
+    copied = guard.copied(source.module)
+    if source.code is None:
+        return guard.touched(copied, batches, source.within)
+    with source.code.entered():
+        # The first calls may import what is beside the file.
+        guard.touched(copied, batches, source.within)
+    return guard.touched(copied, batches, source.within, source.code.neighbours)
+
+
+def _begin(writer: Writer, current: Manifest, plan: Plan, images: Images, watch: Watch) -> Manifest:
+    """Write the manifest of a new run; or check that a stored one can go on, and set aside what is damaged of it."""
+    path = writer.path
     if (path / "manifest.json").exists():
-        content = store.read(path).manifest
+        run = store.read(path)
+        content = run.manifest
         manifest.check_same(path.name, content, current)
+        for line in store.mend(run, writer, {block.key: block.images for block in plan.blocks()}):
+            watch.tell(line)
         content |= {"status": "running", "ended": None}
+        if reason := store.same_images(run, plan.indices, images.inputs):
+            file = path / "images.parquet"
+            if os.path.lexists(file):
+                writer.set_aside(file)
+            watch.tell(f"images.parquet is written again ({reason})")
+            content["images_file_sha256"] = writer.images(images.indices, images.inputs)
     else:
         content = current | {"images_file_sha256": writer.images(images.indices, images.inputs)}
     writer.manifest(content)

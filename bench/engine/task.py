@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bench.domain import Domain
 from bench.engine.plan import Block
+from bench.networks import Identity
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What a run began with, of one network and of everything else that decides its records.
+
+    Attributes:
+        identity: of the network.
+        decisive: the code and the packages that records pass through, see :func:`bench.engine.provenance.decisive`.
+        changes: what a call of the network would change of the process, so that each is made within a guard.
+    """
+
+    identity: Identity
+    decisive: Mapping[str, str] = field(default_factory=dict)
+    changes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,7 +39,7 @@ class Task:
         starts: (n, k, *shape) float32 in the box, images of other classes to start from; k is 0 where none are needed.
         domain: of the images.
         device: where to compute.
-        fingerprint: of the network that the run began with; a worker that loads another one refuses.
+        expected: what the run began with; a worker that has anything else refuses.
     """
 
     block: Block
@@ -31,7 +48,7 @@ class Task:
     starts: NDArray[np.float32]
     domain: Domain
     device: str
-    fingerprint: str
+    expected: Expected
 
     def __len__(self) -> int:
         """How many images there are."""

@@ -1,105 +1,556 @@
-"""Judging a stored run again: every adversarial example, read back, must still be one, at the stored distances."""
+"""Judging a stored run again, from the dataset's own images and labels: nothing that the run says is taken for granted.
+
+A run's digests show damage, not intent: whoever changes a record can sign it again. So every adversarial example is judged
+again, every decision on a clean image is made again, the networks are checked again, and what no example witnesses
+(nothing found, an error, a certified bound) is computed again by the same engine.
+"""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Hashable, Mapping
+import json
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from torch import nn
 
-from bench import networks
+from bench import data, networks, store
+from bench.data.dataset import Dataset, Split
 from bench.domain import Domain
-from bench.errors import NetworkError
-from bench.judge import Judge
-from bench.networks.spec import NetworkSpec
+from bench.engine import manifest, session, trust
+from bench.engine.again import Again, shuffled, where, words
+from bench.engine.images import Images
+from bench.engine.manifest import Loaded
+from bench.engine.plan import Plan
+from bench.engine.provenance import code_sha256
+from bench.engine.request import Given, Job, Request, processes, resolve
+from bench.errors import NetworkError, StoreError, unknown
+from bench.guard import Guarded
+from bench.judge import Decision, Judge
+from bench.metrics import evidence, invariants
+from bench.networks import Identity
+from bench.networks.spec import LIVE, NetworkSpec
 from bench.norms import Norm
-from bench.records import Status
-from bench.store import Run
+from bench.records import Status, block_key
+from bench.specs import Kind, Suite
+from bench.store import Manifest, Run
+
+SECONDS = 60.0
+"""For so long blocks whose every record has a witness are computed again as well."""
+
+TOLD = 20
+"""Of contradictions of one kind so many are told one by one."""
+
+CLOSE = 1e-3
+"""Relative difference that figures of the checks before the attacks may have on a machine with another number of cores."""
+
+COMPARED = ("request", "identity", "code", "sources", "packages", "device", "time_limit", "planned")
+"""What a manifest of today has beside what readers of any run rely on."""
+
+WITNESSED = (Status.FOUND, Status.MISCLASSIFIED)
+"""What is judged again from what is stored; all else has to be computed again."""
 
 
-def verify(run: Run, modules: Mapping[str, nn.Module] = MappingProxyType({})) -> tuple[int, list[str]]:
-    """Judge every stored adversarial example of a run again.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verified:
+    """What judging a run again gave.
+
+    Attributes:
+        judged: how many adversarial examples were judged.
+        computed: how many blocks were computed again.
+        blocks: how many blocks are stored.
+        unchecked: what could not be checked, and why: a line each.
+        broken: what contradicts the run: a line each.
+    """
+
+    judged: int
+    computed: int
+    blocks: int
+    unchecked: tuple[str, ...]
+    broken: tuple[str, ...]
+
+
+def verify(
+    run: Run,
+    modules: Mapping[str, nn.Module] = MappingProxyType({}),
+    *,
+    trusted: bool = False,
+    workers: int | None = 0,
+    seconds: float = SECONDS,
+    tell: Callable[[str], None] = lambda _: None,
+) -> Verified:
+    """Judge everything that a run stores again.
 
     Args:
-        run: a stored run; its networks are loaded from where they came.
+        run: a stored run; its networks and images are loaded from where they came.
         modules: the networks that no file leads to, by what follows ``live:`` in their source.
-
-    Returns:
-        How many examples were judged, and a line for each that is missing, not adversarial any more, or at another
-        distance than its record says.
+        trusted: whether Python files that the run names may be executed, if they are still what it was made with.
+        workers: processes that compute blocks again; 0 for this one, None for one for each core.
+        seconds: how long to compute blocks again that witnesses prove already; infinity for all of them.
+        tell: called with a line on what is being done.
 
     Raises:
-        StoreError: a part of the run is damaged.
+        UsageError: the run names files, and is not trusted.
+        StoreError: a part of the run is damaged, or a file is another than the run's.
         NetworkError: a network cannot be loaded, or is another than the run's.
     """
-    records = run.records()
-    indices, images = run.images()
-    hashes = run.manifest["image_sha256"]
-    broken = [
-        f"image {index}: the stored clean image is not the one the manifest names"
-        for index, image in zip(indices, images, strict=True)
-        if hashlib.sha256(image.tobytes()).hexdigest() != hashes.get(str(index))
-    ]
-    clean = dict(zip(indices.tolist(), images, strict=True))
-    count = 0
-    domain = Domain.from_json(run.manifest["domain"])
-    with networks.live(modules):
-        for entry in run.manifest["networks"]:
-            judge = _judge(entry, domain)
-            of_network = records[records["network"] == entry["name"]]
-            for row in run.manifest["rows"]:
-                found = of_network[(of_network["attack"] == row["name"]) & (of_network["status"] == Status.FOUND)]
-                if len(found):
-                    broken += _differences(judge, found, clean, run.candidates(entry["name"], row["name"]))
-                    count += len(found)
-    return count, broken
-
-
-def _judge(entry: Mapping[str, Any], domain: Domain) -> Judge:
-    network = networks.load(NetworkSpec(entry["name"], entry.get("source"), entry.get("weights")))
-    fingerprint = networks.fingerprint(network)
-    if fingerprint != entry["sha256"]:
-        raise NetworkError(
-            f"network {entry['name']} is not the run's any more: SHA-256 {fingerprint}, the run had {entry['sha256']}"
-        )
-    return Judge(network, domain)
-
-
-def _differences(
-    judge: Judge, found: pd.DataFrame, clean: dict[int, np.ndarray], candidates: dict[int, np.ndarray]
-) -> list[str]:
-    """What the judge says of one network's and attack's examples that their records do not."""
-    entries = found.to_dict("records")
-    stored = [entry for entry in entries if entry["image"] in candidates]
-    broken = [
-        f"{_where(entry)}: no adversarial example is stored" for entry in entries if entry["image"] not in candidates
-    ]
-    if not stored:
-        return broken
-    judgements = judge.judge(
-        np.stack([clean[entry["image"]] for entry in stored]),
-        [entry["label"] for entry in stored],
-        np.stack([candidates[entry["image"]] for entry in stored]),
+    with trust.only(trust.require(run, trusted=trusted)), networks.live(modules):
+        found = _Findings()
+        stored = _Stored.of(run, found)
+        job, images = _asked(stored, modules, found)
+        tell(f"loading and checking {', '.join(spec.name for spec in job.plan.networks)}")
+        loaded = _loaded(stored, job, images)
+        _compare(stored, job, loaded, images, found)
+        judged = 0
+        for one in loaded:
+            tell(f"judging the records of {one.spec.name}")
+            judged += _judge(stored, one, images, found)
+        for rule in invariants(evidence(stored.records, run.manifest), run.manifest):
+            if rule.holds is False:
+                found.broken(rule.rule.removesuffix("."), rule.detail)
+        expected = session.expected(job, loaded)
+        again = Again(run, stored.records, job.plan, images, expected, processes(workers))
+        computed = _compute(stored, again, found, seconds, tell)
+    return Verified(
+        judged=judged,
+        computed=computed,
+        blocks=len(run.finished),
+        unchecked=tuple(found.unchecked),
+        broken=tuple(found.lines()),
     )
-    for entry, judgement in zip(stored, judgements, strict=True):
-        if judgement.status is not Status.FOUND:
-            broken.append(
-                f"{_where(entry)}: the stored example is judged {judgement.status.label} now {judgement.message}".rstrip()
+
+
+@dataclass(slots=True)
+class _Findings:
+    """What was found so far.
+
+    Attributes:
+        unchecked: what could not be checked, and why.
+        by_kind: contradictions by their kind.
+    """
+
+    unchecked: list[str] = field(default_factory=list)
+    by_kind: dict[str, list[str]] = field(default_factory=dict)
+
+    def broken(self, kind: str, detail: str) -> None:
+        """Keep a contradiction."""
+        self.by_kind.setdefault(kind, []).append(detail)
+
+    def lines(self) -> Iterator[str]:
+        """A line for each contradiction; of many of a kind, for the first of them and one for the rest."""
+        for kind, details in self.by_kind.items():
+            yield from (f"{kind}: {detail}" for detail in details[:TOLD])
+            if len(details) > TOLD:
+                yield f"{kind}: {len(details) - TOLD} more"
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """A run as it is stored, and its blocks as its manifest plans them.
+
+    Attributes:
+        run: its folder.
+        records: all of it.
+        planned: the images of each block, by its key.
+        environment: what is not as it was when the run was made, so that it cannot be computed again; empty where all is.
+    """
+
+    run: Run
+    records: pd.DataFrame
+    planned: Mapping[str, tuple[int, ...]]
+    environment: str
+
+    @classmethod
+    def of(cls, run: Run, found: _Findings) -> _Stored:
+        """Read a run, and compare its parts with the blocks that its manifest plans."""
+        content = run.manifest
+        if content["samples"] != len(content["image_sha256"]):
+            raise StoreError(
+                f"{run.path}/manifest.json speaks of {content['samples']} images and has the SHA-256 of "
+                f"{len(content['image_sha256'])}; restore it from a copy of the run"
             )
+        records = run.records()
+        planned = dict(_planned(content))
+        strays = sorted(set(run.finished) - set(planned))
+        for key in strays:
+            found.broken("block that the run does not plan", key)
+        if content.get("status", "finished") == "finished":
+            for key in planned:
+                if key not in run.finished:
+                    found.broken("block of the finished run that is not stored", key)
+        for (network, attack, number), block in records.groupby(
+            ["network", "attack", "block"], observed=True, sort=False
+        ):
+            name = block_key(str(network), str(attack), int(str(number)))
+            images = tuple(block["image"].tolist())
+            if name in planned and images != planned[name]:
+                found.broken("block of other images than planned", f"{name} has {_some(images)}")
+        _signed(content, found)
+        return cls(run, records, planned, "; ".join(manifest.environment(content)))
+
+    @property
+    def manifest(self) -> Manifest:
+        """The run's manifest."""
+        return self.run.manifest
+
+    def live_data(self) -> bool:
+        """Whether a program gave the images, so that no name leads to them."""
+        return str(self.manifest["data"]["source"]).startswith(LIVE)
+
+    def labels(self, indices: Sequence[int]) -> NDArray[np.int64]:
+        """The labels of images as their records have them; 0 where there is no record."""
+        known = dict(zip(self.records["image"].tolist(), self.records["label"].tolist(), strict=True))
+        return np.array([known.get(index, 0) for index in indices], dtype=np.int64)
+
+
+def _planned(content: Manifest) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """The blocks that a manifest plans: key and images."""
+    for network in content["networks"]:
+        for row in content["rows"]:
+            size, cap = row.get("block"), row.get("cap")
+            if not isinstance(size, int) or size < 1:
+                raise StoreError(f"row {row['name']} of the manifest has no number of images to a block")
+            count = content["samples"] if cap is None else min(cap, content["samples"])
+            for number, start in enumerate(range(0, count, size)):
+                yield block_key(network["name"], row["name"], number), tuple(range(start, min(start + size, count)))
+
+
+def _signed(content: Manifest, found: _Findings) -> None:
+    """Whether a manifest's identity is that of its content, and its plan the digest of it."""
+    if content["format"] != store.FORMAT:
+        return
+    lacking = [key for key in COMPARED if content.get(key) is None]
+    if lacking:
+        raise StoreError(
+            f"the manifest of run {content.get('name')} lacks {', '.join(lacking)}; restore it from a copy"
+        )
+    known = content["identity"]
+    if content["plan"] != manifest.plan_of(known):
+        found.broken("manifest", "its plan is not the digest of its identity")
+    made = manifest.identity(content)
+    keys = set(known) | set(made) if content.get("code") == code_sha256() else set(known) & set(made)
+    for key in sorted(keys):
+        if known.get(key) != made.get(key):
+            found.broken("manifest", f"its identity says of {key} another thing than its content")
+
+
+def _asked(stored: _Stored, modules: Mapping[str, nn.Module], found: _Findings) -> tuple[Job, Images]:
+    """What the run was asked for, resolved today, and the images from their own source.
+
+    Where the run cannot be computed again, the job has no rows.
+    """
+    content = stored.manifest
+    specs = tuple(NetworkSpec(n["name"], n.get("source"), n.get("weights")) for n in content["networks"])
+    for spec in specs:
+        if spec.live and str(spec.source).removeprefix(LIVE) not in modules:
+            raise NetworkError(
+                f"network {spec.name} is a module of another program; judge the run again from there, with "
+                "bench.engine.verify.verify(run, {name: module})"
+            )
+    dataset = _dataset(stored, found)
+    split = str(content["data"]["split"])
+    request = Request.from_json(content["request"]) if content.get("request") else None
+    reason = stored.environment
+    if request is None:
+        reason = "an older version wrote the run, and did not keep what was asked for"
+    elif request.suite.startswith(LIVE):
+        reason = f"its suite {request.suite.removeprefix(LIVE)} was made by the program that started the run"
+    if request is not None and not reason:
+        job = resolve(request, Given(dataset=dataset if stored.live_data() else None, networks=modules))
+        if job.split != split or job.plan.networks != specs:
+            found.broken("manifest", "its request asks for another split or other networks than it has")
+    if request is None or reason or job.split != split or job.plan.networks != specs:
+        found.unchecked.append(
+            f"{len(stored.run.finished)} blocks and the rows of the suite could not be computed again: "
+            f"{reason or 'the request is another'}"
+        )
+        samples = min(int(content["samples"]), dataset.splits[split].size if split in dataset.splits else 0)
+        job = Job(
+            request=request or Request(suite=content["suite"]["name"], data=str(content["data"]["source"])),
+            plan=Plan(
+                suite=Suite(**content["suite"], rows=(), samples=samples),
+                rows=(),
+                holes=(),
+                networks=specs,
+                indices=tuple(range(samples)),
+                seed=content["seed"],
+                time_limit=float(content.get("time_limit") or 600.0),
+            ),
+            dataset=dataset,
+            split=split,
+            sources={},
+        )
+    return job, Images(job.dataset, job.split, job.plan)
+
+
+def _dataset(stored: _Stored, found: _Findings) -> Dataset:
+    """The dataset that the run names; where a program gave its images, what is stored of them."""
+    content = stored.manifest
+    indices, images = stored.run.images()
+    split = str(content["data"]["split"])
+    if not stored.live_data():
+        dataset, _ = data.located(str(content["data"]["source"]))
+        if split not in dataset.splits:
+            raise unknown(f"split of {dataset.title}", split, dataset.splits)
+        known, _ = dataset.load(split, [i for i in indices.tolist() if 0 <= i < dataset.splits[split].size])
+        same = len(known) == len(indices) and known.shape == images.shape
+        for place, index in enumerate(indices.tolist()):
+            if not same or known[place].tobytes() != images[place].astype("<f4").tobytes():
+                found.broken("stored image that is not the dataset's", f"image {index}")
+        return dataset
+    found.unchecked.append(
+        "images and labels could not be compared with a dataset: a program gave them; the stored ones were used"
+    )
+    values = images
+    labels_of = stored.labels(indices.tolist())
+
+    def read(asked: Any) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        places = slice(None) if asked is None else np.asarray(asked, dtype=np.int64)
+        return values[places], labels_of[places]
+
+    return Dataset(
+        name=str(content["data"]["name"]),
+        title=str(content["data"]["title"]),
+        domain=Domain.from_json(content["domain"]),
+        splits={split: Split(len(values), read)},
+        usual_split=split,
+    )
+
+
+def _loaded(stored: _Stored, job: Job, images: Images) -> list[Loaded]:
+    """The networks, checked as before the attacks.
+
+    Raises:
+        NetworkError: one is another than the run's, or cannot be attacked.
+    """
+    device = session.usable_device(str(stored.manifest.get("device") or "cpu")) if not stored.environment else "cpu"
+    known = {entry["name"]: Identity.from_json(entry) for entry in stored.manifest["networks"]}
+    for spec in job.plan.networks:
+        if difference := known[spec.name].difference(networks.source(spec).identity(images.domain)):
+            raise NetworkError(f"network {spec.name} is not the run's any more: {difference}")
+    return session.checked_networks(job, images, device)
+
+
+def _compare(stored: _Stored, job: Job, loaded: Sequence[Loaded], images: Images, found: _Findings) -> None:
+    """Compare the manifest with the one that the same request makes today."""
+    content = stored.manifest
+    device = str(content.get("device") or "cpu")
+    # What follows is data as JSON has it, in which a list is no tuple.
+    today = json.loads(json.dumps(manifest.describe(job, loaded, images, device)))
+    keys = ["domain", "image_sha256"]
+    if job.plan.rows:
+        keys += ["suite", "rows", "holes", "libraries", "samples", "split", "seed", "device", "time_limit", "planned"]
+        keys += ["packages", "sources", "files", "identity", "plan"]
+        if job.request.to_json() != Request.from_json(content["request"]).to_json():
+            found.broken("manifest", "its request is not what it stands for")
+    for key in keys:
+        for difference in _differences(content.get(key), today[key]):
+            found.broken("manifest", f"{key}{difference}")
+    whole = not stored.live_data() or content["data"]["size"] == content["samples"]
+    for key in ("name", "title", "split", "chosen", "sha256", *(("size",) if whole else ())):
+        if content["format"] == store.FORMAT and content["data"][key] != today["data"][key]:
+            found.broken("manifest", f"data.{key} is {content['data'][key]!r}, it should be {today['data'][key]!r}")
+    for entry, now in zip(content["networks"], today["networks"], strict=True):
+        _compare_network(entry, now, strict=bool(job.plan.rows), whole=whole, found=found)
+    if job.plan.rows:
+        told = [(item["network"], words(item["message"])) for item in content.get("warnings") or []]
+        if told != [(item["network"], words(item["message"])) for item in today["warnings"]]:
+            found.broken("manifest", "its warnings are not those of the checks")
+
+
+def _compare_network(
+    entry: Mapping[str, Any], now: Mapping[str, Any], *, strict: bool, whole: bool, found: _Findings
+) -> None:
+    """Compare what a manifest says of a network with what is found today: accuracy, size, checks."""
+    name = f"network {entry['name']}"
+    accuracy = entry.get("accuracy")
+    if whole and (accuracy is None or abs(accuracy - now["accuracy"]) > (0 if strict else CLOSE)):
+        found.broken(name, f"its accuracy is {now['accuracy']:.4%}, the manifest says {accuracy}")
+    if entry.get("parameters") != now["parameters"]:
+        found.broken(name, f"it has {now['parameters']} parameters, the manifest says {entry.get('parameters')}")
+    if not strict:
+        return
+    if whole and entry.get("accuracy_images") != now["accuracy_images"]:
+        found.broken(name, f"its accuracy is of {now['accuracy_images']} images, not {entry.get('accuracy_images')}")
+    for key in ("name", "source", "weights", "source_sha256"):
+        if entry.get(key) != now[key]:
+            found.broken(name, f"its {key} is {now[key]}, the manifest says {entry.get(key)}")
+    if words(str(entry.get("structure"))) != words(now["structure"]):
+        found.broken(name, "its printed structure is another")
+    before, after = entry.get("preflight") or {}, now["preflight"]
+    for check in dict.fromkeys([*before, *after]):
+        one, other = before.get(check), after.get(check)
+        if one is None or other is None:
+            found.broken(
+                name, f"check {check} {'is missing in the manifest' if one is None else 'is none of its checks'}"
+            )
+        elif one.get("status") != other["status"] or not _near(one.get("value"), other["value"]):
+            found.broken(
+                name,
+                f"check {check} gives {other['status']} ({other['value']}), the manifest says {one.get('status')} "
+                f"({one.get('value')})",
+            )
+        elif words(str(one.get("message"))) != words(other["message"]):
+            found.broken(name, f"check {check} says {other['message']!r}, the manifest {one.get('message')!r}")
+
+
+def _judge(stored: _Stored, one: Loaded, images: Images, found: _Findings) -> int:
+    """Judge all records of a network again; returns the number of adversarial examples."""
+    judge = Judge(Guarded(one.source.module, one.source.within), images.domain)
+    decisions = dict(zip(images.indices, judge.decide(images.inputs, images.labels), strict=True))
+    clean = dict(zip(images.indices, images.inputs, strict=True))
+    of_network = stored.records[stored.records["network"] == one.spec.name]
+    count = 0
+    for row in stored.manifest["rows"]:
+        entries = of_network[of_network["attack"] == row["name"]].to_dict("records")
+        known: list[dict[str, Any]] = []
+        for entry in ({str(name): value for name, value in entry.items()} for entry in entries):
+            decision = decisions.get(entry["image"])
+            if decision is None:
+                found.broken("record of an image that the run has not", where(entry))
+                continue
+            known.append(entry)
+            for detail in _contradictions(entry, row, decision):
+                found.broken("record", f"{where(entry)}: {detail}")
+        candidates = stored.run.candidates(one.spec.name, row["name"])
+        with_example = {entry["image"] for entry in known if entry["status"] == Status.FOUND}
+        for image in sorted(set(candidates) - with_example):
+            found.broken(
+                "example", f"{one.spec.name}, {row['name']}, image {image}: stored, but its record is not found"
+            )
+        count += len(with_example)
+        examples = [entry for entry in known if entry["status"] == Status.FOUND]
+        for entry in examples:
+            if entry["image"] not in candidates:
+                found.broken("example", f"{where(entry)}: no adversarial example is stored")
+        with_values = [entry for entry in examples if entry["image"] in candidates]
+        for detail in _misjudged(judge, with_values, clean, decisions, candidates):
+            found.broken("example", detail)
+    return count
+
+
+def _contradictions(entry: Mapping[str, Any], row: Mapping[str, Any], decision: Decision) -> Iterator[str]:
+    """What a record says of its row, its place and its clean image that is not so."""
+    for key in ("library", "norm", "kind"):
+        if entry[key] != row[key]:
+            yield f"its {key} is {row[key]}, the record says {entry[key]}"
+    if entry["label"] != decision.label:
+        yield f"the true class is {decision.label}, the record says {entry['label']}"
+    number = entry["image"] // row["block"]
+    if entry["block"] != number:
+        yield f"it is of block {number}, the record says {entry['block']}"
+    if entry["predicted"] != decision.predicted:
+        yield f"the clean image is taken for {decision.predicted}, the record says {entry['predicted']}"
+    misclassified = entry["status"] == Status.MISCLASSIFIED
+    if decision.wrong != misclassified:
+        yield f"the clean image is classified {'wrongly' if decision.wrong else 'rightly'}, the record says {entry['status']}"
+    if not decision.finite and entry["status"] != Status.ERROR:
+        yield f"the clean image has no finite logits, the record says {entry['status']}"
+    if entry["status"] != Status.FOUND and entry["adversarial_class"] != -1:
+        yield f"status {entry['status']} with an adversarial class {entry['adversarial_class']}"
+    distances = [entry[norm.value] for norm in Norm]
+    usual = 0.0 if misclassified else math.inf
+    if entry["status"] != Status.FOUND and any(value != usual for value in [*distances, entry["pixels"]]):
+        yield f"status {entry['status']} with distances {distances}"
+    if not 0 <= entry["lower"] <= entry[row["norm"]] or (row["kind"] == Kind.UPPER and entry["lower"] != 0):
+        yield f"certified lower bound {entry['lower']} beside distance {entry[row['norm']]}"
+
+
+def _misjudged(
+    judge: Judge,
+    entries: Sequence[Mapping[str, Any]],
+    clean: Mapping[int, NDArray[np.float32]],
+    decisions: Mapping[int, Decision],
+    candidates: Mapping[int, NDArray[np.float32]],
+) -> Iterator[str]:
+    """What the judge says of adversarial examples that their records do not."""
+    if not entries:
+        return
+    judgements = judge.judge(
+        np.stack([clean[entry["image"]] for entry in entries]),
+        [decisions[entry["image"]].label for entry in entries],
+        np.stack([candidates[entry["image"]] for entry in entries]),
+    )
+    for entry, judgement in zip(entries, judgements, strict=True):
+        if judgement.status is not Status.FOUND:
+            state = f"{judgement.status.label} now {judgement.message}".rstrip()
+            yield f"{where(entry)}: the stored example is judged {state}"
             continue
-        broken += [
-            f"{_where(entry)}: {norm.label} is {judgement.distances[norm]!r}, the record says {entry[norm.value]!r}"
-            for norm in Norm
-            if judgement.distances[norm] != entry[norm.value]
-        ]
-        if judgement.pixels != entry["pixels"]:
-            broken.append(f"{_where(entry)}: {judgement.pixels:g} pixels change, the record says {entry['pixels']:g}")
-    return broken
+        says = {norm.label: (judgement.distances[norm], entry[norm.value]) for norm in Norm}
+        says |= {"pixels": (judgement.pixels, entry["pixels"])}
+        says |= {"its class": (judgement.adversarial_class, entry["adversarial_class"])}
+        for what, (now, before) in says.items():
+            if now != before:
+                yield f"{where(entry)}: {what} is {now!r}, the record says {before!r}"
 
 
-def _where(entry: Mapping[Hashable, Any]) -> str:
-    return f"{entry['network']}, {entry['attack']}, image {entry['image']}"
+def _compute(stored: _Stored, again: Again, found: _Findings, seconds: float, tell: Callable[[str], None]) -> int:
+    """Compute blocks again and compare; returns how many."""
+    blocks = {block.key: block for block in again.plan.blocks() if block.key in stored.run.finished}
+    if stored.live_data() and blocks and stored.manifest["data"]["size"] != stored.manifest["samples"]:
+        found.unchecked.append(
+            f"{len(blocks)} blocks could not be computed again: the program that started the run had more images than it stored"
+        )
+        return 0
+    records = stored.records
+    unproved = records[~records["status"].isin(WITNESSED) | (records["kind"] != Kind.UPPER)]
+    needed = {
+        block_key(str(network), str(attack), int(number))
+        for network, attack, number in unproved[["network", "attack", "block"]]
+        .drop_duplicates()
+        .itertuples(index=False)
+    }
+    first = [block for key, block in blocks.items() if key in needed]
+    rest = shuffled([block for key, block in blocks.items() if key not in needed])
+    if blocks:
+        tell(
+            f"computing {len(first)} of {len(blocks)} blocks again, in which no example proves a record, and others for "
+            f"{seconds:g} seconds"
+        )
+    done = again.run(first, rest, seconds, tell)
+    for detail in again.different:
+        found.broken("computed again", detail)
+    if done < len(blocks):
+        found.unchecked.append(
+            f"{len(blocks) - done} of {len(blocks)} blocks, whose every record has an example, were not computed again within "
+            f"{seconds:g} seconds; --seconds inf computes all"
+        )
+    if again.undecided:
+        found.unchecked.append(
+            f"{again.undecided} records depend on a time limit and on the speed of the machine, and could not be compared"
+        )
+    return done
+
+
+def _differences(before: Any, now: Any, where: str = "") -> Iterator[str]:
+    """Where two pieces of JSON data differ."""
+    if isinstance(before, Mapping) and isinstance(now, Mapping):
+        for key in dict.fromkeys([*before, *now]):
+            yield from _differences(before.get(key), now.get(key), f"{where}.{key}")
+    elif isinstance(before, list) and isinstance(now, list) and len(before) == len(now):
+        for place, (one, other) in enumerate(zip(before, now, strict=True)):
+            name = one.get("name") if isinstance(one, Mapping) else None
+            yield from _differences(one, other, f"{where}.{name or place}")
+    elif before != now:
+        yield f"{where} is {_short(before)}, it should be {_short(now)}"
+
+
+def _short(value: object) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 60 else f"{text[:60]}..."
+
+
+def _near(one: object, other: object) -> bool:
+    if isinstance(one, int | float) and isinstance(other, int | float):
+        return math.isclose(one, other, rel_tol=CLOSE, abs_tol=CLOSE)
+    return one == other
+
+
+def _some(images: Iterable[int]) -> str:
+    listed = list(images)
+    return f"images {', '.join(map(str, listed[:10]))}{' ...' if len(listed) > 10 else ''}"

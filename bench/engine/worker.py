@@ -17,14 +17,17 @@ from torch import Tensor, nn
 from adapters.layout import laid_out
 from bench import libraries, networks
 from bench.domain import Domain
+from bench.engine.provenance import decisive
 from bench.engine.queries import CountedNetwork
 from bench.engine.task import Task
-from bench.errors import BenchError, NetworkError, cause
+from bench.errors import BenchError, MachineError, NetworkError, cause
+from bench.guard import Guarded
 from bench.judge import Decision, Judge, Judgement
 from bench.norms import Norm
 from bench.problem import Problem, Unsupported, problem
 from bench.records import Record, Status
 from bench.specs import AttackSpec, Coupling, VerifierSpec
+from bench.usercode import kept
 
 MESSAGE_LENGTH = 500
 
@@ -72,7 +75,7 @@ class _Model:
     """
 
     plain: nn.Module
-    lean: nn.Module
+    lean: Guarded
     judge: Judge
     decisions: dict[tuple[bytes, int], Decision] = field(default_factory=dict)
 
@@ -97,7 +100,7 @@ class _Models:
         Raises:
             NetworkError: it cannot be loaded, or is another one than the run began with.
         """
-        key = (task.block.network, task.device, task.fingerprint, task.domain)
+        key = (task.block.network, task.device, task.expected.identity.state, task.expected.changes, task.domain)
         model = self._loaded.pop(key, None) or _load(task)
         self._loaded[key] = model
         while len(self._loaded) > MODELS:
@@ -161,17 +164,29 @@ def failed(task: Task, status: Status, message: str) -> Part:
 
 
 def _load(task: Task) -> _Model:
-    spec = task.block.network
-    network = networks.load(spec, task.device)
-    found = networks.fingerprint(network)
-    if found != task.fingerprint:
+    spec, expected = task.block.network, task.expected
+    _check_code(task)
+    source = networks.source(spec, task.device)
+    if difference := expected.identity.difference(source.identity(task.domain)):
         raise NetworkError(
-            f"network {spec.name} is not the one that the run began with: fingerprint {found[:12]}, expected "
-            f"{task.fingerprint[:12]}; its file or its weights changed meanwhile, or differ on this machine"
+            f"network {spec.name} is not the one that the run began with: {difference}; its file or its weights changed "
+            "meanwhile, or differ on this machine"
         )
     # The judge's copy comes first: what attacks do to theirs is nothing to it.
-    judge = Judge(network, task.domain)
-    return _Model(network, laid_out(network), judge)
+    judge = Judge(Guarded(source.module, source.within), task.domain)
+    lean = Guarded(laid_out(source.module), source.guard(expected.changes))
+    return _Model(source.module, lean, judge)
+
+
+def _check_code(task: Task) -> None:
+    """Refuse to compute with other code or other packages than the run began with."""
+    found = decisive([libraries.load(task.block.row.library)])
+    for name, wanted in task.expected.decisive.items():
+        if found.get(name, wanted) != wanted:
+            raise MachineError(
+                f"{name} is not what the run began with: {found[name][:12]}, expected {wanted[:12]}; it changed meanwhile, or "
+                "differs on this machine. Restore it and go on with --resume, or start a new run"
+            )
 
 
 def _proposals(task: Task, model: _Model, attacked: list[int]) -> Iterator[tuple[list[int], Proposal]]:
@@ -203,20 +218,21 @@ def _propose(task: Task, model: _Model, chosen: list[int]) -> Proposal:
     # Importing a library is no part of an attack's cost.
     place = library.attacker if isinstance(row, AttackSpec) else library.verifier
     engine = libraries.part(library, place)
-    _seed(task.block.seed)
     status, message, lower = None, "", np.zeros(len(chosen))
     candidates: object = None
     start = _now(task.device)
     try:
-        if isinstance(row, AttackSpec):
-            candidates = engine.attack(row, asked)
-        else:
-            candidates, lower = _bound(engine, row, asked)
+        with kept():
+            _seed(task.block.seed)
+            if isinstance(row, AttackSpec):
+                candidates = engine.attack(row, asked)
+            else:
+                candidates, lower = _bound(engine, row, asked)
     except Unsupported as error:
         status, message = Status.UNSUPPORTED, str(error)
     except BenchError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         if cause(error) is not None:
             raise
         status, message = Status.ERROR, _reason(error)
@@ -319,7 +335,7 @@ def _identity(task: Task, i: int, decision: Decision) -> dict[str, Any]:
     }
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: BaseException) -> str:
     """Class, message and place of an exception, in one line."""
     frames = traceback.extract_tb(error.__traceback__)
     place = f" ({frames[-1].name}, {frames[-1].filename.rsplit('/', 1)[-1]}:{frames[-1].lineno})" if frames else ""

@@ -5,7 +5,6 @@ It runs attacks, and so lies above the suites.
 
 from __future__ import annotations
 
-import argparse
 import math
 import sys
 from collections.abc import Sequence
@@ -16,9 +15,12 @@ import torch
 
 import suites
 from bench import networks
+from bench.arguments import Parser, tell
 from bench.engine import plan, worker
 from bench.engine.images import Images
 from bench.engine.request import Given, Request, resolve
+from bench.engine.task import Expected
+from bench.errors import UsageError
 from bench.records import Status
 from bench.specs import AttackSpec
 
@@ -103,16 +105,17 @@ def line(measured: Measured) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m bench.guide.step_counts", description="Would more steps find less?"
-    )
+    parser = Parser(prog="python -m bench.guide.step_counts", description="Would more steps find less?")
     parser.add_argument("--attacks", nargs="+", metavar="ATTACK", help="names, or patterns such as 'foolbox-*'")
     parser.add_argument(
         "--images", type=int, metavar="N", help=f"for every row ({IMAGES}; {CAPPED_IMAGES} for capped rows)"
     )
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    chosen = plan.choose(suites.load(SUITE), attacks=options.attacks)
+    try:
+        chosen = plan.choose(suites.load(SUITE), attacks=options.attacks)
+    except UsageError as error:
+        return tell(error)
     print(HEAD, end="")
     for row in rows():
         if row in chosen:
@@ -127,8 +130,8 @@ def _distances(row: AttackSpec, network: str, images: int) -> list[float]:
     job = resolve(Request(suite=SUITE, networks=(network,), samples=images, device="cpu"), Given(suite=suite))
     pictures = Images(job.dataset, job.split, job.plan)
     (spec,) = job.plan.networks
-    fingerprint = networks.fingerprint(networks.load(spec))
-    tasks = (pictures.task(block, job.request.device, fingerprint) for block in job.plan.blocks())
+    expected = Expected(networks.source(spec).identity(pictures.domain))
+    tasks = (pictures.task(block, job.request.device, expected) for block in job.plan.blocks())
     records = [record for task in tasks for record in worker.run(task).records]
     return [record.distance for record in records if record.status is not Status.MISCLASSIFIED]
 

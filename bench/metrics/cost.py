@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from bench.metrics import tables
+from bench.metrics import inputs, tables
 from bench.metrics.frames import Evidence
 
 
@@ -18,13 +18,24 @@ def front(cost: ArrayLike, quality: ArrayLike) -> NDArray[np.bool_]:
 
     Returns:
         (n,) True where no other point is at most as large in both and smaller in one.
+
+    Raises:
+        ValueError: the lengths differ, they are no numbers, or both are columns of tables that share labels in another
+            order.
     """
-    price, value = np.asarray(cost, dtype=np.float64), np.asarray(quality, dtype=np.float64)
-    known = ~(np.isnan(price) | np.isnan(value))
-    no_worse = (price[:, None] <= price) & (value[:, None] <= value)
-    better = (price[:, None] < price) | (value[:, None] < value)
-    beaten = (no_worse & better & known[:, None]).any(axis=0)
-    return np.asarray(known & ~beaten)
+    inputs.check_pairs(cost, quality, "cost and quality")
+    price, value = (inputs.vector(*one).astype(np.float64) for one in ((cost, "cost"), (quality, "quality")))
+    if len(price) != len(value):
+        raise ValueError(f"{len(price)} costs and {len(value)} qualities: one of each per point is needed")
+    known = np.flatnonzero(~(np.isnan(price) | np.isnan(value)))
+    prices, place = np.unique(price[known], return_inverse=True)
+    # The best quality at each price, and at any lower one.
+    least = np.full(len(prices), np.inf)
+    np.minimum.at(least, place, value[known])
+    before = np.minimum.accumulate(np.concatenate([[np.inf], least]))[place]
+    on = np.zeros(len(price), dtype=bool)
+    on[known] = (value[known] == least[place]) & ((value[known] < before) | (place == 0))
+    return on
 
 
 def quality_cost(evidence: Evidence) -> pd.DataFrame:

@@ -6,18 +6,37 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
+from bench.metrics import inputs
+from bench.metrics.inputs import Floats
+
 FloatArray = NDArray[np.float64]
 
+LAST_PLACES = 8
+"""So many units in the last place are the rounding of a distance that is given in single or half precision."""
 
-def checked(distances: ArrayLike) -> FloatArray:
+
+def checked(distances: ArrayLike, what: str = "distances") -> FloatArray:
     """Distances as a flat float64 array.
 
+    Args:
+        distances: whatever :func:`bench.metrics.inputs.vector` reads.
+        what: what a message calls them.
+
     Raises:
-        ValueError: one is NaN or negative.
+        ValueError: they are no numbers, have two dimensions, or one is NaN or negative.
     """
-    values = np.asarray(distances, dtype=np.float64).ravel()
-    if np.isnan(values).any() or (values < 0).any():
-        raise ValueError("a distance is 0 or more, or +inf where nothing was found; there are negative or NaN values")
+    return as_given(distances, what).astype(np.float64)
+
+
+def as_given(distances: ArrayLike, what: str = "distances") -> Floats:
+    """As :func:`checked`, in the precision in which they are given."""
+    values = inputs.vector(distances, what)
+    wrong = np.flatnonzero(~(values >= 0))
+    if len(wrong):
+        first = wrong[0]
+        raise ValueError(
+            f"{what} are 0 or more, or +inf where nothing was found; number {first + 1} is {values[first]}"
+        )
     return values
 
 
@@ -37,10 +56,10 @@ def quantile(distances: ArrayLike, q: float) -> float:
     Raises:
         ValueError: a distance is NaN or negative, or ``q`` is outside [0, 1].
     """
-    values = checked(distances)
-    if not 0 <= q <= 1:
+    values, fraction = checked(distances), inputs.number(q, "q")
+    if not 0 <= fraction <= 1:
         raise ValueError(f"a quantile is asked for at a fraction in [0, 1], not {q}")
-    return float(quantiles(np.sort(values), np.array([q]))[0]) if len(values) else float("nan")
+    return float(quantiles(np.sort(values), np.array([fraction]))[0]) if len(values) else float("nan")
 
 
 def quantiles(ordered: FloatArray, q: FloatArray) -> FloatArray:
@@ -73,7 +92,14 @@ def mean_found(distances: ArrayLike) -> float:
     """
     values = checked(distances)
     finite = values[np.isfinite(values)]
-    return float(finite.mean()) if len(finite) else float("nan")
+    return mean(finite) if len(finite) else float("nan")
+
+
+def mean(values: FloatArray) -> float:
+    """The mean of finite values, n >= 1; also where their sum is too large for a float."""
+    with np.errstate(over="ignore"):
+        usual = float(values.mean())
+    return usual if np.isfinite(usual) else float((values / len(values)).sum())
 
 
 def found_rate(distances: ArrayLike) -> float:
@@ -88,6 +114,10 @@ def robust_accuracy(distances: ArrayLike, eps: ArrayLike) -> FloatArray:
     RA(eps) = #{i : d_i > eps} / n. A misclassified image has d = 0 and is never robust; what was not found
     has d = +inf and is robust at every eps. It is an upper bound of the true robust accuracy.
 
+    Distances, or eps, in single or half precision carry its rounding: there d_i counts as at most eps up to
+    eps (1 + 8 units in the last place), which is 9.5e-7 of eps for float32. So float32 distances of attacks that were
+    given 0.3 or 8/255 are not above it. In float64, and for Python's numbers, the comparison is exact.
+
     Args:
         distances: (n,) minimal norms, n >= 1.
         eps: any shape, >= 0.
@@ -98,12 +128,19 @@ def robust_accuracy(distances: ArrayLike, eps: ArrayLike) -> FloatArray:
     Raises:
         ValueError: no distances, NaN or negative ones, or an eps that is NaN or negative.
     """
-    values, sizes = np.sort(checked(distances)), np.asarray(eps, dtype=np.float64)
-    if not len(values):
+    values, sizes = as_given(distances), inputs.floats(eps, "eps")
+    if not values.size:
         raise ValueError("the robust accuracy of no images is not defined")
     if not (sizes >= 0).all():
         raise ValueError("eps is the size of a change, 0 or more; there are negative or NaN values")
-    return np.asarray(1 - np.searchsorted(values, sizes, side="right") / len(values))
+    slack = max(_rounding(values), _rounding(sizes))
+    ordered, reach = np.sort(values.astype(np.float64)), sizes.astype(np.float64) * (1 + slack)
+    return np.asarray(1 - np.searchsorted(ordered, reach, side="right") / len(ordered))
+
+
+def _rounding(values: Floats) -> float:
+    """The rounding of numbers given in single or half precision, as a fraction of them; 0 in double precision."""
+    return 0.0 if values.dtype == np.float64 else LAST_PLACES * float(np.finfo(values.dtype).eps)
 
 
 def curve(distances: ArrayLike, points: int = 400) -> tuple[FloatArray, FloatArray]:
@@ -111,15 +148,18 @@ def curve(distances: ArrayLike, points: int = 400) -> tuple[FloatArray, FloatArr
 
     Args:
         distances: (n,) minimal norms, n >= 1.
-        points: at most so many steps are kept, evenly in rank; with fewer distinct distances it is exact.
+        points: at most so many steps are kept, evenly in rank; with fewer distinct distances it is exact. At least 1.
 
     Returns:
         eps (k,) ascending, beginning with 0, and the robust accuracy at each.
+
+    Raises:
+        ValueError: no distances, NaN or negative ones, or no points.
     """
-    values = checked(distances)
-    finite = np.unique(values[np.isfinite(values)])
-    if len(finite) > points:
-        finite = finite[np.unique(np.linspace(0, len(finite) - 1, points).round().astype(np.int64))]
+    values, most = as_given(distances), inputs.whole(points, "points", 1, 10**9)
+    finite = np.unique(values[np.isfinite(values)]).astype(np.float64)
+    if len(finite) > most:
+        finite = finite[np.unique(np.linspace(0, len(finite) - 1, most).round().astype(np.int64))]
     eps = np.union1d(finite, [0.0])
     return eps, robust_accuracy(values, eps)
 
@@ -130,9 +170,10 @@ def checked_level(level: float) -> float:
     Raises:
         ValueError: it is outside (0, 1).
     """
-    if not 0 < level < 1:
+    found = inputs.number(level, "level")
+    if not 0 < found < 1:
         raise ValueError(f"a level of confidence is a number between 0 and 1, such as 0.95, not {level}")
-    return level
+    return found
 
 
 def wilson(successes: ArrayLike, n: int, level: float = 0.95) -> tuple[FloatArray, FloatArray]:
@@ -142,7 +183,7 @@ def wilson(successes: ArrayLike, n: int, level: float = 0.95) -> tuple[FloatArra
 
     Args:
         successes: any shape, counts in [0, n].
-        n: trials, >= 1.
+        n: trials, a whole number >= 1.
         level: of confidence.
 
     Returns:
@@ -151,15 +192,18 @@ def wilson(successes: ArrayLike, n: int, level: float = 0.95) -> tuple[FloatArra
     Raises:
         ValueError: no trials, counts outside [0, n], or a level outside (0, 1).
     """
-    counts = np.asarray(successes, dtype=np.float64)
-    if n < 1 or not ((counts >= 0) & (counts <= n)).all():
-        raise ValueError(f"an interval is of 0 to n successes in n >= 1 trials, not of {counts} in {n}")
-    checked_level(level)
-    fraction = counts / n
-    z = float(special.ndtri((1 + level) / 2))
-    middle = fraction + z * z / (2 * n)
-    half = z * np.sqrt(fraction * (1 - fraction) / n + z * z / (4 * n * n))
-    scale = 1 + z * z / n
+    counts, trials = inputs.floats(successes, "successes").astype(np.float64), inputs.number(n, "n")
+    if not (1 <= trials < np.inf and trials == int(trials) and ((counts >= 0) & (counts <= trials)).all()):
+        given = " in ".join(" ".join(str(value).split())[:60] for value in (counts, n))
+        raise ValueError(f"an interval is of 0 to n successes in n >= 1 trials, not of {given}")
+    fraction = counts / trials
+    z = float(special.ndtri((1 + checked_level(level)) / 2))
+    # A level that rounds to 1 leaves nothing out.
+    if np.isinf(z):
+        return np.zeros_like(fraction), np.ones_like(fraction)
+    middle = fraction + z * z / (2 * trials)
+    half = z * np.sqrt(fraction * (1 - fraction) / trials + z * z / (4 * trials * trials))
+    scale = 1 + z * z / trials
     low, high = np.clip((middle - half) / scale, 0, 1), np.clip((middle + half) / scale, 0, 1)
     # With no or only successes one end is 0 or 1 exactly; rounding must not move it.
     return np.where(fraction == 0, 0.0, low), np.where(fraction == 1, 1.0, high)

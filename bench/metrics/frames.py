@@ -55,8 +55,9 @@ class Evidence:
             of a library that is not ours: what libraries are compared by).
         best: one line per (network, norm, image): ``distance`` (the smallest of any candidate, +inf for none),
             ``attack`` (whose candidate that is), ``label``, ``adversarial_class``, ``pixels`` (that it changes),
-            ``lower`` (the largest certified lower bound), ``exact`` (bounds met), ``misclassified``. Norms are those of
-            the rows.
+            ``lower`` (the largest certified lower bound), ``exact`` (bounds met), ``misclassified``, ``searched`` (whether
+            something that minimises this norm, an attack or an exact search, was run on the image; elsewhere the distance
+            is a by-product of attacks in other norms, and compares with nothing). Norms are those of the rows.
         networks: names in the manifest's order.
         norms: norms of the rows, in the order of ``Norm``.
         libraries: of the run by their names, in the manifest's order.
@@ -185,7 +186,7 @@ def own_distance(records: pd.DataFrame) -> FloatArray:
 
 def _best(records: pd.DataFrame, norms: tuple[Norm, ...]) -> pd.DataFrame:
     columns = ["network", "norm", "image", "label", "distance", "attack", "adversarial_class", "misclassified"]
-    columns += ["pixels", "lower", "exact"]
+    columns += ["pixels", "lower", "exact", "searched"]
     parts = [_best_in(records, norm) for norm in norms]
     return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
 
@@ -197,7 +198,8 @@ def _best_in(records: pd.DataFrame, norm: Norm) -> pd.DataFrame:
     minimised this norm is named, then the first of the plan.
     """
     keys = ["network", "image"]
-    content = records[[*keys, "label", "attack", "adversarial_class", "pixels", "norm", "status", "lower"]].assign(
+    columns = [*keys, "label", "attack", "adversarial_class", "pixels", "norm", "status", "lower", "kind"]
+    content = records[columns].assign(
         distance=records[norm.value].to_numpy(), other_norm=(records["norm"] != norm.value).to_numpy()
     )
     ordered = content.sort_values([*keys, "distance", "other_norm", "attack"], kind="stable")
@@ -207,6 +209,9 @@ def _best_in(records: pd.DataFrame, norm: Norm) -> pd.DataFrame:
     first = first.drop(columns="lower").join(lower, on=keys)
     first["lower"] = first["lower"].fillna(0.0)
     first["misclassified"] = first["status"] == Status.MISCLASSIFIED.value
+    searching = content["kind"].isin([Kind.UPPER.value, Kind.EXACT.value]) & ~content["other_norm"]
+    tried = content.loc[searching & (content["status"] != Status.UNSUPPORTED.value), keys].drop_duplicates()
+    first["searched"] = first.set_index(keys).index.isin(tried.set_index(keys).index) | first["misclassified"]
     first["exact"] = meets(first["lower"], first["distance"]) | first["misclassified"]
     first.loc[np.isinf(first["distance"]), "attack"] = None
     first["norm"] = norm.value

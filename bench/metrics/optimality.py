@@ -5,10 +5,15 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from bench.metrics.distribution import checked
+from bench.metrics import inputs
+from bench.metrics.distribution import checked, mean
+from bench.specs import GAP
 
 ROUNDING = 1e-9
 """Of a quotient of means of distances."""
+
+SOLVER = 1e-5
+"""Solvers of mixed-integer problems keep a constraint up to about 1e-6, and so a distance up to a few of these."""
 
 
 def optimality(distances: ArrayLike, best: ArrayLike) -> float:
@@ -23,7 +28,9 @@ def optimality(distances: ArrayLike, best: ArrayLike) -> float:
 
     Args:
         distances: (n,) of the attack; +inf where it found nothing.
-        best: (n,) smallest known distances of the same images; nowhere above ``distances``.
+        best: (n,) smallest known distances of the same images; nowhere above ``distances``. A distance that is below it by
+            no more than a solver's tolerance counts as equal: 1e-4 of the best distance (at that gap an exact search
+            stops) plus 1e-5, or plus 1 % of eps0 where that is less.
 
     Returns:
         LO in [0, 1] where distances are 0 wherever the best is (a misclassified image). NaN where it is not defined: no
@@ -31,21 +38,25 @@ def optimality(distances: ArrayLike, best: ArrayLike) -> float:
         best distances equal).
 
     Raises:
-        ValueError: the lengths differ, values are NaN or negative, or an attack is better than the best.
+        ValueError: the lengths differ, values are NaN or negative, an attack is better than the best, or both are
+            columns of tables that share labels in another order.
     """
-    values, optimum = checked(distances), checked(best)
+    inputs.check_pairs(distances, best, "distances and best")
+    values, optimum = checked(distances), checked(best, "best distances")
     if len(values) != len(optimum):
         raise ValueError(f"{len(values)} distances and {len(optimum)} best distances: one of each per image is needed")
-    if (values < optimum).any():
+    finite = optimum[np.isfinite(optimum)]
+    limit = float(finite.max(initial=0.0))
+    if (values < optimum * (1 - GAP) - min(SOLVER, 0.01 * limit)).any():
         raise ValueError("a distance is below the best known one; take the minimum over all attacks as the best")
-    if not len(values) or np.isinf(optimum).any():
+    if not len(values) or len(finite) < len(optimum):
         return float("nan")
-    limit = float(optimum.max())
+    values = np.maximum(values, optimum)
     nothing = float((optimum > 0).mean()) * limit
-    denominator = nothing - float(optimum.mean())
+    denominator = nothing - mean(optimum)
     if denominator <= 1e-12 * max(limit, 1e-300):
         return float("nan")
-    value = (nothing - float(np.minimum(values, limit).mean())) / denominator
+    value = (nothing - mean(np.minimum(values, limit))) / denominator
     # What rounding makes of 0 and 1 are 0 and 1.
     return next((end for end in (0.0, 1.0) if abs(value - end) < ROUNDING), value)
 
@@ -58,6 +69,13 @@ def global_optimality(local: ArrayLike) -> float:
 
     Returns:
         The mean; NaN when any is NaN, because a mean over other networks cannot be compared.
+
+    Raises:
+        ValueError: one is infinite or above 1.
     """
-    values = np.asarray(local, dtype=np.float64)
-    return float(values.mean()) if len(values) else float("nan")
+    values = inputs.vector(local, "local optimalities").astype(np.float64)
+    if (np.isinf(values) | (values > 1 + ROUNDING)).any():
+        raise ValueError("a local optimality is at most 1, or NaN where it is not defined; there are others")
+    if not len(values) or np.isnan(values).any():
+        return float("nan")
+    return mean(values)

@@ -70,7 +70,8 @@ def leaders(
 ) -> tuple[Leader, ...]:
     """For each norm the most robust network among those whose distances compare.
 
-    Left out are the distrusted, those that had fewer attacks, and those that are right on no image of the run.
+    Left out are the distrusted, those that had fewer attacks, those that are right on no image of the run, and in each norm
+    those on some of whose images nothing was run that minimises it.
 
     Args:
         evidence: of the run.
@@ -85,6 +86,10 @@ def leaders(
     pairs = differences(evidence, distrusted) if pairs is None else pairs
     ranked = table[table["network"].isin(compared(evidence, distrusted)) & (table["misclassified"] < table["images"])]
     ranked = ranked.assign(network=ranked["network"].astype(str))
+    by_product = evidence.best[~evidence.best["searched"].astype(bool)]
+    pairs_left_out = set(zip(by_product["network"].astype(str), by_product["norm"].astype(str), strict=True))
+    searched = [pair not in pairs_left_out for pair in zip(ranked["network"], ranked["norm"].astype(str), strict=True)]
+    ranked = ranked[np.array(searched, dtype=bool)]
     groups = [(norm, ranked[ranked["norm"] == norm.value]) for norm in evidence.norms]
     return tuple(_leader(norm, lines, pairs[pairs["norm"] == norm.value]) for norm, lines in groups if len(lines))
 
@@ -142,7 +147,7 @@ def _beside(leader: Leader, other: str, median: float, pairs: pd.DataFrame, *, p
 
 
 def attack_scores(evidence: Evidence, table: pd.DataFrame | None = None) -> pd.DataFrame:
-    """Each attack over all networks that had every attack.
+    """Each attack over all networks that had every attack and are right on some image that it was run on.
 
     Args:
         evidence: of the run.
@@ -155,10 +160,11 @@ def attack_scores(evidence: Evidence, table: pd.DataFrame | None = None) -> pd.D
     """
     table = summary(evidence) if table is None else table
     columns = ["attack", "norm", "label", "native", "ratio", "found_rate", "seconds", "images", "complete"]
+    table = table.assign(network=table["network"].astype(str))
+    table = table[table["network"].isin(table.loc[table["misclassified"] < table["images"], "network"])]
     if not len(table):
         types: dict[str, Any] = dict.fromkeys(columns[:3], object) | dict.fromkeys(columns[4:7], float)
         return pd.DataFrame(columns=columns).astype(types | {"native": bool, "complete": bool, "images": int})
-    table = table.assign(network=table["network"].astype(str))
     whole = table[~table["network"].isin(list(attacked_less(evidence)))]
     # Where runs of other attacks stand side by side, those networks judge that had them all.
     table = whole if len(whole) else table

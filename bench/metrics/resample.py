@@ -8,9 +8,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-from bench.metrics.distribution import FloatArray, between, checked, checked_level, quantiles, robust_accuracy
+from bench.metrics import inputs
+from bench.metrics.distribution import FloatArray, as_given, between, checked, checked_level, quantiles, robust_accuracy
 
 RESAMPLES = 2000
+MOST_RESAMPLES = 1_000_000
 LEVEL = 0.95
 SIGNIFICANT = 0.05
 """Below this p a difference counts as significant."""
@@ -40,40 +42,60 @@ def median_interval(
     Raises:
         ValueError: NaN or negative distances, a level outside (0, 1), or no resamples.
     """
-    values = np.sort(checked(distances))
-    return _median_interval(values, level=level, resamples=resamples, seed=seed)
+    return _median_interval(np.sort(checked(distances)), _Bootstrap.checked(level, resamples, seed))
 
 
 def ratio_interval(
     ratios: ArrayLike, *, level: float = LEVEL, resamples: int = RESAMPLES, seed: int = 0
 ) -> tuple[float, float]:
     """As :func:`median_interval`, for ratios: 0 and +inf are allowed; NaN are left out."""
-    values = np.asarray(ratios, dtype=np.float64).ravel()
-    return _median_interval(np.sort(values[~np.isnan(values)]), level=level, resamples=resamples, seed=seed)
+    values = inputs.vector(ratios, "ratios").astype(np.float64)
+    known = checked(values[~np.isnan(values)], "ratios")
+    return _median_interval(np.sort(known), _Bootstrap.checked(level, resamples, seed))
 
 
-def _median_interval(ordered: FloatArray, *, level: float, resamples: int, seed: int) -> tuple[float, float]:
-    _check(level, resamples)
+@dataclass(frozen=True, slots=True)
+class _Bootstrap:
+    """How a percentile bootstrap is made."""
+
+    level: float
+    resamples: int
+    seed: int
+
+    @classmethod
+    def checked(cls, level: float, resamples: int, seed: int) -> _Bootstrap:
+        """What a caller asked for, if it is possible.
+
+        Raises:
+            ValueError: a level outside (0, 1), resamples outside 1 to a million, or a seed that is no whole number >= 0.
+        """
+        return cls(
+            checked_level(level),
+            inputs.whole(resamples, "a bootstrap needs at least one resample: resamples", 1, MOST_RESAMPLES),
+            inputs.whole(seed, "seed", 0, 2**128),
+        )
+
+    @property
+    def ends(self) -> FloatArray:
+        """The fractions at which the interval ends."""
+        return np.array([(1 - self.level) / 2, (1 + self.level) / 2])
+
+
+def _median_interval(ordered: FloatArray, how: _Bootstrap) -> tuple[float, float]:
     if not len(ordered):
         return float("nan"), float("nan")
     n = len(ordered)
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(how.seed)
     rank = (n + 1) // 2
-    first = rng.beta(rank, n - rank + 1, resamples)
+    first = rng.beta(rank, n - rank + 1, how.resamples)
     low = ordered[_index(first, n)]
     if n % 2:
         medians = low
     else:
-        second = first + (1 - first) * rng.beta(1, n - rank, resamples)
+        second = first + (1 - first) * rng.beta(1, n - rank, how.resamples)
         medians = between(low, ordered[_index(second, n)], 0.5)
-    ends = quantiles(np.sort(medians), np.array([(1 - level) / 2, (1 + level) / 2]))
+    ends = quantiles(np.sort(medians), how.ends)
     return float(ends[0]), float(ends[1])
-
-
-def _check(level: float, resamples: int) -> None:
-    checked_level(level)
-    if resamples < 1:
-        raise ValueError(f"a bootstrap needs at least one resample, not {resamples}")
 
 
 def _index(uniform: FloatArray, n: int) -> NDArray[np.int64]:
@@ -87,19 +109,28 @@ def robust_accuracy_interval(
 
     A resampled robust accuracy is Binomial(n, RA)/n, so it is drawn as such.
 
+    Args:
+        distances: (n,) >= 0 or +inf.
+        eps: one number, compared as :func:`robust_accuracy` does.
+        level: of confidence.
+        resamples: how many.
+        seed: of the draws.
+
     Returns:
         Lower and upper end in [0, 1]; NaN for no distances.
 
     Raises:
-        ValueError: NaN or negative distances or eps, a level outside (0, 1), or no resamples.
+        ValueError: NaN or negative distances or eps, several eps, a level outside (0, 1), or no resamples.
     """
-    _check(level, resamples)
-    values = checked(distances)
-    if not len(values):
-        return float("nan"), float("nan")
+    how, values, size = _Bootstrap.checked(level, resamples, seed), as_given(distances), inputs.floats(eps, "eps")
+    inputs.number(size, "eps")
     n = len(values)
-    fractions = np.random.default_rng(seed).binomial(n, float(robust_accuracy(values, eps)), resamples) / n
-    low, high = np.quantile(fractions, [(1 - level) / 2, (1 + level) / 2])
+    if not n:
+        return float("nan"), float("nan")
+    fractions = (
+        np.random.default_rng(how.seed).binomial(n, float(robust_accuracy(values, size.ravel()[0])), how.resamples) / n
+    )
+    low, high = np.quantile(fractions, how.ends)
     return float(low), float(high)
 
 
@@ -136,7 +167,8 @@ class Paired:
         images: how many pairs.
         median_a, median_b: medians of each.
         difference: median_a - median_b; NaN when both are infinite.
-        low, high: its bootstrap interval over resampled images.
+        low, high: its bootstrap interval over resampled images. Where both medians of a resample are infinite, their
+            difference may be anything: it counts as -inf for ``low`` and as +inf for ``high``.
         wins: fraction of images on which ``a`` is larger.
         losses: fraction on which ``b`` is larger.
         effect: matched-pairs rank-biserial correlation in [-1, 1]: (W+ - W-) / (W+ + W-), the signed ranks of the
@@ -169,14 +201,16 @@ def paired(a: ArrayLike, b: ArrayLike, *, level: float = LEVEL, resamples: int =
         seed: of its draws.
 
     Raises:
-        ValueError: different lengths, no pairs, NaN or negative distances, a level outside (0, 1), or no resamples.
+        ValueError: different lengths, no pairs, NaN or negative distances, a level outside (0, 1), no resamples, or two
+            columns of tables that share labels in another order.
     """
-    _check(level, resamples)
-    first, second = checked(a), checked(b)
+    how = _Bootstrap.checked(level, resamples, seed)
+    inputs.check_pairs(a, b, "a and b")
+    first, second = checked(a, "distances a"), checked(b, "distances b")
     if len(first) != len(second) or not len(first):
         raise ValueError(f"{len(first)} and {len(second)} distances: at least one pair on the same image is needed")
-    medians = resampled_medians(np.column_stack([first, second]), resamples=resamples, seed=seed)
-    low, high = _difference_interval(medians[:, 0], medians[:, 1], level)
+    medians = resampled_medians(np.column_stack([first, second]), resamples=how.resamples, seed=how.seed)
+    low, high = _difference_interval(medians[:, 0], medians[:, 1], how.ends)
     middle = quantiles(np.sort(first), np.array([0.5])), quantiles(np.sort(second), np.array([0.5]))
     with np.errstate(invalid="ignore"):
         difference = float(middle[0][0] - middle[1][0])
@@ -236,12 +270,14 @@ def smallest_p(pairs: int) -> float:
     return min(1.0, 2.0 ** (1 - pairs))
 
 
-def _difference_interval(a: FloatArray, b: FloatArray, level: float) -> tuple[float, float]:
-    both = np.isinf(a) & np.isinf(b)
-    if both.any():
-        return float("nan"), float("nan")
-    ends = quantiles(np.sort(a - b), np.array([(1 - level) / 2, (1 + level) / 2]))
-    return float(ends[0]), float(ends[1])
+def _difference_interval(a: FloatArray, b: FloatArray, ends: FloatArray) -> tuple[float, float]:
+    unknown = np.isinf(a) & np.isinf(b)
+    known = np.subtract(a, b, out=np.zeros_like(a), where=~unknown)
+    low, high = (
+        quantiles(np.sort(np.where(unknown, any_, known)), ends[[place]])
+        for place, any_ in enumerate((-np.inf, np.inf))
+    )
+    return float(low[0]), float(high[0])
 
 
 def holm(p: ArrayLike) -> FloatArray:
@@ -252,8 +288,13 @@ def holm(p: ArrayLike) -> FloatArray:
 
     Returns:
         (k,) adjusted values, in the same order; NaN where ``p`` is.
+
+    Raises:
+        ValueError: a value outside [0, 1].
     """
-    values = np.asarray(p, dtype=np.float64)
+    values = inputs.vector(p, "p").astype(np.float64)
+    if ((values < 0) | (values > 1)).any():
+        raise ValueError("a p value is a number in [0, 1], or NaN for what is no test; there are others")
     order = np.argsort(values, kind="stable")
     tests = int((~np.isnan(values)).sum())
     steps = np.maximum(np.arange(tests, tests - len(values), -1), 1)

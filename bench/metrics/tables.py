@@ -170,8 +170,12 @@ def compared(evidence: Evidence, left_out: Collection[str] = ()) -> list[str]:
 
 
 def wide(evidence: Evidence, norm: Norm, networks: Sequence[str]) -> pd.DataFrame:
-    """Best known distances, image by network, of the images that all of these networks with records have."""
-    chosen = evidence.best[(evidence.best["norm"] == norm.value) & evidence.best["network"].isin(list(networks))]
+    """Best known distances, image by network, of the images that all of these networks with records have.
+
+    An image counts where something that minimises the norm was run on it.
+    """
+    best = evidence.best[evidence.best["searched"].astype(bool)]
+    chosen = best[(best["norm"] == norm.value) & best["network"].isin(list(networks))]
     chosen = chosen.assign(network=chosen["network"].astype(str))
     table = chosen.pivot_table(index="image", columns="network", values="distance", aggfunc="first")
     return table.reindex(columns=[name for name in networks if name in table.columns]).dropna()
@@ -206,7 +210,7 @@ def differences(evidence: Evidence, left_out: Collection[str] = ()) -> pd.DataFr
     for norm in evidence.norms:
         for a, b in combinations(present, 2):
             table = wide(evidence, norm, [a, b])
-            if not len(table):
+            if not len(table) or len(table.columns) < 2:
                 continue
             one, two = table[a].to_numpy(), table[b].to_numpy()
             # L0 is a whole number, so medians are often equal: then the one that is larger on more images comes first.

@@ -11,41 +11,36 @@ from typing import TYPE_CHECKING, Any
 from bench.networks.spec import NetworkSpec, specs
 
 if TYPE_CHECKING:
-    from bench.networks.loading import (
-        check_output,
-        evaluate,
-        fingerprint,
-        live,
-        load,
-        pinned,
-        sendable,
-        source_sha256,
-    )
+    from bench.networks.identity import Identity, fingerprint, identify
+    from bench.networks.loading import Source, check_output, evaluate, live, load, pinned, sendable, source
     from bench.networks.mnist import CNN, MLP, CNN_d, MLP_d, Network
 
 __all__ = [
     "CNN",
     "MLP",
     "CNN_d",
+    "Identity",
     "MLP_d",
     "Network",
     "NetworkSpec",
+    "Source",
     "check_output",
     "evaluate",
     "fingerprint",
+    "identify",
     "live",
     "load",
     "pinned",
     "sendable",
-    "source_sha256",
+    "source",
     "specs",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    """The names of :mod:`bench.networks.loading` and :mod:`bench.networks.mnist`, imported when first asked for."""
+    """The names of the modules of this package that need torch, imported when first asked for."""
     if name in __all__:
-        for part in ("loading", "mnist"):
+        for part in ("identity", "loading", "mnist"):
             module = importlib.import_module(f"bench.networks.{part}")
             globals().update({each: getattr(module, each) for each in __all__ if hasattr(module, each)})
         return globals()[name]

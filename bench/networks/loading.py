@@ -1,18 +1,17 @@
-"""Loading networks, and what is known of a loaded one: its fingerprint, its accuracy, its output."""
+"""Loading networks from where they come, and their first call."""
 
 from __future__ import annotations
 
-import copy
 import hashlib
-import io
 import json
 import os
 import pickletools
-import re
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +20,16 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as load_safetensors
 from torch import Tensor, nn
+from torch.nn.parameter import UninitializedParameter
 
+from bench import guard
 from bench.domain import Domain
 from bench.errors import BenchError, MachineError, NetworkError, unknown
+from bench.guard import IMPORTS, Guarded, Within, device_of, frozen
+from bench.networks.identity import Identity, identify
 from bench.networks.spec import LIVE, NETWORKS, ZOO, NetworkSpec
+from bench.plugins import Found
+from bench.usercode import UserFile, kept
 
 BATCH = 1_000
 """Images in a forward pass when a whole split is evaluated."""
@@ -41,6 +46,77 @@ It holds JSON: a module's name -> the path of its file, which is called by the S
 """
 
 
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A network as it was loaded.
+
+    Attributes:
+        spec: where it is from.
+        module: in eval mode, its parameters frozen; nothing else refers to it.
+        code: the user's file that made it; None for a network of the zoo, of a module or of the program.
+        files: SHA-256 of the content of every file it was made from, by absolute path, the first one first.
+    """
+
+    spec: NetworkSpec
+    module: nn.Module
+    code: UserFile | None
+    files: Mapping[str, str]
+
+    def within(self) -> AbstractContextManager[None]:
+        """What its calls are made within: its neighbours are found, and the process is given back as it was."""
+        return kept() if self.code is None else self.code.among_neighbours()
+
+    def guard(self, changes: Collection[str]) -> Within | None:
+        """What each call has to be made within, where a call changes the process.
+
+        Args:
+            changes: what a call changes, from :func:`bench.guard.touched`.
+        """
+        if not changes:
+            return None
+        return self.within if IMPORTS in changes else partial(kept, frozenset(changes))
+
+    def identity(self, domain: Domain) -> Identity:
+        """What it is known by; ask before it is called."""
+        return identify(self.module, domain, self.files, self.within)
+
+
+def source(network: NetworkSpec | str, device: str | torch.device = "cpu") -> Source:
+    """A network ready to be attacked, and the files it was made from.
+
+    Args:
+        network: a spec, or the name of one of the zoo.
+        device: where to put it.
+
+    Raises:
+        NetworkError: its file or its weights are not what they must be.
+    """
+    spec = NetworkSpec(network) if isinstance(network, str) else network
+    code: UserFile | None = None
+    files: Mapping[str, str] = {}
+    if spec.source is None:
+        module = _from_zoo(spec)
+    elif spec.live:
+        module = _from_program(spec)
+    else:
+        module, found = _from_factory(spec, spec.source)
+        code, files = found.code, found.files
+    lazy = [name for name, value in module.named_parameters() if isinstance(value, UninitializedParameter)]
+    if lazy:
+        raise NetworkError(
+            f"network {spec.name} has lazy layers without weights ({', '.join(lazy[:3])}); call it once on an image in its "
+            "factory, or give --weights"
+        )
+    try:
+        with kept():
+            module = frozen(module.to(device))
+    except Exception as error:
+        raise NetworkError(
+            f"network {spec.name} cannot be put on device {str(device)!r} in eval mode: {_line(error)}"
+        ) from error
+    return Source(spec, module, code, files)
+
+
 def load(network: NetworkSpec | str, device: str | torch.device = "cpu") -> nn.Module:
     """A network ready to be attacked: in eval mode, its parameters frozen.
 
@@ -54,19 +130,7 @@ def load(network: NetworkSpec | str, device: str | torch.device = "cpu") -> nn.M
     Raises:
         NetworkError: its file or its weights are not what they must be.
     """
-    spec = NetworkSpec(network) if isinstance(network, str) else network
-    if spec.source is None:
-        module = _from_zoo(spec)
-    elif spec.live:
-        module = _from_program(spec)
-    else:
-        module = _from_factory(spec, spec.source)
-    try:
-        return module.to(device).eval().requires_grad_(False)
-    except Exception as error:
-        raise NetworkError(
-            f"network {spec.name} cannot be put on device {str(device)!r} in eval mode: {_line(error)}"
-        ) from error
+    return source(network, device).module
 
 
 @contextmanager
@@ -118,7 +182,7 @@ def sendable(module: nn.Module) -> str:
 
 
 def check_output(network: nn.Module, domain: Domain, name: str) -> None:
-    """Check that a network takes inputs of a domain and returns logits for its classes.
+    """Check that a network takes inputs of a domain and returns logits for its classes, one image or several at a time.
 
     Args:
         network: in eval mode.
@@ -128,23 +192,27 @@ def check_output(network: nn.Module, domain: Domain, name: str) -> None:
     Raises:
         NetworkError: it does not.
     """
-    device = next((p.device for p in network.parameters()), torch.device("cpu"))
-    low = torch.as_tensor(domain.clip(torch.zeros((2, *domain.shape))), dtype=torch.float32, device=device)
-    try:
-        with torch.no_grad():
-            output = network(low)
-    except (Exception, SystemExit) as error:
-        raise NetworkError(
-            f"network {name} fails on a {tuple(low.shape)} float32 input: {_line(error)}; inputs of this dataset have "
-            f"shape {domain.shape}"
-        ) from error
-    shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
-    if not isinstance(output, Tensor) or output.ndim != 2 or len(output) != 2 or output.shape[1] < 2:
-        raise NetworkError(
-            f"network {name} returns {shape} for 2 images; it must return logits of shape (2, classes), classes >= 2"
-        )
-    if output.shape[1] < domain.classes:
-        raise NetworkError(f"network {name} has {output.shape[1]} classes; the dataset has {domain.classes}")
+    guarded = Guarded(network, kept)
+    for n in (2, 1):
+        inputs = torch.as_tensor(domain.clip(torch.zeros((n, *domain.shape))), dtype=torch.float32)
+        try:
+            with torch.no_grad():
+                output = guarded(inputs.to(device_of(network)))
+        except Exception as error:
+            raise NetworkError(
+                f"network {name} fails on a {tuple(inputs.shape)} float32 input: {_line(error)}; inputs of this dataset "
+                f"have shape {domain.shape}"
+            ) from error
+        images = "1 image" if n == 1 else f"{n} images"
+        shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
+        if not isinstance(output, Tensor) or output.ndim != 2 or len(output) != n or output.shape[1] < 2:
+            raise NetworkError(
+                f"network {name} returns {shape} for {images}; it must return logits of shape ({n}, classes), classes >= 2"
+            )
+        if output.is_complex() or not output.is_floating_point() or output.layout is not torch.strided:
+            raise NetworkError(f"network {name} returns {output.dtype}, {output.layout}; it must return float logits")
+        if output.shape[1] < domain.classes:
+            raise NetworkError(f"network {name} has {output.shape[1]} classes; the dataset has {domain.classes}")
 
 
 def evaluate(network: nn.Module, images: Tensor, labels: Tensor) -> tuple[float, float]:
@@ -155,33 +223,17 @@ def evaluate(network: nn.Module, images: Tensor, labels: Tensor) -> tuple[float,
         images: (n, *shape) float32, on any device.
         labels: (n,) int64.
     """
-    network.eval()
-    device = next((p.device for p in network.parameters()), images.device)
+    device = device_of(network)
+    guarded = Guarded(network.eval(), kept)
     layout = torch.channels_last if images.ndim == 4 else torch.contiguous_format
     loss, correct = 0.0, 0
     # Not in inference mode: a module may take gradients inside.
     with torch.no_grad():
         for x, y in zip(images.split(BATCH), labels.to(device).split(BATCH), strict=True):
-            logits = network(x.to(device, memory_format=layout))
+            logits = guarded(x.to(device, memory_format=layout))
             loss += float(nn.functional.cross_entropy(logits, y, reduction="sum"))
             correct += int((logits.argmax(1) == y).sum())
     return loss / len(labels), correct / len(labels)
-
-
-def fingerprint(network: nn.Module) -> str:
-    """SHA-256 over the names, dtypes, shapes and bytes of a network's parameters and buffers, and its printed structure.
-
-    Memory addresses in the printed structure do not count. What is no dense tensor counts by its serialised bytes.
-    """
-    digest = hashlib.sha256(_without_addresses(_printed(network)).encode())
-    for name, value in sorted(network.state_dict().items()):
-        if isinstance(value, Tensor):
-            digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
-            digest.update(_bytes(value))
-        else:
-            digest.update(f"{name} {type(value).__name__}".encode())
-            digest.update(_serialised(value))
-    return digest.hexdigest()
 
 
 def pinned(name: str) -> dict[str, object]:
@@ -196,13 +248,6 @@ def pinned(name: str) -> dict[str, object]:
     except (OSError, ValueError) as error:
         raise NetworkError(f"{path}: the record of the trained {name} cannot be read ({error})") from error
     return content
-
-
-def source_sha256(spec: NetworkSpec) -> str | None:
-    """SHA-256 of the file that a user's network comes from; None for the zoo and for modules of the program."""
-    if spec.source is None or spec.live:
-        return None
-    return NETWORKS.find(spec.source).sha256
 
 
 def _from_zoo(spec: NetworkSpec) -> nn.Module:
@@ -221,25 +266,30 @@ def _from_zoo(spec: NetworkSpec) -> nn.Module:
     return module
 
 
-def _from_factory(spec: NetworkSpec, source: str) -> nn.Module:
+def _from_factory(spec: NetworkSpec, source: str) -> tuple[nn.Module, Found]:
     try:
         found = NETWORKS.find(source)
     except BenchError as error:
         raise NetworkError(str(error)) from error
-    if not callable(found.value):
+    if isinstance(found.value, nn.Module):
+        made: object = found.value
+    elif callable(found.value):
+        try:
+            made = found.call()
+        except (Exception, SystemExit) as error:
+            raise NetworkError(f"{source}() raises {_line(error)}") from error
+    else:
         raise NetworkError(
             f"{source} is a {type(found.value).__name__}; it must be a function that returns a torch.nn.Module"
         )
-    try:
-        module = found.call()
-    except (Exception, SystemExit) as error:
-        raise NetworkError(f"{source}() raises {_line(error)}") from error
-    if not isinstance(module, nn.Module):
-        raise NetworkError(f"{source} returned {type(module).__name__}; it must return a torch.nn.Module")
+    if not isinstance(made, nn.Module):
+        raise NetworkError(f"{source} returned {type(made).__name__}; it must return a torch.nn.Module")
+    # Whatever keeps the module that was returned, a later call of the factory included, is not this one's concern.
+    module = _copied(made, spec.name)
     if spec.weights is not None:
         weights = Path(spec.weights)
         _fill(module, _read(weights), weights)
-    return module
+    return module, found
 
 
 def _from_program(spec: NetworkSpec) -> nn.Module:
@@ -288,7 +338,7 @@ def _importable(name: str) -> bool:
 def _copied(module: nn.Module, name: str) -> nn.Module:
     """A copy that has no part in common with the module, so that nothing done to it reaches the user's."""
     try:
-        copied = copy.deepcopy(module)
+        copied = guard.copied(module)
     except Exception as error:
         try:
             copied = _through_bytes(module)
@@ -334,37 +384,6 @@ def _kept(content: bytes, folder: Path) -> Path:
 
 def _no_room(error: OSError) -> MachineError:
     return MachineError(f"no temporary file can be written: {_line(error)}; set TMPDIR to a folder with room")
-
-
-def _printed(network: nn.Module) -> str:
-    try:
-        return repr(network)
-    except Exception:
-        return type(network).__qualname__
-
-
-def _without_addresses(text: str) -> str:
-    return re.sub(r"\b0x[0-9a-f]+\b", "0x", text)
-
-
-def _bytes(value: Tensor) -> bytes:
-    try:
-        plain = value.detach().cpu().contiguous()
-        # NumPy lacks some dtypes; their bytes are the same.
-        raw = plain.view(torch.uint8) if plain.ndim else plain.reshape(1).view(torch.uint8)
-        return raw.numpy().tobytes()
-    except (RuntimeError, TypeError):
-        return _serialised(value)
-
-
-def _serialised(value: Any) -> bytes:
-    buffer = io.BytesIO()
-    try:
-        torch.save(value, buffer)
-    except Exception:
-        # What cannot be serialised is known by how it prints.
-        return _without_addresses(repr(value)).encode()
-    return buffer.getvalue()
 
 
 def _read(path: Path) -> bytes:

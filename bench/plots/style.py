@@ -127,7 +127,11 @@ def drawing() -> Iterator[None]:
         "savefig.facecolor": "none",
         "lines.linewidth": 1.8,
     }
-    with mpl.rc_context(settings):
+    # Not what a program or a user's file has set: the same figure everywhere.
+    usual = {
+        name: value for name, value in mpl.rcParamsDefault.items() if not name.startswith(("backend", "date.epoch"))
+    }
+    with mpl.rc_context(usual | settings):
         yield
 
 

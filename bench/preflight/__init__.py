@@ -5,21 +5,24 @@ What makes every number about a network meaningless stops the run; what makes nu
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 
 from torch import Tensor, nn
 
 from bench.domain import Domain
 from bench.errors import NetworkError
-from bench.findings import Finding, Level
-from bench.preflight import behaviour, descent
+from bench.findings import CheckName, Finding, Level
+from bench.preflight import behaviour, descent, repeats
 from bench.preflight.probe import Probe
+from bench.usercode import kept
 
-STEPS = (
+Step = Callable[[Probe], Iterator[Finding]]
+
+STEPS: tuple[Step, ...] = (
     behaviour.runs,
     behaviour.finite,
-    behaviour.repeats,
+    repeats.repeats,
     behaviour.batches,
     behaviour.depends,
     behaviour.logits,
@@ -53,11 +56,22 @@ def check(
     probe = Probe(network=network, images=images, labels=labels, domain=domain, others=others)
     findings: list[Finding] = []
     for step in STEPS:
-        for finding in step(probe):
+        for finding in _made(step, probe):
             findings.append(finding)
             if finding.status is Level.STOP:
                 return findings
     return findings
+
+
+def _made(step: Step, probe: Probe) -> Iterator[Finding]:
+    """The findings of a step; where a call of the network fails in it, that is one."""
+    try:
+        with kept():
+            yield from step(probe)
+    except Exception as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        what = f"the check {step.__name__.replace('_', ' ')!r} cannot be made: {reason}"
+        yield Finding(CheckName.RUNS, Level.STOP, None, what)
 
 
 def require(name: str, findings: Sequence[Finding]) -> None:

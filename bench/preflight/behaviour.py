@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 
 import torch
 from torch import Tensor, nn
 
+from adapters.margins import ROUNDING
 from bench.findings import CheckName, Finding, Level, grade
+from bench.guard import Guarded, copied
 from bench.judge import Judge
 from bench.metrics import wilson
 from bench.preflight.probe import Probe, forward, margin
+from bench.usercode import kept
+
+_REDUCED = 1e-3
+"""Logits that differ by so much of the largest between float32 and float64 were computed in a lower precision."""
 
 
 def runs(probe: Probe) -> Iterator[Finding]:
@@ -66,32 +73,6 @@ def finite(probe: Probe) -> Iterator[Finding]:
         yield Finding(CheckName.FINITE_LOGITS, Level.PASS, 0.0, "every logit is a finite number")
 
 
-def repeats(probe: Probe) -> Iterator[Finding]:
-    """Two forward passes of the same images are equal to the bit."""
-    network, images = probe.network, probe.images
-    first, second = forward(network, images), forward(network, images)
-    difference = float((first - second).abs().max())
-    training = [name or type(module).__name__ for name, module in network.named_modules() if module.training]
-    if difference > 0:
-        cause = f"modules in training mode: {', '.join(training[:5])}" if training else "it draws random numbers"
-        yield Finding(
-            CheckName.REPEATS,
-            Level.STOP,
-            difference,
-            f"two forward passes of the same images differ by up to {difference:.3g} ({cause}); a minimal norm is "
-            "not defined for a random classifier. Return network.eval(), or fix the randomness",
-        )
-    elif training:
-        yield Finding(
-            CheckName.REPEATS,
-            Level.WARN,
-            0.0,
-            f"it repeats exactly, but these modules stay in training mode: {', '.join(training[:5])}",
-        )
-    else:
-        yield Finding(CheckName.REPEATS, Level.PASS, 0.0, "two forward passes of the same images are equal to the bit")
-
-
 def batches(probe: Probe) -> Iterator[Finding]:
     """An image has the same logits alone as among others, up to rounding."""
     network, images = probe.network, probe.images
@@ -106,7 +87,7 @@ def batches(probe: Probe) -> Iterator[Finding]:
             Level.STOP,
             difference,
             f"an image's logits change by up to {difference:.3g} with the other images in its batch; every image must "
-            "be classified by itself (batch normalisation in training mode does this)",
+            "be classified by itself",
         )
     else:
         yield Finding(CheckName.BATCHES, Level.PASS, difference, "an image's logits do not depend on its batch")
@@ -162,10 +143,10 @@ def logits(probe: Probe) -> Iterator[Finding]:
 
 
 def double(probe: Probe) -> Iterator[Finding]:
-    """It runs in float64, in which candidates are judged, and decides as in float32."""
-    network, images, labels = probe.network, probe.images, probe.labels
+    """It runs in float64, in which candidates are judged, and its logits there are those of float32."""
+    network, images = probe.network, probe.images
     try:
-        decisions = Judge(network, probe.domain).decide(images.cpu(), labels.cpu())
+        exact = torch.from_numpy(Judge(network, probe.domain).logits(images.cpu()))
     except Exception as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         yield Finding(
@@ -176,22 +157,29 @@ def double(probe: Probe) -> Iterator[Finding]:
             "(use torch.zeros_like, x.new_tensor)",
         )
         return
-    single = forward(network, images).argmax(1).tolist()
-    differ = sum(decision.predicted != predicted for decision, predicted in zip(decisions, single, strict=True))
-    if differ > len(images) // 10:
+    single = forward(network, images).cpu().double()
+    differ = int((exact.argmax(1) != single.argmax(1)).sum())
+    apart = float(((exact - single).abs().amax(1) / exact.abs().amax(1).clamp_min(1e-30)).max())
+    same = f"{len(images) - differ} of {len(images)} images have the same class in float32 and float64"
+    if differ > len(images) // 10 or apart > _REDUCED:
+        yield Finding(
+            CheckName.FLOAT64,
+            Level.FAIL,
+            apart,
+            f"its logits in float32, in which attacks compute, and in float64, in which candidates are judged, differ by "
+            f"up to {apart:.1g} of the largest logit: attacks and judge see two networks, and what attacks find may be none "
+            f"for the judge ({same}). Avoid lower precision and fixed dtypes in forward",
+        )
+    elif apart > ROUNDING:
         yield Finding(
             CheckName.FLOAT64,
             Level.WARN,
-            float(differ),
-            f"{differ} of {len(images)} images have another class in float64 than in float32; the judge decides in float64",
+            apart,
+            f"its logits in float32 and float64 differ by up to {apart:.1g} of the largest logit, more than the margin of "
+            f"{ROUNDING:g} that attacks keep: the judge may refuse some of what attacks find ({same})",
         )
     else:
-        yield Finding(
-            CheckName.FLOAT64,
-            Level.PASS,
-            float(differ),
-            f"{len(images) - differ} of {len(images)} images have the same class in float32 and float64",
-        )
+        yield Finding(CheckName.FLOAT64, Level.PASS, apart, same)
 
 
 def accuracy(probe: Probe) -> Iterator[Finding]:
@@ -246,22 +234,37 @@ def _other_ranges(probe: Probe) -> Iterator[tuple[str, Tensor]]:
     yield "values normalised to mean 0 and deviation 1", (unit - mean) / deviation.clamp_min(1e-6)
 
 
+_UPPER = (
+    "What decision-based attacks find are upper bounds only: a search that passes gradients straight through such a step may "
+    "find much smaller distances"
+)
+"""What distances of a network without gradients are worth."""
+
+
 def gradients(probe: Probe) -> Iterator[Finding]:
     """The gradients of margin and loss with respect to the image are finite and do not vanish."""
     network, images, labels = probe.network, probe.images, probe.labels
+    if _writes_unseen(network, images[:2]):
+        yield Finding(
+            CheckName.GRADIENTS,
+            Level.STOP,
+            None,
+            "its forward writes into its argument where autograd does not see it (through .data, or under no_grad), so that "
+            "its gradients are those of another function; compute a new tensor instead",
+        )
+        return
     inputs = images.clone().requires_grad_(True)
     try:
         with torch.enable_grad():
             logits = network(inputs)
             (gradient,) = torch.autograd.grad(nn.functional.cross_entropy(logits, labels, reduction="sum"), inputs)
-    except RuntimeError as error:
+    except Exception as error:
         reason = " ".join(str(error).split())
         yield Finding(
             CheckName.GRADIENTS,
             Level.FAIL,
             None,
-            f"no gradient reaches the image ({reason}): gradient-based attacks cannot work, and the distances that "
-            "decision-based ones find may be much too large",
+            f"no gradient reaches the image ({reason}): gradient-based attacks cannot work. {_UPPER}",
         )
         return
     if not bool(gradient.isfinite().all()):
@@ -283,7 +286,8 @@ def gradients(probe: Probe) -> Iterator[Finding]:
             CheckName.GRADIENTS,
             Level.FAIL if flat > 0.5 else Level.WARN,
             flat,
-            f"the gradient of the margin vanishes for {flat:.0%} of the images: gradients may be masked, and gradient attacks look weak",
+            f"the gradient of the margin vanishes for {flat:.0%} of the images, as behind rounding, signs or thresholds: "
+            f"gradient-based attacks hardly move there. {_UPPER}",
         )
     elif saturated > 0.5:
         yield Finding(
@@ -296,3 +300,13 @@ def gradients(probe: Probe) -> Iterator[Finding]:
         yield Finding(
             CheckName.GRADIENTS, Level.PASS, flat, f"the margin has a gradient at {1 - flat:.0%} of the images"
         )
+
+
+def _writes_unseen(network: nn.Module, images: Tensor) -> bool:
+    """Whether a call changes its argument by a step that autograd does not record."""
+    plain = network.network if isinstance(network, Guarded) else network
+    given = images.clone().requires_grad_().clone()
+    before, recorded = given.detach().clone(), given.grad_fn
+    with kept(), torch.enable_grad(), suppress(RuntimeError):
+        copied(plain)(given)
+    return given.grad_fn is recorded and not torch.equal(before, given.detach())

@@ -25,7 +25,12 @@ FEW = 30
 def cautions(manifest: Mapping[str, Any], frames: Frames, found: Sequence[CheckResult] = ()) -> list[str]:
     """What a reader must not conclude, or must know first; the gravest first."""
     evidence = frames.evidence
-    lines = [*_unfinished(evidence, manifest), *_unfair(frames, manifest), *_few_images(evidence)]
+    lines = [
+        *_unfinished(evidence, manifest),
+        *_unfair(frames, manifest),
+        *_few_images(evidence),
+        *_by_products(evidence),
+    ]
     lines += [_failed(name, found) for name in verdict.failing(found, evidence.networks)]
     warned: dict[str, list[str]] = {}
     for warning in manifest.get("warnings", []):
@@ -93,6 +98,17 @@ def _few_images(evidence: Evidence) -> list[str]:
         return []
     only = f"Only {images} image{'s' if images != 1 else ''}"
     return [f"{only}: a first look, not a result. Intervals are wide, and small differences cannot show."]
+
+
+def _by_products(evidence: Evidence) -> list[str]:
+    """Norms in which images have distances of attacks that minimise another norm only."""
+    aside = evidence.best[~evidence.best["searched"].astype(bool)]
+    return [
+        f"{Norm(str(norm)).label}: on {count:,} of {int((evidence.best['norm'] == norm).sum()):,} (network, image) pairs no attack "
+        "that minimises it was run. Their distances are by-products of attacks in other norms, larger than need be: they are "
+        "compared with nothing."
+        for norm, count in aside.groupby("norm", sort=False).size().items()
+    ]
 
 
 def _weak_attacks(frames: Frames) -> list[str]:

@@ -111,9 +111,15 @@ def deploy(frames: Frames, manifest: Mapping[str, Any]) -> Answer:
             return Answer("", "", "No network", f"the checks of {listed(distrusted)} fail")
         if less:
             return Answer("", "", "Not decided", "no network had all the attacks, so their distances do not compare")
-        return Answer("", "", "Not decided", "no median distance is known")
+        return Answer("", "", "Not decided", _undecided(frames))
     if len(names) == 1:
         return Answer("", "", f"{names[0]}: the only network here", _accuracies(names[0], manifest))
+    aside = _left_aside(distrusted, less)
+    if not any(leader.other for leader in ranked) and len({leader.network for leader in ranked}) == 1:
+        only = ranked[0].network
+        return Answer(
+            "", "", f"{only}: the only network that compares", "; ".join([_accuracies(only, manifest), *aside])
+        )
     sure = [leader for leader in ranked if leader.significant]
     # Where nothing is significant, a network whose median another one has as well does not even lead.
     ahead = sure or ([] if any(one.tied for one in ranked) else ranked)
@@ -137,11 +143,25 @@ def deploy(frames: Frames, manifest: Mapping[str, Any]) -> Answer:
     else:
         text = names_ahead[0] if sure else f"{names_ahead[0]} leads, but that is not settled"
         parts.append(_accuracies(names_ahead[0], manifest))
-    if distrusted:
-        parts.append(f"{listed(distrusted)} left out, because checks fail")
+    return Answer("", "", text, "; ".join([*parts, *aside]))
+
+
+def _undecided(frames: Frames) -> str:
+    """Why no norm has a leader, where networks compare."""
+    best = frames.evidence.best
+    if len(best) and best["misclassified"].all():
+        return "no network is right on any image of the run"
+    if len(best) and not best.groupby("norm")["searched"].all().any():
+        return "in no norm was an attack that minimises it run on every image"
+    return "no median distance is known"
+
+
+def _left_aside(distrusted: Sequence[str], less: Sequence[str]) -> list[str]:
+    """Which networks are left out, and why."""
+    lines = [f"{listed(distrusted)} left out, because checks fail"] if distrusted else []
     if less:
-        parts.append(f"{listed(less)} left out, because fewer attacks were run on {'them' if len(less) > 1 else 'it'}")
-    return Answer("", "", text, "; ".join(parts))
+        lines.append(f"{listed(less)} left out, because fewer attacks were run on {'them' if len(less) > 1 else 'it'}")
+    return lines
 
 
 def _accuracies(name: str, manifest: Mapping[str, Any]) -> str:

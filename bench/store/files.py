@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -27,12 +28,16 @@ def canonical(content: Mapping[str, Any]) -> bytes:
 
 
 def read_bytes(path: Path) -> bytes:
-    """The content of a file.
+    """The content of a regular file; what else lies there, such as a named pipe, is not waited for.
 
     Raises:
         StoreError: it cannot be read.
     """
     try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise StoreError(f"{path} cannot be read: it is no regular file")
         return path.read_bytes()
     except OSError as error:
         raise StoreError(f"{path} cannot be read: {error.strerror}") from error
+    except MemoryError as error:
+        raise StoreError(f"{path} cannot be read: it is larger than the memory") from error

@@ -35,6 +35,8 @@ class _Row(msgspec.Struct):
     defects: str | None = None
     steps: str | None = None
     cap: int | None = None
+    block: int | None = None
+    target: str | None = None
 
 
 class _Network(msgspec.Struct):
@@ -46,6 +48,8 @@ class _Network(msgspec.Struct):
     accuracy: float | None = None
     accuracy_images: int | None = None
     parameters: int | None = None
+    source_sha256: str | None = None
+    structure: str | None = None
 
 
 class _Hole(msgspec.Struct):
@@ -109,6 +113,12 @@ class _Manifest(msgspec.Struct):
     git: dict[str, Any] | None = None
     command: list[str] | None = None
     planned: int | None = None
+    files: dict[str, dict[str, str]] | None = None
+    sources: dict[str, str] | None = None
+    identity: dict[str, Any] | None = None
+    code: str | None = None
+    device: str | None = None
+    time_limit: float | None = None
 
 
 def check(content: Manifest, where: str) -> None:

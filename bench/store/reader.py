@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -18,12 +19,22 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from bench.errors import StoreError
-from bench.records import block_key, schema
+from bench.records import Status, block_key, schema
 from bench.store import layout, upgrade
 from bench.store.files import PICTURES, canonical, digest, read_bytes
 from bench.store.layout import FORMAT, Manifest
 
+_MENDED = "run --resume, which sets it aside and computes it again"
 _PART = re.compile(r"(?P<key>[\w.-]+)\.(?P<digest>[0-9a-f]{32})\.parquet")
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """The adversarial examples of a block: their file, image indices, and values (m, *shape) in the box."""
+
+    path: Path
+    images: tuple[int, ...]
+    values: NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -81,7 +92,7 @@ class Run:
         path = self.path / "images.parquet"
         content = read_bytes(path)
         if digest(content) != self.manifest["images_file_sha256"]:
-            raise StoreError(f"{path} is damaged: its SHA-256 is not the manifest's; restore it from a copy of the run")
+            raise StoreError(f"{path} is damaged: its SHA-256 is not the manifest's; {_MENDED}")
         table = _parse(content, path, PICTURES)
         return table["image"].to_numpy().astype(np.int32), self._pictures(table, path)
 
@@ -102,12 +113,33 @@ class Run:
         wanted = None if blocks is None else {block_key(network, attack, number) for number in blocks}
         for key, path in self._stored.items():
             if key.rpartition(".")[0] == stem if wanted is None else key in wanted:
-                records = _read_records(path, key, self.manifest["plan"])
-                pair = (records.schema.metadata.get(b"bench.candidates") or b"none").decode()
-                file = self.path / "candidates" / f"{key}.{pair}.parquet"
-                table = _read_part(file, key, PICTURES, self.manifest["plan"])
-                found |= dict(zip(table["image"].to_pylist(), self._pictures(table, file), strict=True))
+                part = self._candidates(key, _read_records(path, key, self.manifest["plan"]))
+                found |= dict(zip(part.images, part.values, strict=True))
         return found
+
+    def block(self, key: str, path: Path) -> tuple[tuple[int, ...], set[int], Candidates]:
+        """One stored block, read whole.
+
+        Args:
+            key: its name, from :func:`block_key`.
+            path: of its records.
+
+        Returns:
+            The images of its records in their order, those of them that are ``found``, and its adversarial examples.
+
+        Raises:
+            StoreError: a part of it is missing, damaged, or belongs to another run.
+        """
+        records = _read_records(path, key, self.manifest["plan"])
+        images, status = records["image"].to_pylist(), records["status"].to_pylist()
+        found = {image for image, state in zip(images, status, strict=True) if state == Status.FOUND}
+        return tuple(images), found, self._candidates(key, records)
+
+    def _candidates(self, key: str, records: pa.Table) -> Candidates:
+        pair = (records.schema.metadata.get(b"bench.candidates") or b"none").decode(errors="replace")
+        file = self.path / "candidates" / f"{key}.{pair}.parquet"
+        table = _read_part(file, key, PICTURES, self.manifest["plan"])
+        return Candidates(file, tuple(table["image"].to_pylist()), self._pictures(table, file))
 
     def _pictures(self, table: pa.Table, path: Path) -> NDArray[np.float32]:
         content = b"".join(table["values"].to_pylist())
@@ -125,7 +157,10 @@ def read(path: Path | str) -> Run:
     """
     folder = Path(path)
     file = folder / "manifest.json"
-    if not file.is_file():
+    # Unlike Path.is_file this is False for what can be no path at all.
+    if not os.path.isfile(file):  # noqa: PTH113
+        if os.path.lexists(file):
+            raise StoreError(f"{file} is no regular file; restore it from a copy of the run")
         raise StoreError(f"{folder} is not a run: it has no manifest.json; give a folder that bench.run has written")
     try:
         content = json.loads(read_bytes(file))
@@ -148,17 +183,22 @@ def read(path: Path | str) -> Run:
     return Run(folder, content)
 
 
+def part_key(name: str) -> str | None:
+    """The key of the block that a part's file name says; None where it is no part's name."""
+    match = _PART.fullmatch(name)
+    return None if match is None else match["key"]
+
+
 def _parts(folder: Path) -> dict[str, Path]:
     """The parts in a folder by their block's key, sorted."""
     found: dict[str, Path] = {}
     # Names sort ten times as fast as paths, of which there may be tens of thousands.
     for name in sorted(path.name for path in folder.glob("[!.]*.parquet")):
-        match = _PART.fullmatch(name)
-        if match is None:
-            raise StoreError(f"{folder / name} is not a part of a run; move it elsewhere")
-        key = match["key"]
+        key = part_key(name)
+        if key is None:
+            raise StoreError(f"{folder / name} is not a part of a run; {_MENDED}")
         if key in found:
-            raise StoreError(f"{folder / name} and {found[key].name} hold the same block; keep one of them")
+            raise StoreError(f"{folder / name} and {found[key].name} hold the same block; {_MENDED}")
         found[key] = folder / name
     return found
 
@@ -167,19 +207,17 @@ def _read_records(path: Path, key: str, plan: str) -> pa.Table:
     table = _read_part(path, key, schema(), plan)
     named = [table[name].unique().to_pylist() for name in ("network", "attack", "block")]
     if [len(values) for values in named] != [1, 1, 1] or block_key(*(values[0] for values in named)) != key:
-        raise StoreError(f"{path} holds another block than its name says; give it back its name or delete it")
+        raise StoreError(f"{path} holds another block than its name says; {_MENDED}")
     return table
 
 
 def _read_part(path: Path, key: str, columns: pa.Schema, plan: str) -> pa.Table:
     content = read_bytes(path)
     if path.name != f"{key}.{digest(content)[:32]}.parquet":
-        raise StoreError(
-            f"{path} is damaged: its content is not what its name says; delete it and run --resume to compute it again"
-        )
+        raise StoreError(f"{path} is damaged: its content is not what its name says; {_MENDED}")
     table = _parse(content, path, columns)
     if (table.schema.metadata or {}).get(b"bench.plan") != plan.encode():
-        raise StoreError(f"{path} belongs to another run; move it elsewhere and run --resume to compute its block")
+        raise StoreError(f"{path} belongs to another run; {_MENDED}")
     return table
 
 

@@ -6,7 +6,7 @@ import json
 import os
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,7 +48,8 @@ def writing(path: Path) -> Iterator[Writer]:
         ) from error
     try:
         for leftover in path.rglob(".part-*"):
-            leftover.unlink(missing_ok=True)
+            with suppress(OSError):
+                leftover.unlink()
         yield Writer(path)
     finally:
         lock.release()
@@ -59,6 +60,25 @@ class Writer:
     """Writes into one run's folder; made by :func:`writing`. Every file is written whole or not at all."""
 
     path: Path
+
+    @property
+    def damaged(self) -> Path:
+        """The folder of what was set aside."""
+        return self.path / "damaged"
+
+    def set_aside(self, path: Path) -> None:
+        """Move something of the run's folder, whatever it is, to the folder of what is damaged.
+
+        Raises:
+            StoreError: it cannot be moved.
+        """
+        try:
+            self.damaged.mkdir(exist_ok=True)
+            path.rename(self.damaged / f"{secrets.token_hex(4)}-{path.name}")
+        except OSError as error:
+            raise StoreError(
+                f"{path} is damaged and cannot be moved to {self.damaged}: {error.strerror}; move it elsewhere"
+            ) from error
 
     def manifest(self, content: Mapping[str, Any]) -> None:
         """Write ``manifest.json`` with this content, the format's version and a digest over both."""

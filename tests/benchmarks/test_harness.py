@@ -22,6 +22,7 @@ from bench import data, libraries, networks, report, store
 from bench.engine.executors import InlineExecutor, LocalExecutor
 from bench.engine.images import Images
 from bench.engine.plan import Plan, choose
+from bench.engine.task import Expected
 from bench.judge import Judge
 from bench.networks.spec import NetworkSpec
 from bench.problem import problem
@@ -60,7 +61,7 @@ def test_the_harness_share_of_a_run(benchmark: BenchmarkFixture, tmp_path: Path,
     def bare() -> float:
         start = time.perf_counter()
         for block in made.blocks():
-            task = images.task(block, "cpu", "")
+            task = images.task(block, "cpu", Expected(networks.source("MLP").identity(mnist.domain)))
             rows = [place for place, image in enumerate(block.images) if image in chosen]
             inputs, labels, starts = (torch.from_numpy(v[rows]) for v in (task.inputs, task.labels, task.starts))
             attacker.attack(row, problem(network, inputs, labels, mnist.domain, starts=starts, seed=block.seed))

@@ -25,6 +25,7 @@ from bench.engine.images import Images
 from bench.engine.manifest import Loaded
 from bench.engine.plan import Plan
 from bench.engine.request import Job, Request
+from bench.engine.task import Expected
 from bench.libraries import Library
 from bench.networks.spec import NetworkSpec
 from bench.norms import Norm
@@ -189,15 +190,14 @@ def execute(plan: Plan, folder: Path, executor: Executor, work: Work = worker.ru
     dataset = data.find("mnist")
     images = Images(dataset, "test", plan)
     job = Job(request=Request(suite=plan.suite.name), plan=plan, dataset=dataset, split="test", sources={})
-    loaded = [
-        Loaded(spec, module := networks.load(spec), networks.fingerprint(module), None, []) for spec in plan.networks
-    ]
+    sources = [networks.source(spec) for spec in plan.networks]
+    loaded = [Loaded(source, source.identity(dataset.domain), changes=(), checks=[]) for source in sources]
     content = manifest.describe(job, loaded, images, "cpu")
     with store.writing(folder) as writer:
         content["images_file_sha256"] = writer.images(images.indices, images.inputs)
         writer.manifest(content)
-        fingerprints = {one.spec.name: one.fingerprint for one in loaded}
-        runner.run(plan, images, fingerprints, store.read(folder), writer, executor, work=work)
+        expected = {one.spec.name: Expected(one.identity) for one in loaded}
+        runner.run(plan, images, expected, store.read(folder), writer, executor, work=work)
     return store.read(folder)
 
 
