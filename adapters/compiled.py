@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import pickle
 import sys
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
@@ -17,6 +18,10 @@ from filelock import FileLock
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
+
+
+PATIENCE = 300.0
+"""Seconds to wait for another process that compiles; one that was stopped never ends."""
 
 
 class CachedSolver:
@@ -46,18 +51,28 @@ class CachedSolver:
             (d,) float64, the step.
         """
         plain = [item if isinstance(item, np.ndarray) else float(item) for item in arguments]
-        with self._compiling():
-            step: Array = self._solve(*plain)
+        step: Array
+        if self._solve.signatures:
+            step = self._solve(*plain)
+            return step
+        try:
+            with self._compiling():
+                step = self._solve(*plain)
+        except (OSError, EOFError, NotImplementedError, pickle.UnpicklingError):
+            # The folder cannot be written or locked after all, has no room, or holds something else: the solver itself
+            # opens no file.
+            self._solve = numba.njit(self._solve.py_func)
+            step = self._solve(*plain)
         return step
 
     def _compiling(self) -> AbstractContextManager[Any]:
         """One process at a time compiles; the others read what it wrote."""
         kept_in = self._solve.stats.cache_path
-        if self._solve.signatures or kept_in is None:
+        if kept_in is None:
             return nullcontext()
         folder = Path(kept_in)
         folder.mkdir(parents=True, exist_ok=True)
-        return FileLock(folder / f"{self._solve.__name__}.lock")
+        return FileLock(folder / f"{self._solve.__name__}.lock", timeout=PATIENCE)
 
 
 optimizer: Any
@@ -79,5 +94,5 @@ def _compiled(optimizer: type) -> Any:
     function.__qualname__ = name
     try:
         return numba.njit(cache=True)(function)
-    except RuntimeError:  # there is no folder that can be written
+    except (RuntimeError, OSError):  # there is no folder that can be written
         return numba.njit(function)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 import sys
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from bench.errors import printable
+from bench import process
+from bench.errors import BenchError, MachineError, StoreError, cause, printable
 
-EXIT_USAGE = 2
+EXIT_USAGE, EXIT_INTERRUPTED = 2, 130
 
 
 class Parser(argparse.ArgumentParser):
@@ -40,3 +41,41 @@ def tell(error: Exception) -> int:
     """Print an error as one line, as a message of somebody else's may have several; returns the exit code."""
     print(f"error: {printable(str(error))}", file=sys.stderr)
     return EXIT_USAGE
+
+
+def command(body: Callable[[], int], *, last: bool = False) -> int:
+    """A command, of which no fault of its input or of the machine, no signal and no closed stream makes a traceback.
+
+    Args:
+        body: does it, and returns the exit code.
+        last: whether the process ends afterwards.
+
+    Returns:
+        The exit code.
+    """
+    with process.surroundings(last=last):
+        try:
+            return body()
+        except KeyboardInterrupt:
+            return _interrupted()
+        except Exception as error:
+            # Somebody's code may have made another error of the interruption.
+            if process.interrupted():
+                return _interrupted()
+            reason = cause(error)
+            if isinstance(error, BenchError) and (reason is None or isinstance(error, MachineError | StoreError)):
+                return tell(error)
+            if reason is None:
+                raise
+            return tell(
+                RuntimeError(
+                    f"the machine cannot go on ({reason}); see that memory, disk, temporary folder (TMPDIR) and limits "
+                    "(ulimit) leave room; what is stored is kept, and a run goes on with --resume and fewer --workers"
+                )
+            )
+
+
+def _interrupted() -> int:
+    process.done()
+    print("interrupted; begin again with the same command")
+    return EXIT_INTERRUPTED

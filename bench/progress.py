@@ -57,7 +57,7 @@ def watching(console: Console) -> Iterator[Watch]:
 
         def say(text: str) -> None:
             if not live:
-                console.print(text, markup=False, highlight=False)
+                console.print(printable(text), markup=False, highlight=False, soft_wrap=True)
                 console.file.flush()
 
         def stage(text: str) -> None:

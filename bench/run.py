@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench import process
-from bench.arguments import EXIT_USAGE, Parser, tell
-from bench.errors import BenchError, UsageError, cause, printable
+from bench.arguments import EXIT_INTERRUPTED, Parser, command
+from bench.errors import UsageError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -22,12 +22,7 @@ if TYPE_CHECKING:
     from bench.engine.request import Job, Request
     from bench.store import Run
 
-EXIT_BROKEN, EXIT_INTERRUPTED = 1, 130
-
-ROOM = (
-    "what is stored is kept: see that memory, disk, temporary folder (TMPDIR) and limits (ulimit) leave room, and go on with "
-    "--resume and fewer --workers"
-)
+EXIT_BROKEN = 1
 
 EPILOG = """\
 examples:
@@ -103,20 +98,7 @@ def main(arguments: Sequence[str] | None = None, *, last: bool = False) -> int:
         arguments: its words; None for those of the process.
         last: whether the process ends afterwards.
     """
-    with process.surroundings(last=last):
-        try:
-            return _main(arguments)
-        except BenchError as error:
-            return tell(error)
-        except KeyboardInterrupt:
-            return _interrupted(None)
-        except Exception as error:
-            if process.interrupted():
-                return _interrupted(None)
-            if (reason := cause(error)) is None:
-                raise
-            print(f"error: the machine cannot go on ({reason}); {ROOM}", file=sys.stderr)
-            return EXIT_USAGE
+    return command(lambda: _main(arguments), last=last)
 
 
 def _main(arguments: Sequence[str] | None) -> int:
@@ -185,9 +167,9 @@ def _run(request: Request, path: Path, options: argparse.Namespace) -> int:
         # What is wrong with the words is reported before torch is imported, which takes seconds.
         resolve(request)
         console = _console()
-        with console.status("loading"):
+        with console.status("loading libraries"):
             if not console.is_terminal:
-                print("loading", flush=True)
+                print("loading libraries", flush=True)
             from bench import report
             from bench.engine import session
             from bench.progress import watching
@@ -210,23 +192,27 @@ def _run(request: Request, path: Path, options: argparse.Namespace) -> int:
         return _interrupted(path)
 
 
-def _interrupted(path: Path | None) -> int:
+def _interrupted(path: Path) -> int:
     """Say how to go on; returns the exit code."""
     process.done()
-    if path is not None and (path / "manifest.json").exists():
-        print(f"interrupted; what is finished is kept. Go on with: {_resuming(path)}")
+    if (path / "manifest.json").exists():
+        words = f"python -m bench.run --resume {shlex.quote(str(_shown(path)))}{_trusted(path)}"
+        print(f"interrupted; what is finished is kept. Go on with: {words}")
     else:
         print("interrupted before anything was stored; begin again with the same command")
     return EXIT_INTERRUPTED
 
 
-def _resuming(path: Path) -> str:
-    """The command that goes on with a run."""
-    from bench import store
-    from bench.engine import trust
+def _trusted(path: Path) -> str:
+    """What a resumed run needs to execute the files that it names."""
+    try:
+        from bench import store
+        from bench.engine import trust
 
-    trusted = " --trust" if trust.named(store.read(path).manifest) else ""
-    return f"python -m bench.run --resume {shlex.quote(str(_shown(path)))}{trusted}"
+        return " --trust" if trust.named(store.read(path).manifest) else ""
+    except Exception:
+        # Imports that were interrupted may fail; the run says so itself when it is resumed.
+        return ""
 
 
 def _finish(console: Console, run: Run, page: Path, *, open_page: bool) -> int:

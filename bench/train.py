@@ -6,7 +6,6 @@ import argparse
 import hashlib
 import json
 import secrets
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,12 +20,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from safetensors.torch import save as to_safetensors
 
 from bench import data
-from bench.arguments import Parser, tell
+from bench.arguments import Parser, command
 from bench.engine.request import SEEDS
 from bench.engine.session import usable_device
-from bench.errors import BenchError, UsageError
+from bench.errors import UsageError
 from bench.networks.loading import evaluate
 from bench.networks.mnist import TRAINED, Network
+from bench.process import leave
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,30 +192,35 @@ def _seed(text: str) -> int:
     return int(text)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit code."""
-    options = parser().parse_args(arguments)
-    try:
-        if options.save:
-            _check_writable(options.out)
-        size = data.find("mnist").splits["train"].size
-        if options.samples is not None and options.samples > size:
-            raise UsageError(f"--samples {options.samples} is not possible; there are {size:,} images to train on")
-        device = usable_device(options.device)
-        network, history = train(
-            TRAINED[options.network],
-            seed=options.seed,
-            epochs=options.epochs,
-            samples=options.samples,
-            device=device,
-            console=Console(),
-        )
-        if options.save:
-            print(f"saved {save(network, history, options.seed, options.out)}")
-    except BenchError as error:
-        return tell(error)
+def main(arguments: Sequence[str] | None = None, *, last: bool = False) -> int:
+    """Run the command line; returns the exit code.
+
+    Args:
+        arguments: its words; None for those of the process.
+        last: whether the process ends afterwards.
+    """
+    return command(lambda: _main(parser().parse_args(arguments)), last=last)
+
+
+def _main(options: argparse.Namespace) -> int:
+    if options.save:
+        _check_writable(options.out)
+    size = data.find("mnist").splits["train"].size
+    if options.samples is not None and options.samples > size:
+        raise UsageError(f"--samples {options.samples} is not possible; there are {size:,} images to train on")
+    device = usable_device(options.device)
+    network, history = train(
+        TRAINED[options.network],
+        seed=options.seed,
+        epochs=options.epochs,
+        samples=options.samples,
+        device=device,
+        console=Console(),
+    )
+    if options.save:
+        print(f"saved {save(network, history, options.seed, options.out)}")
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main(last=True))

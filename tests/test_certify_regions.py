@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 from certified import SEEDS, every_norm, in_ball
 from hypothesis import given
+from numba.core import caching, config
 
 from bench.certify import regions
 from bench.certify.dense import propagation
@@ -93,3 +98,13 @@ def test_kept_kernels_depend_on_every_kernel() -> None:
         if hasattr(getattr(kernel, "_cache", None), "_cache_file")
     }
     assert stamps in (set(), {regions._kernels()})
+
+
+def test_kernels_are_compiled_where_they_cannot_be_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def refuse(*arguments: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(config, "CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(caching.IndexDataCacheFile, "_open_for_write", refuse)
+    assert regions.jit(lambda value: value + 1.0)(1.0) == 2.0
+    assert not list(tmp_path.rglob("*.nbi"))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import numba
 import numpy as np
 import pytest
+from filelock import FileLock
 from numba.core import caching, config
 from numba.experimental import jitclass  # type: ignore[attr-defined]  # it says nowhere what it exports
 
@@ -52,3 +55,34 @@ def test_without_a_folder_each_process_compiles_for_itself(monkeypatch: pytest.M
     with pytest.raises(RuntimeError, match="no locator available"):
         numba.njit(cache=True)(step)
     assert step() == [-1.0, -1.0, -1.0]
+
+
+@pytest.mark.parametrize("where", ["/proc/nowhere", "/dev/null/below"])
+def test_a_folder_that_cannot_be_made_is_no_obstacle(monkeypatch: pytest.MonkeyPatch, where: str) -> None:
+    monkeypatch.setattr(config, "CACHE_DIR", where)
+    assert step() == [-1.0, -1.0, -1.0]
+
+
+@pytest.mark.parametrize("fault", [errno.ENOSPC, errno.EROFS, errno.ENOLCK, errno.EMFILE])
+def test_a_folder_that_cannot_be_written_when_it_matters_is_no_obstacle(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: int
+) -> None:
+    def refuse(*arguments: object) -> None:
+        raise OSError(fault, os.strerror(fault))
+
+    monkeypatch.setattr(config, "CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(caching.IndexDataCacheFile, "_open_for_write", refuse)
+    assert step() == [-1.0, -1.0, -1.0]
+    assert not list(tmp_path.rglob("*.nbi"))
+
+
+def test_a_process_that_holds_the_lock_for_ever_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(config, "CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(compiled, "PATIENCE", 0.1)
+    solver = CachedSolver(Halfway)
+    folder = Path(solver._solve.stats.cache_path)
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / f"{solver._solve.__name__}.lock"):
+        assert step() == [-1.0, -1.0, -1.0]

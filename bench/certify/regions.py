@@ -18,9 +18,11 @@ The same for functions with a bend at the image, ``a.d + sum_j h_j |d_j|`` with 
 from __future__ import annotations
 
 import hashlib
+import pickle
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, wraps
 from pathlib import Path
 from typing import Any, Self
 
@@ -74,13 +76,28 @@ def jit(function: Callable[..., Any]) -> Callable[..., Any]:
     """
     try:
         compiled: Any = numba.njit(cache=True)(function)
-    except RuntimeError:
+    except (RuntimeError, OSError):
         return numba.njit(function)  # type: ignore[no-any-return]  # numba has no types
-    index = getattr(getattr(compiled, "_cache", None), "_cache_file", None)
+    kept = getattr(compiled, "_cache", None)
+    index = getattr(kept, "_cache_file", None)
     if not hasattr(index, "_source_stamp"):
         return numba.njit(function)  # type: ignore[no-any-return]
     index._source_stamp = _kernels()  # type: ignore[union-attr]  # noqa: SLF001 - numba offers no other way
+    for name in ("load_overload", "save_overload"):
+        setattr(kept, name, _tolerant(getattr(kept, name)))
     return compiled  # type: ignore[no-any-return]  # numba has no types
+
+
+def _tolerant(call: Callable[..., Any]) -> Callable[..., Any]:
+    """A call to the kept kernels that does without them where they cannot be read or written."""
+
+    @wraps(call)
+    def tolerant(*arguments: Any) -> Any:
+        with suppress(OSError, EOFError, pickle.UnpicklingError):
+            return call(*arguments)
+        return None
+
+    return tolerant
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from bench.engine.provenance import decisive
 from bench.engine.request import Given, Job, Request, processes, resolve
 from bench.engine.runner import Progress
 from bench.engine.task import Expected
-from bench.errors import BenchError, NetworkError, UsageError
+from bench.errors import BenchError, MachineError, NetworkError, UsageError
 from bench.guard import Guarded
 from bench.networks import Identity, Source
 from bench.specs import Kind
@@ -91,7 +91,7 @@ def run(
             if _stopped(path):
                 return store.read(path)
         raise
-    except Exception:
+    except MachineError:
         # What is raised matters more than what the manifest says.
         with process.held(), suppress(BenchError):
             _stopped(path)
@@ -144,7 +144,7 @@ def _heeding(watch: Watch) -> Watch:
         process.check()
         watch.progress(step)
 
-    return Watch(stage=stage, warn=watch.warn, tell=watch.tell, progress=progress)
+    return replace(watch, stage=stage, progress=progress)
 
 
 def _stopped(path: Path) -> bool:

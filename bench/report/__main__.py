@@ -8,25 +8,30 @@ from __future__ import annotations
 
 import argparse
 import os.path
-import sys
 from pathlib import Path
 
 from bench import report, store
-from bench.arguments import Parser, tell
-from bench.errors import BenchError, UsageError, printable
+from bench.arguments import Parser, command
+from bench.errors import UsageError, printable
+from bench.process import leave
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Render, or verify, what is named on the command line; returns the exit code."""
-    options = _parser().parse_args(arguments)
-    try:
-        if options.verify:
-            return _verified(options)
-        if options.trust:
-            raise UsageError("--trust goes with --verify; a report executes nothing that a run names")
-        print(printable(str(_rendered(options.run, options.out))))
-    except BenchError as error:
-        return tell(error)
+def main(arguments: list[str] | None = None, *, last: bool = False) -> int:
+    """Render, or verify, what is named on the command line; returns the exit code.
+
+    Args:
+        arguments: the words; None for those of the process.
+        last: whether the process ends afterwards.
+    """
+    return command(lambda: _main(_parser().parse_args(arguments)), last=last)
+
+
+def _main(options: argparse.Namespace) -> int:
+    if options.verify:
+        return _verified(options)
+    if options.trust:
+        raise UsageError("--trust goes with --verify; a report executes nothing that a run names")
+    print(printable(str(_rendered(options.run, options.out))))
     return 0
 
 
@@ -102,4 +107,4 @@ def _rendered(runs: list[Path], out: Path | None) -> Path:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main(last=True))

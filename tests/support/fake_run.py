@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -21,7 +22,8 @@ def main(arguments: list[str] | None = None, folder: Path | None = None) -> int:
 
 
 def exit_with(arguments: list[str], folder: Path) -> None:
-    """:func:`main` as the target of a process."""
+    """:func:`main` as the target of a process, which Ctrl-C ends even where the tests were started to ignore it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.exit(main(arguments, folder))
 
 
