@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench import process
 from bench.arguments import EXIT_INTERRUPTED, Parser, command
-from bench.errors import UsageError
+from bench.errors import UsageError, printable
 
 if TYPE_CHECKING:
     from rich.console import Console
