@@ -48,8 +48,12 @@ REVIVALS = 5
 
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
-KERNELS = 64
-"""How many compiled convolutions a worker keeps; one network needs a few for each number of images in a call."""
+KERNELS = ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY")
+"""How many compiled convolutions torch keeps, each with memory of its own: 1,024 where nothing is said."""
+
+MALLOC = {-3: 8 * 2**20, -1: 64 * 2**20}
+"""Settings of glibc's ``mallopt``: blocks of this size are given back when they are freed (M_MMAP_THRESHOLD), and the end
+of the heap when so much of it is free (M_TRIM_THRESHOLD). Both grow with what a program frees where they are not set."""
 
 STDERR = "BENCH_STDERR"
 """Says to a worker process where its standard error goes once it has started."""
@@ -113,17 +117,20 @@ class LocalExecutor(Executor):
     A task that exceeds its limit has its process killed. Other tasks go on then, and when a process dies.
     """
 
-    def __init__(self, workers: int, tell: Callable[[str], None] = lambda _: None) -> None:
+    def __init__(self, workers: int, tell: Callable[[str], None] = lambda _: None, kernels: int = 64) -> None:
         """Start the processes when the first task comes.
 
         Args:
             workers: how many, at least 1.
             tell: called when they are at work.
+            kernels: how many compiled convolutions each keeps: attacks call with ever other numbers of images, and for
+                each number every layer of a network is compiled anew.
 
         Raises:
             MachineError: no temporary folder can be made.
         """
         self._workers = workers
+        self._kernels = kernels
         self._tell: Callable[[str], None] | None = tell
         try:
             self._folder = Path(tempfile.mkdtemp(prefix="bench-tasks-"))
@@ -138,7 +145,7 @@ class LocalExecutor(Executor):
         self._pool = self._new_pool()
 
     def _new_pool(self) -> ProcessPool:
-        context = _Context(self._folder / "stderr")
+        context = _Context(self._folder / "stderr", self._kernels)
         return ProcessPool(1 if self._alone else self._workers, initializer=prepare_worker, context=context)
 
     @property
@@ -385,8 +392,10 @@ def prepare() -> None:
     os.environ |= dict.fromkeys(THREADS, "1")
     threadpool_limits(limits=1)
     torch.set_num_threads(1)
-    # Attacks call with ever other numbers of images, and oneDNN keeps what it compiled for each, 1,024 by default.
-    os.environ["ONEDNN_PRIMITIVE_CACHE_CAPACITY"] = str(KERNELS)
+    with suppress(OSError, AttributeError):
+        library = ctypes.CDLL(None)
+        for setting, value in MALLOC.items():
+            library.mallopt(setting, value)
 
 
 def trim() -> None:
@@ -426,9 +435,9 @@ def _code(exitcode: int) -> int:
 class _Process(SpawnProcess):
     """A process that does not import the program that started it: a script need not guard its main part."""
 
-    def __init__(self, *arguments: Any, stderr: Path, **named: Any) -> None:
+    def __init__(self, *arguments: Any, first: str, **named: Any) -> None:
         super().__init__(*arguments, **named)
-        self.stderr = stderr
+        self.first = first
 
     @property
     def exitcode(self) -> int | None:
@@ -441,7 +450,7 @@ class _Process(SpawnProcess):
         with _STARTING:
             prepared, command = spawn.get_preparation_data, spawn.get_command_line
             spawn.get_preparation_data = _without_main
-            spawn.get_command_line = partial(_command, command, process_obj.stderr)
+            spawn.get_command_line = partial(_command, command, process_obj.first)
             # The process has these signals of the terminal blocked from its first moment on.
             mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
             try:
@@ -457,14 +466,21 @@ class _Process(SpawnProcess):
 class _Context(SpawnContext):
     """Spawned, not forked: a forked copy of torch's and numba's thread pools may deadlock."""
 
-    def __init__(self, stderr: Path) -> None:
+    def __init__(self, stderr: Path, kernels: int) -> None:
         """Make a context.
 
         Args:
             stderr: file for what processes say until they have started: where they cannot, it is told in a line.
+            kernels: how many compiled convolutions they keep.
         """
         super().__init__()
-        self.Process = partial(_Process, stderr=stderr)  # type: ignore[assignment,misc]  # a class, for multiprocessing
+        # What torch reads from the environment when it is loaded has to be there before.
+        first = (
+            f"import os\nos.environ |= {dict.fromkeys(KERNELS, str(kernels))}\n"
+            f"try:\n os.environ[{STDERR!r}] = str(os.dup(2))\n"
+            f" os.dup2(os.open({str(stderr)!r}, os.O_WRONLY | os.O_CREAT | os.O_APPEND), 2)\nexcept OSError:\n pass\n"
+        )
+        self.Process = partial(_Process, first=first)  # type: ignore[assignment,misc]  # a class, for multiprocessing
 
 
 _STARTING = threading.Lock()
@@ -476,13 +492,9 @@ def _without_main(name: str) -> dict[str, object]:
     return {key: value for key, value in content.items() if not key.startswith("init_main")}
 
 
-def _command(made: Callable[..., list[str]], stderr: Path, **named: Any) -> list[str]:
-    """The command of a new process, with its standard error in a file until :func:`prepare_worker`."""
+def _command(made: Callable[..., list[str]], first: str, **named: Any) -> list[str]:
+    """The command of a new process, with what it does first: :func:`prepare_worker` gives standard error back."""
     words = made(**named)
     place = words.index("-c") + 1
-    words[place] = (
-        f"import os\ntry:\n os.environ[{STDERR!r}] = str(os.dup(2))\n"
-        f" os.dup2(os.open({str(stderr)!r}, os.O_WRONLY | os.O_CREAT | os.O_APPEND), 2)\nexcept OSError:\n pass\n"
-        + words[place]
-    )
+    words[place] = first + words[place]
     return words

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from bench import guard, libraries, networks, preflight, process, store
 from bench.engine import manifest, runner, worker
@@ -115,7 +116,7 @@ def _run(request: Request, path: Path, how: How, given: Given, watch: Watch) -> 
         with store.writing(path) as writer:
             content = _begin(writer, current, job.plan, images, watch)
             try:
-                with _executor(how, workers, watch.stage) as executor:
+                with _executor(how, workers, watch.stage, kernels(loaded)) as executor:
                     runner.run(
                         job.plan,
                         images,
@@ -264,7 +265,16 @@ def _begin(writer: Writer, current: Manifest, plan: Plan, images: Images, watch:
     return content
 
 
-def _executor(how: How, workers: int, stage: Callable[[str], None]) -> Executor:
+def kernels(loaded: Sequence[Loaded]) -> int:
+    """How many compiled convolutions a worker has to keep: forward and backward, for some numbers of images."""
+    layers = (sum(isinstance(layer, _LAYERS) for layer in one.source.module.modules()) for one in loaded)
+    return max(16, 4 * max(layers, default=0))
+
+
+_LAYERS = nn.modules.conv._ConvNd, nn.Linear  # noqa: SLF001 - torch has no other word for every convolution
+
+
+def _executor(how: How, workers: int, stage: Callable[[str], None], kernels: int) -> Executor:
     if how.cluster:
         try:
             from bench.engine import cluster  # noqa: PLC0415 - Dask is an extra
@@ -275,4 +285,4 @@ def _executor(how: How, workers: int, stage: Callable[[str], None]) -> Executor:
         stage(ATTACKING)
         return executor
     stage("starting workers" if workers else ATTACKING)
-    return LocalExecutor(workers, stage) if workers else InlineExecutor()
+    return LocalExecutor(workers, stage, kernels) if workers else InlineExecutor()
