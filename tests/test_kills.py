@@ -39,9 +39,8 @@ def workers(process: subprocess.Popen[str]) -> list[int]:
     found: list[int] = []
     with contextlib.suppress(OSError):
         for thread in Path(f"/proc/{process.pid}/task").iterdir():
-            for child in (thread / "children").read_text().split():
-                if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes():
-                    found.append(int(child))
+            children = (thread / "children").read_text().split()
+            found += [int(each) for each in children if b"spawn_main" in Path(f"/proc/{each}/cmdline").read_bytes()]
     return found
 
 
