@@ -36,13 +36,11 @@ def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
 
 def workers(process: subprocess.Popen[str]) -> list[int]:
     """The process ids of a run's workers."""
-    found: list[int] = []
     with contextlib.suppress(OSError):
-        for thread in Path(f"/proc/{process.pid}/task").iterdir():
-            for child in (thread / "children").read_text().split():
-                if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes():
-                    found.append(int(child))
-    return found
+        threads = Path(f"/proc/{process.pid}/task").iterdir()
+        found = [int(child) for thread in threads for child in (thread / "children").read_text().split()]
+        return [child for child in found if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()]
+    return []
 
 
 def blocks(folder: Path) -> int:
