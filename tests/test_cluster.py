@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Thread
 
@@ -17,9 +18,11 @@ import pandas as pd
 import pytest
 from fakes import comparable, execute
 
-from bench import run
+from bench import run, store
+from bench.engine import runner
 from bench.engine.executors import InlineExecutor
 from bench.engine.plan import Plan
+from bench.errors import MachineError
 
 cluster = pytest.importorskip("bench.engine.cluster", reason="Dask is an extra")
 
@@ -44,6 +47,12 @@ def dask(*arguments: str) -> subprocess.Popen[str]:
 @pytest.fixture(scope="module")
 def scheduler() -> Iterator[str]:
     """The address of a scheduler of its own process on this machine."""
+    with started_scheduler() as (_, address):
+        yield address
+
+
+@contextmanager
+def started_scheduler() -> Iterator[tuple[subprocess.Popen[str], str]]:
     process = dask("scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard")
     assert process.stderr is not None
     address = None
@@ -53,9 +62,11 @@ def scheduler() -> Iterator[str]:
             address = match[1]
             break
     assert address is not None
-    yield address
-    process.kill()
-    process.communicate()
+    try:
+        yield process, address
+    finally:
+        process.kill()
+        process.communicate()
 
 
 @pytest.fixture
@@ -118,3 +129,69 @@ def test_a_scheduler_that_does_not_answer_is_told(capsys: pytest.CaptureFixture[
     assert "--scheduler nonsense does not answer" in capsys.readouterr().err
     assert run.main([*arguments, "--scheduler", "tcp://127.0.0.1:1"]) == 2
     assert "is for --executor dask" in capsys.readouterr().err
+
+
+def one_worker(address: str) -> subprocess.Popen[str]:
+    return dask("worker", address, "--nthreads", "1", "--no-nanny", "--no-dashboard")
+
+
+def watched(plan: Plan, address: str, folder: Path, said: list[str]) -> None:
+    with cluster.connect(address, 1, said.append) as executor:
+        execute(plan, folder, executor)
+
+
+def test_a_scheduler_that_dies_stops_the_run_and_leaves_nothing_wrong(plan: Plan, tmp_path: Path) -> None:
+    with started_scheduler() as (process, address):
+        worker = one_worker(address)
+        parts = tmp_path / "cluster" / "records"
+
+        def kill_later() -> None:
+            while len(list(parts.glob("*.parquet"))) < 4:
+                time.sleep(0.01)
+            process.kill()
+
+        thread = Thread(target=kill_later)
+        thread.start()
+        with pytest.raises(MachineError, match=rf"the Dask scheduler at {address} was lost; .*--resume"):
+            watched(plan, address, tmp_path / "cluster", [])
+        thread.join()
+        worker.kill()
+        worker.communicate()
+    # As text: which categories there are depends on the blocks that were stored.
+    stored = comparable(store.read(tmp_path / "cluster")).astype(str)
+    here = comparable(execute(plan, tmp_path / "here", InlineExecutor())).astype(str)
+    assert 0 < len(stored) < len(here)
+    keys = ["network", "attack", "image"]
+    kept = here.merge(stored[keys], on=keys)
+    pd.testing.assert_frame_equal(
+        stored.sort_values(keys, ignore_index=True), kept.sort_values(keys, ignore_index=True), check_exact=True
+    )
+
+
+def test_without_workers_it_says_so_and_stops_in_time(
+    plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster, "WAIT", 6.0)
+    monkeypatch.setattr(runner, "PATIENCE", 0.5)
+    said: list[str] = []
+    with started_scheduler() as (_, address):
+        with pytest.raises(MachineError, match=rf"no workers at {address} for 6 seconds; start 'dask worker"):
+            watched(plan, address, tmp_path / "none", said)
+        assert said == [f"waiting for workers at {address}, at most 6 seconds"]
+        worker = one_worker(address)
+
+        def kill_later() -> None:
+            while len(list((tmp_path / "killed" / "records").glob("*.parquet"))) < 2:
+                time.sleep(0.01)
+            worker.kill()
+
+        thread = Thread(target=kill_later)
+        thread.start()
+        monkeypatch.setattr(cluster, "WAIT", 20.0)
+        with pytest.raises(MachineError, match=rf"no workers at {address}"):
+            watched(plan, address, tmp_path / "killed", said)
+        thread.join()
+        worker.communicate()
+    assert said[-1] == f"waiting for workers at {address}, at most 20 seconds"
+    stored = store.read(tmp_path / "killed").records()
+    assert stored.query("status == 'error'")["message"].str.contains("I do not like threes").all()

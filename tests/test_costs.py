@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import heapq
 import json
+import math
+import random
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +14,7 @@ import pytest
 import synthetic
 
 from bench import networks, store
-from bench.engine import costs, pace
+from bench.engine import costs, pace, runner
 from bench.engine.request import Request, resolve
 from bench.errors import StoreError
 from bench.norms import Norm
@@ -89,3 +92,58 @@ def test_networks_that_were_measured_are_not_loaded_for_their_costs(monkeypatch:
     job = resolve(Request(suite="minimal_norm"))
     measured = costs.load("minimal_norm")
     assert pace.with_own(measured, job.plan.rows, job.plan.networks, job.dataset.domain) is measured
+
+
+def replayed(
+    seconds: costs.Costs, measured: costs.Costs, workers: int, seed: int
+) -> list[tuple[float, float | None, float]]:
+    """A run of blocks that take what they should, more or less: (time, time left as told, time left) at every block."""
+    chance = random.Random(seed)
+    rows = [fakes.row("noise", block=5), *(fakes.row(f"x{i}", block=3 + i % 4) for i in range(20))]
+    blocks = runner._ordered(fakes.plan(*rows, samples=20, networks=tuple(seconds)).blocks(), measured)
+    free, ends = [8.0] * workers, []
+    for block in blocks:
+        took = seconds[block.network.name][block.row.name] * len(block.images) * math.exp(chance.gauss(0, 0.3))
+        end = heapq.heappop(free) + took + 0.05
+        heapq.heappush(free, end)
+        ends.append((end, block, took))
+    forecast, found = costs.Forecast(blocks, measured, workers), []
+    for end, block, took in sorted(ends, key=lambda each: each[0]):
+        forecast.finished(block, took, end)
+        found.append((end, forecast.left(end), max(free) - end))
+    return found
+
+
+@pytest.mark.parametrize("known", ["as measured", "five times slower here", "another network", "nothing"])
+@pytest.mark.parametrize("workers", [1, 2, 8])
+def test_the_time_left_is_never_off_by_a_factor_of_two_after_the_first_minute(known: str, workers: int) -> None:
+    chance = random.Random(workers)
+    rows = [fakes.row("noise"), *(fakes.row(f"x{i}") for i in range(20))]
+    one = {row.name: math.exp(chance.uniform(-4, 2)) for row in rows}
+    seconds = {"MLP": one, "CNN": {name: 2 * each * math.exp(chance.gauss(0, 0.2)) for name, each in one.items()}}
+    # Compilation, of which the records of a first block hold the seconds, is some rows' alone.
+    measured = {
+        "as measured": seconds,
+        "five times slower here": {
+            where: {name: x / 5 for name, x in found.items()} for where, found in seconds.items()
+        },
+        "another network": {"MLP": one},
+        "nothing": {},
+    }[known]
+    told = 0
+    for seed in range(10):
+        for now, left, true in replayed(seconds, measured, workers, seed):
+            if left is not None and now > 60 and true > 5:
+                told += 1
+                # How far the last block is, nobody knows.
+                assert true / 2 <= left <= 2 * true or abs(left - true) < 30, (now, left, true)
+    assert told > 20 or known == "nothing"
+
+
+def test_before_anything_is_known_the_time_left_is_being_measured() -> None:
+    blocks = fakes.plan(fakes.row("noise", block=2), samples=12).blocks()
+    forecast = costs.Forecast(blocks, {}, 2)
+    assert forecast.left(0.0) is None
+    for number, block in enumerate(blocks):
+        forecast.finished(block, 20.0, 30.0 + 10.0 * number)
+    assert forecast.left(100.0) == 0.0

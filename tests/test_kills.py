@@ -36,12 +36,11 @@ def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
 
 def workers(process: subprocess.Popen[str]) -> list[int]:
     """The process ids of a run's workers."""
-    found: list[int] = []
     with contextlib.suppress(OSError):
-        for thread in Path(f"/proc/{process.pid}/task").iterdir():
-            children = (thread / "children").read_text().split()
-            found += [int(each) for each in children if b"spawn_main" in Path(f"/proc/{each}/cmdline").read_bytes()]
-    return found
+        threads = Path(f"/proc/{process.pid}/task").iterdir()
+        found = [int(child) for thread in threads for child in (thread / "children").read_text().split()]
+        return [child for child in found if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()]
+    return []
 
 
 def blocks(folder: Path) -> int:

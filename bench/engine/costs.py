@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import heapq
+import itertools
 import json
 import math
 import statistics
@@ -25,8 +27,11 @@ FILE = Path(__file__).parents[2] / "suites" / "costs.json"
 UNKNOWN = 1.0
 """Seconds an image assumed for an attack that was never measured on any network."""
 
-KNOWN_BLOCKS, KNOWN_SECONDS, KNOWN_PART = 3, 10.0, 0.05
+KNOWN_BLOCKS, KNOWN_SECONDS, KNOWN_PART = 6, 10.0, 0.05
 """How many blocks, and how many seconds of work or which part of it, are done before the time left is known."""
+
+BESIDE = 0.05
+"""Seconds that a block takes beside its attack: to be judged and stored."""
 
 LATE = 30
 """How many of the latest blocks say how fast the machine is now."""
@@ -66,16 +71,16 @@ class Forecast:
         """Begin.
 
         Args:
-            blocks: what is left to do, in the order in which it is done.
+            blocks: what is left to do, in the order in which it is begun.
             measured: seconds per image from earlier runs.
             workers: how many blocks are computed at once.
         """
         self._left = {block.key: block for block in blocks}
         self._measured = measured
         self._workers = workers
+        self._begun: dict[str, float] = {}
         self._done: list[_Done] = []
         self._of: dict[tuple[str, str], list[float]] = {}
-        self._began: float | None = None
 
     def finished(self, block: Block, seconds: float, now: float) -> None:
         """A block is done.
@@ -86,48 +91,60 @@ class Forecast:
             now: the time in seconds, of any clock.
         """
         del self._left[block.key]
-        self._began = now if self._began is None else self._began
+        self._begun.pop(block.key, None)
+        waiting = (key for key in self._left if key not in self._begun)
+        for key in itertools.islice(waiting, self._workers - len(self._begun)):
+            self._begun[key] = now
         self._of.setdefault((block.network.name, block.row.name), []).append(seconds / len(block.images))
         known = self._known(block) * len(block.images)
         self._done.append(_Done(block.network.name, seconds, seconds / known if known > 0 else math.nan))
 
     def left(self, now: float) -> float | None:
         """Seconds of wall time until all is done; None while too little is known."""
-        if not self._left or self._began is None:
-            return None if self._left else 0.0
+        if not self._left:
+            return 0.0
         ratios = {name: self._ratio(name) for name in {block.network.name for block in self._left.values()}}
-        rest = [self._expected(block, ratios[block.network.name]) for block in self._left.values()]
+        each = {
+            (block.network.name, block.row.name): self._expected(block, ratios[block.network.name])
+            for block in {(block.network, block.row): block for block in self._left.values()}.values()
+        }
+        rest = {
+            key: each[block.network.name, block.row.name] * len(block.images) + BESIDE
+            for key, block in self._left.items()
+        }
         busy = sum(done.seconds for done in self._done)
-        if any(math.isnan(seconds) for seconds in rest):
+        if len(self._done) < KNOWN_BLOCKS or busy < min(KNOWN_SECONDS, KNOWN_PART * sum(rest.values())):
             return None
-        if len(self._done) < KNOWN_BLOCKS or busy < min(KNOWN_SECONDS, KNOWN_PART * sum(rest)):
-            return None
-        # Of the blocks that are being computed, half is done.
-        started = sum(rest[: self._workers]) / 2
-        # Judging, storing and waiting take time too: the part of their time in which the workers attack.
-        part = 1.0
-        if len(self._done) >= 10 * self._workers:
-            part = (busy + started) / max((now - self._began) * self._workers, 1e-9)
-        return max((sum(rest) - started) / self._workers / min(max(part, 0.1), 1.0), max(rest) / 2)
+        # As the blocks will be done: each by the worker that is free first.
+        free = [max(rest[key] - (now - begun), 0.1 * rest[key]) for key, begun in self._begun.items()]
+        free += [0.0] * (self._workers - len(free))
+        heapq.heapify(free)
+        for key, seconds in rest.items():
+            if key not in self._begun:
+                heapq.heapreplace(free, free[0] + seconds)
+        whole = max(free)
+        return None if math.isnan(sum(rest.values())) else whole
 
     def _expected(self, block: Block, ratio: float) -> float:
-        """Seconds of a block, by what its row took on its network and by what it should take."""
+        """Seconds per image, by what a row took on its network and by what it should take; NaN where neither is known."""
         found = self._of.get((block.network.name, block.row.name), [])
         known = self._known(block) * ratio
-        if math.isnan(known):
-            # Never measured before: as on another network of this run, or unknown.
-            others = [statistics.median(each) for (_, row), each in self._of.items() if row == block.row.name]
-            known = min(found) if found else max(others, default=math.nan)
+        if not found or math.isnan(known):
+            return statistics.median(found) if found else known
         # The first blocks of a row may have compiled it.
-        each = known if not found else statistics.median(found) if len(found) > 2 else math.sqrt(known * min(found))
-        return each * len(block.images)
+        return statistics.median(found) if len(found) > 2 else math.sqrt(known * min(found))
 
     def _ratio(self, network: str) -> float:
-        """How many times what they should the blocks of a network took of late; those of all, where few of it are done."""
-        of_it = [done for done in self._done if done.network == network]
-        few = sum(done.seconds for done in of_it) < KNOWN_SECONDS
+        """How many times what they should the blocks of a network took of late; of all, where few of it are done.
+
+        NaN for a network that was never measured, as long as few of its blocks are done.
+        """
+        of_it = [done for done in self._done if done.network == network and not math.isnan(done.ratio)]
+        few = len(of_it) < KNOWN_BLOCKS or sum(done.seconds for done in of_it) < KNOWN_SECONDS
+        if few and network not in self._measured:
+            return math.nan
         chosen = [done for done in (self._done if few else of_it) if not math.isnan(done.ratio)]
-        return _weighted_median([(done.ratio, done.seconds) for done in chosen[-LATE:]])
+        return _weighted_median([(done.ratio, math.sqrt(done.seconds)) for done in chosen[-LATE:]])
 
     def _known(self, block: Block) -> float:
         """Seconds per image as measured before; NaN where nothing was."""
