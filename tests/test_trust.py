@@ -78,14 +78,14 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "mine.py").write_text(MINE)
     (folder / "beside.py").write_text(BESIDE)
     assert runs.main(["--suite", str(folder / "mine.py"), "--workers", "0", "--out", str(folder), "--name", "run"]) == 0
-    shutil.copytree(folder, folder.with_name("kept"))
+    shutil.copytree(folder, folder.with_name("trusted"))
     return folder
 
 
 @pytest.fixture
 def run(made: Path) -> Path:
     shutil.rmtree(made)
-    shutil.copytree(made.with_name("kept"), made)
+    shutil.copytree(made.with_name("trusted"), made)
     (made / "executed").unlink()
     return made / "run"
 
