@@ -154,17 +154,21 @@ class Found:
 
 
 def _package(file: Path) -> dict[str, str]:
-    """SHA-256 of a module's file, and of the files of its own package that are loaded: of one that is no installed one."""
-    files = {str(file): hashlib.sha256(file.read_bytes()).hexdigest()}
+    """SHA-256 of a module's file, of the packages that it lies in, and of what else of its package is loaded.
+
+    Of an installed package only the first two: its version is compared, not its files.
+    """
     module = next((name for name, each in sys.modules.items() if getattr(each, "__file__", None) == str(file)), "")
-    top = module.partition(".")[0]
-    if any(Path(place) in file.parents for key, place in sysconfig.get_paths().items() if key in _INSTALLED):
-        return files
-    for name, other in sorted(sys.modules.items()):
-        path = getattr(other, "__file__", None)
-        if top and name.partition(".")[0] == top and path and path.endswith(".py") and Path(path).is_file():
-            files.setdefault(path, hashlib.sha256(Path(path).read_bytes()).hexdigest())
-    return files
+    parts = module.split(".")
+    chain = [".".join(parts[:length]) for length in range(len(parts), 0, -1)]
+    installed = any(Path(place) in file.parents for key, place in sysconfig.get_paths().items() if key in _INSTALLED)
+    others = [] if installed else sorted(name for name in sys.modules if module and name.partition(".")[0] == parts[0])
+    paths = [str(file), *(getattr(sys.modules.get(name), "__file__", None) for name in [*chain, *others])]
+    return {
+        path: hashlib.sha256(Path(path).read_bytes()).hexdigest()
+        for path in dict.fromkeys(paths)
+        if path and (path == str(file) or (path.endswith(".py") and Path(path).is_file()))
+    }
 
 
 def _short(name: str, usual: str, source: str) -> str:

@@ -61,8 +61,8 @@ def watching(console: Console) -> Iterator[Watch]:
                 console.file.flush()
 
         def stage(text: str) -> None:
-            bar.update(task, description=text, left=MEASURING if text == ATTACKING else "", until=None)
-            say(text)
+            bar.update(task, description=printable(text), left=MEASURING if text == ATTACKING else "", until=None)
+            say(printable(text))
 
         def warn(network: str, message: str) -> None:
             tell(f"network {network}: {message}")
@@ -72,7 +72,7 @@ def watching(console: Console) -> Iterator[Watch]:
 
         def progress(step: runner.Progress) -> None:
             nonlocal shown
-            last = _outcome(step)
+            last = printable(_outcome(step))
             text = f"{step.done}/{step.planned} blocks"
             until = None if step.left is None else time.monotonic() + step.left
             bar.update(
@@ -100,6 +100,11 @@ def _words(seconds: float) -> str:
     return f"{timedelta(seconds=round(seconds))} left"
 
 
+def _plain(text: str) -> str:
+    """A text as it is: no markup of rich, nothing that a terminal would obey."""
+    return escape(printable(text))
+
+
 def _outcome(step: runner.Progress) -> str:
     """A finished block in a few words."""
     attacked = sum(record.status is not Status.MISCLASSIFIED for record in step.records)
@@ -124,7 +129,7 @@ def table(records: pd.DataFrame, content: Manifest) -> Table:
     names = [network["name"] for network in content["networks"]]
     shown.add_column("attack")
     for name in names:
-        shown.add_column(name, justify="right")
+        shown.add_column(_plain(name), justify="right")
     cells = {
         (row["attack"], row["network"]): f"{row['median']:.4g} ({row['found_rate']:.0%})"
         if row["misclassified"] < row["images"]
@@ -135,5 +140,5 @@ def table(records: pd.DataFrame, content: Manifest) -> Table:
     for row in bounds.reset_index().itertuples():
         cells[row.attack, row.network] = f"≥ {row.lower:.4g}"
     for row in content["rows"]:
-        shown.add_row(row["label"], *(cells.get((row["name"], name), "-") for name in names))
+        shown.add_row(_plain(row["label"]), *(cells.get((row["name"], name), "-") for name in names))
     return shown

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench import process
 from bench.arguments import EXIT_INTERRUPTED, Parser, command
-from bench.errors import UsageError
+from bench.errors import UsageError, printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -180,7 +180,7 @@ def _run(request: Request, path: Path, options: argparse.Namespace) -> int:
             watch.stage("writing the report")
             page = _shown(report.render(run.path))
         if run.manifest["status"] == "interrupted":
-            print(page)
+            print(printable(str(page)))
             return _interrupted(run.path)
         return _finish(console, run, page, open_page=options.open)
     except KeyboardInterrupt:
@@ -226,10 +226,10 @@ def _finish(console: Console, run: Run, page: Path, *, open_page: bool) -> int:
     rules = metrics.invariants(metrics.evidence(records, run.manifest), run.manifest)
     broken = [rule for rule in rules if rule.holds is False]
     for rule in broken:
-        console.print(f"BROKEN: {rule.rule} ({rule.detail})", style="bold red", markup=False)
+        console.print(f"BROKEN: {printable(rule.rule)} ({printable(rule.detail)})", style="bold red", markup=False)
     if open_page:
         webbrowser.open(page.resolve().as_uri())
-    print(page)
+    print(printable(str(page)))
     return EXIT_BROKEN if broken else 0
 
 
@@ -298,6 +298,12 @@ def _show_plan(console: Console, job: Job, workers: int) -> None:
 
     plan = job.plan
     measured = costs.load(plan.suite.name)
+    own = any(spec.name not in measured for spec in plan.networks)
+    if own:
+        # Only a network that was never measured is loaded, and torch with it.
+        from bench.engine import pace
+
+        measured = pace.with_own(measured, plan.rows, plan.networks, job.dataset.domain)
     table = Table(title=f"plan of suite {plan.suite.name}, {len(plan.indices)} images", title_justify="left")
     for column in ("attack", "images", "blocks", *(f"{spec.name}, s" for spec in plan.networks)):
         table.add_column(column, justify="left" if column == "attack" else "right")
@@ -313,7 +319,8 @@ def _show_plan(console: Console, job: Job, workers: int) -> None:
         table.add_row(row.label, count, str(-(-n // row.block)), *cells)
     console.print(table)
     total = timedelta(seconds=round(sum(seconds.values()) / workers))
-    print(f"{len(blocks)} blocks, {plan.records} records, about {total} with {workers} workers")
+    where = "as fast as this machine is now" if own else "as measured on a quiet machine; a busy one takes longer"
+    print(f"{len(blocks)} blocks, {plan.records} records, about {total} with {workers} workers, {where}")
 
 
 if __name__ == "__main__":

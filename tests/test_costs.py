@@ -13,8 +13,9 @@ import fakes
 import pytest
 import synthetic
 
-from bench import store
-from bench.engine import costs, runner
+from bench import networks, store
+from bench.engine import costs, pace, runner
+from bench.engine.request import Request, resolve
 from bench.errors import StoreError
 from bench.norms import Norm
 from bench.specs import Kind, VerifierSpec
@@ -60,6 +61,37 @@ def test_an_unknown_network_costs_what_the_dearest_does_and_a_verifier_at_most_i
     exact = VerifierSpec(slug="exact", title="exact", norm=Norm.L2, kind=Kind.EXACT, seconds=5.0)
     assert costs.expected(exact, "MLP", {}) == 5.0
     assert costs.expected(exact, "MLP", {"MLP": {exact.name: 40.0}}) == 5.0
+
+
+def test_a_network_of_ones_own_costs_what_its_speed_says(tmp_path: Path) -> None:
+    file = tmp_path / "own.py"
+    file.write_text(
+        "from torch import nn\nfrom bench import networks\n\n"
+        "def like_cnn():\n    return networks.load('CNN')\n\n"
+        "def like_mlp():\n    return networks.load('MLP')\n\n"
+        "class Whole(nn.Module):\n"
+        "    def __init__(self):\n        super().__init__()\n        self.net = networks.load('MLP')\n\n"
+        "    def forward(self, images):\n        return self.net(images.round())\n\n"
+        "def unreadable():\n    return Whole()\n"
+    )
+    job = resolve(
+        Request(suite="minimal_norm", networks=tuple(f"{file}:{n}" for n in ("like_cnn", "like_mlp", "unreadable")))
+    )
+    measured = costs.load("minimal_norm")
+    found = pace.with_own(measured, job.plan.rows, job.plan.networks, job.dataset.domain)
+    for name, like in (("like_cnn", "CNN"), ("like_mlp", "MLP")):
+        own, known = sum(found[name].values()), sum(found[like].values())
+        assert known / 2 < own < known * 2
+        assert found[name]["certify-lower-l2"] == pytest.approx(found[like]["certify-lower-l2"])
+    assert found["unreadable"]["certify-lower-l2"] == 0, "it has no verifier"
+    assert 0 < found["unreadable"]["foolbox-ddn-l2"] < found["CNN"]["foolbox-ddn-l2"]
+
+
+def test_networks_that_were_measured_are_not_loaded_for_their_costs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(networks, "load")
+    job = resolve(Request(suite="minimal_norm"))
+    measured = costs.load("minimal_norm")
+    assert pace.with_own(measured, job.plan.rows, job.plan.networks, job.dataset.domain) is measured
 
 
 def replayed(

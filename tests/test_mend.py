@@ -98,28 +98,26 @@ def huge(path: Path) -> None:
 DAMAGES: list[Callable[[Path], None]] = [fifo, folder, loop, device, gone, empty, misnamed, unnamed, huge]
 
 
-def part(run: Path, place: str) -> Path:
-    return run / place if place == "images.parquet" else min((run / place).glob("*ddn*.parquet"))
+def part(run: Path, folder: str, attack: str) -> Path:
+    return min((run / folder).glob(f"*{attack}*.parquet"))
 
 
 @pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
-@pytest.mark.parametrize("place", ["records", "candidates", "images.parquet"])
 def test_what_is_damaged_is_told_at_once_and_computed_again(
-    run: Path, place: str, damage: Callable[[Path], None], capfd: pytest.CaptureFixture[str]
+    run: Path, damage: Callable[[Path], None], capfd: pytest.CaptureFixture[str]
 ) -> None:
     before = comparable(run)
-    damage(part(run, place))
-    assert command.main(["--verify", "--trust", "--workers", "0", "--seconds", "0", str(run)]) in {1, 2}
-    errors = capfd.readouterr().err
-    assert errors.count("\n") <= 1
+    damage(part(run, "records", "scatter"))
+    damage(part(run, "candidates", "ddn"))
+    damage(run / "images.parquet")
     assert resumed(run) == 0
     output, errors = capfd.readouterr()
     assert "Traceback" not in output + errors
     assert "\x1b" not in output + errors
-    told, rest = output.split("blocks, ", 1) if place != "images.parquet" else (output, "")
-    assert "warning: " in told
-    assert "computed again" in told or "written again" in told
-    assert rest or place == "images.parquet"
+    # Before the first block is computed.
+    told = output.partition(" blocks, ")[0]
+    assert "computed again" in told
+    assert "images.parquet is written again" in told
     pd.testing.assert_frame_equal(comparable(run), before, check_exact=True)
     assert command.main(["--verify", "--trust", "--workers", "0", "--seconds", "0", str(run)]) == 0
     # What was set aside is not read again.
@@ -128,13 +126,25 @@ def test_what_is_damaged_is_told_at_once_and_computed_again(
     assert "warning: " not in capfd.readouterr().out
 
 
+@pytest.mark.parametrize("damage", [fifo, loop, huge], ids=lambda damage: damage.__name__)
+@pytest.mark.parametrize("place", ["records", "images.parquet", "manifest.json"])
+def test_reading_a_run_waits_for_nothing(
+    run: Path, place: str, damage: Callable[[Path], None], capfd: pytest.CaptureFixture[str]
+) -> None:
+    damage(part(run, place, "ddn") if (run / place).is_dir() else run / place)
+    assert command.main([str(run)]) == 2
+    errors = capfd.readouterr().err
+    assert errors.startswith("error: ")
+    assert errors.count("\n") == 1
+
+
 def test_a_block_that_was_being_stored_is_no_damage(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     manifest = json.loads((run / "manifest.json").read_text())
     manifest.pop("digest")
     manifest["status"] = "running"
     manifest["digest"] = store.digest(store_files.canonical(manifest))
     (run / "manifest.json").write_text(json.dumps(manifest))
-    part(run, "records").unlink()
+    part(run, "records", "ddn").unlink()
     assert resumed(run) == 0
     assert "warning: " not in capsys.readouterr().out
     assert not (run / "damaged").exists()
@@ -142,7 +152,7 @@ def test_a_block_that_was_being_stored_is_no_damage(run: Path, capsys: pytest.Ca
 
 def test_a_part_of_another_run_is_set_aside(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = comparable(run)
-    path = part(run, "candidates")
+    path = part(run, "candidates", "ddn")
     content = path.read_bytes()
     shutil.copy(path, path.with_name(f"points.other-l2.00000.{store.digest(content)[:32]}.parquet"))
     assert resumed(run) == 0

@@ -244,12 +244,15 @@ def _begin(writer: Writer, current: Manifest, plan: Plan, images: Images, watch:
     """Write the manifest of a new run; or check that a stored one can go on, and set aside what is damaged of it."""
     path = writer.path
     if (path / "manifest.json").exists():
-        run = store.read(path)
-        content = run.manifest
-        manifest.check_same(path.name, content, current)
-        for line in store.mend(run, writer, {block.key: block.images for block in plan.blocks()}):
+        stored = store.read(path).manifest
+        manifest.check_same(path.name, stored, current)
+        # What was found today of the same things takes the place of what stood there.
+        kept = ("started", "command", "git", "machine", "images_file_sha256")
+        content = current | {key: stored[key] for key in kept if key in stored}
+        run = Run(path, content)
+        planned = {block.key: block.images for block in plan.blocks()}
+        for line in store.mend(run, writer, planned, finished=stored.get("status") == "finished"):
             watch.tell(line)
-        content |= {"status": "running", "ended": None}
         if reason := store.same_images(run, plan.indices, images.inputs):
             file = path / "images.parquet"
             if os.path.lexists(file):

@@ -194,7 +194,7 @@ def _sha256(path: str) -> str | None:
     file = Path(path)
     try:
         return hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else None
-    except (OSError, ValueError):
+    except (OSError, ValueError, MemoryError):
         return None
 
 

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import pickletools
+import stat
 import sys
 import tempfile
 from collections.abc import Collection, Iterator, Mapping
@@ -388,7 +389,11 @@ def _no_room(error: OSError) -> MachineError:
 
 def _read(path: Path) -> bytes:
     try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise NetworkError(f"weights {path} cannot be read: it is no regular file")
         return path.read_bytes()
+    except MemoryError as error:
+        raise NetworkError(f"weights {path} cannot be read: the file is larger than the memory") from error
     except OSError as error:
         raise NetworkError(f"weights {path} cannot be read: {error.strerror}") from error
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from bench.errors import StoreError
+from bench.errors import StoreError, printable
 from bench.report.gallery import CandidateReader, Pictures
 
 
@@ -58,8 +58,36 @@ class Source:
 
 def single(run: Stored) -> Source:
     """A run by itself."""
-    title = str(run.manifest.get("name") or "run")
-    return Source(title, run.manifest, run.records(), run.images(), run.candidates, [run.manifest])
+    manifest = shown(run.manifest)
+    title = str(manifest.get("name") or "run")
+    return Source(title, manifest, _records(run), run.images(), run.candidates, [manifest])
+
+
+def shown(content: Any) -> Any:
+    """JSON data whose texts can be shown.
+
+    Characters that turn the direction of writing, and others that cannot be seen, stand there as escapes; new lines stay.
+
+    Raises:
+        StoreError: it is nested too deeply.
+    """
+    try:
+        return _shown(content)
+    except RecursionError as error:
+        raise StoreError("the manifest is nested too deeply to be shown; restore it from a copy of the run") from error
+
+
+def _shown(content: Any) -> Any:
+    if isinstance(content, str):
+        return content if content.isprintable() else "\n".join(map(printable, content.split("\n")))
+    if isinstance(content, Mapping):
+        return {_shown(key): _shown(value) for key, value in content.items()}
+    return [_shown(value) for value in content] if isinstance(content, list) else content
+
+
+def _records(run: Stored) -> pd.DataFrame:
+    records = run.records()
+    return records.assign(message=[printable(str(message or "")) for message in records["message"]])
 
 
 def together(runs: Sequence[Stored]) -> Source:
@@ -74,14 +102,15 @@ def together(runs: Sequence[Stored]) -> Source:
     Raises:
         StoreError: the runs are not of the same images, or two have one name.
     """
-    names = [str(run.manifest.get("name") or "run") for run in runs]
+    contents = [shown(run.manifest) for run in runs]
+    names = [str(content.get("name") or "run") for content in contents]
     if len(set(names)) < len(names):
         raise StoreError(f"two of the runs are called the same ({', '.join(names)}); give runs of different names")
-    _require_same_images([run.manifest for run in runs], names)
+    _require_same_images(contents, names)
     called = _network_names(runs, names)
     parts = []
     for run, name in zip(runs, names, strict=True):
-        records = run.records().astype({"network": object, "attack": object})
+        records = _records(run).astype({"network": object, "attack": object})
         records["network"] = records["network"].map(lambda network, name=name: called[name, network])
         parts.append(records)
     back = {new: (run, old) for run, name in zip(runs, names, strict=True) for old, new in _own(called, name)}
@@ -94,9 +123,8 @@ def together(runs: Sequence[Stored]) -> Source:
     clean = {int(i): image for indices, images in pictures for i, image in zip(indices, images, strict=True)}
     order = sorted(clean)
     images = np.array(order, dtype=np.int32), np.stack([clean[i] for i in order])
-    manifests = [run.manifest for run in runs]
-    merged = _merged(manifests, names, called)
-    return Source(merged["name"], merged, pd.concat(parts, ignore_index=True), images, candidates, manifests)
+    merged = _merged(contents, names, called)
+    return Source(merged["name"], merged, pd.concat(parts, ignore_index=True), images, candidates, contents)
 
 
 def _own(called: Mapping[tuple[str, str], str], name: str) -> list[tuple[str, str]]:

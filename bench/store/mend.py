@@ -16,13 +16,14 @@ TOLD = 8
 """So many parts are named in a message; all of them lie in the folder that it names."""
 
 
-def mend(run: Run, writer: Writer, planned: Mapping[str, tuple[int, ...]]) -> list[str]:
+def mend(run: Run, writer: Writer, planned: Mapping[str, tuple[int, ...]], *, finished: bool) -> list[str]:
     """Set aside every stored part that is not whole, or of no block of the plan.
 
     Args:
         run: the stored run.
         writer: of the same folder.
         planned: the images of every block of the plan, by its key.
+        finished: whether all of them were stored once.
 
     Returns:
         What to tell the user: a line for what was set aside, one for what is missing of a finished run; none where all is
@@ -50,9 +51,13 @@ def mend(run: Run, writer: Writer, planned: Mapping[str, tuple[int, ...]]) -> li
                 refused[path] = "it has other images than its block"
     for path in _entries(run.path / "candidates"):
         key = part_key(path.name)
+        if path in used:
+            continue
         # The candidates of a block come first: those of a block that was being stored are no damage.
-        if path not in used and (key is None or key not in planned or key in whole):
+        if key is None or key not in planned or key in whole:
             refused[path] = "no records belong to it"
+        elif reason := _unreadable(run, key, path):
+            refused[path] = reason
     lines = []
     if refused:
         for path in refused:
@@ -64,7 +69,7 @@ def mend(run: Run, writer: Writer, planned: Mapping[str, tuple[int, ...]]) -> li
             "blocks are computed again"
         )
     missing = [key for key in planned if key not in whole]
-    if run.manifest.get("status") == "finished" and len(missing) > len(refused):
+    if finished and len(missing) > len(refused):
         lines.append(
             f"{len(missing)} blocks of the finished run are not stored, such as {missing[0]}; they are computed again"
         )
@@ -79,6 +84,14 @@ def same_images(run: Run, indices: tuple[int, ...], images: NDArray[np.float32])
         return _reason(error, run.path / "images.parquet")
     same = tuple(stored.tolist()) == tuple(indices) and values.tobytes() == images.astype("<f4").tobytes()
     return "" if same else "it has other images than the dataset"
+
+
+def _unreadable(run: Run, key: str, path: Path) -> str:
+    try:
+        run.examples(key, path)
+    except StoreError as error:
+        return _reason(error, path)
+    return ""
 
 
 def _entries(folder: Path) -> Iterator[Path]:

@@ -135,11 +135,18 @@ class Run:
         found = {image for image, state in zip(images, status, strict=True) if state == Status.FOUND}
         return tuple(images), found, self._candidates(key, records)
 
+    def examples(self, key: str, path: Path) -> Candidates:
+        """The adversarial examples of a block from their file.
+
+        Raises:
+            StoreError: it is missing, damaged, or belongs to another run.
+        """
+        table = _read_part(path, key, PICTURES, self.manifest["plan"])
+        return Candidates(path, tuple(table["image"].to_pylist()), self._pictures(table, path))
+
     def _candidates(self, key: str, records: pa.Table) -> Candidates:
         pair = (records.schema.metadata.get(b"bench.candidates") or b"none").decode(errors="replace")
-        file = self.path / "candidates" / f"{key}.{pair}.parquet"
-        table = _read_part(file, key, PICTURES, self.manifest["plan"])
-        return Candidates(file, tuple(table["image"].to_pylist()), self._pictures(table, file))
+        return self.examples(key, self.path / "candidates" / f"{key}.{pair}.parquet")
 
     def _pictures(self, table: pa.Table, path: Path) -> NDArray[np.float32]:
         content = b"".join(table["values"].to_pylist())

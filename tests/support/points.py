@@ -35,7 +35,7 @@ def make() -> nn.Module:
 def data() -> Dataset:
     """Nine points, one of them with a label that the network does not give; from a file, if there is one."""
     if IMAGES.is_file():
-        with np.load(IMAGES) as content:
+        with IMAGES.open("rb") as file, np.load(file) as content:
             return from_arrays(content["inputs"], content["labels"], box=(0, 1), classes=3, name="points")
     inputs = np.random.default_rng(1).random((9, 4)).astype(np.float32)
     with torch.no_grad():
