@@ -70,7 +70,7 @@ def _interruptible(*, last: bool) -> Iterator[None]:
     Termination is never ignored: a program started in the background, where Ctrl-C is, has to end somehow.
 
     Args:
-        last: whether the process ends afterwards: then signals stay without effect, and it has half a minute to end.
+        last: whether the process ends afterwards: then signals stay without effect.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -97,8 +97,6 @@ def _interruptible(*, last: bool) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, signal.SIG_IGN if last else signal.SIG_DFL if handler is None else handler)
-        if last:
-            signal.alarm(30)
         _state.came, _state.waiting, _state.held = False, False, 0
         sys.unraisablehook = hook
 
@@ -207,8 +205,11 @@ def _streams_back(stdout: TextIO | None, stderr: TextIO | None) -> None:
 def leave(code: int) -> NoReturn:
     """End the process with an exit code.
 
-    Python gives another code where an interruption passed through code that it had as text, such as a dataclass's.
+    Python gives another code where an interruption passed through code that it had as text, such as a dataclass's. What
+    is still to be ended has half a minute: worker processes end by themselves after this one.
     """
+    signal.signal(signal.SIGALRM, lambda _number, _frame: os._exit(code))
+    signal.alarm(30)
     atexit._run_exitfuncs()  # noqa: SLF001 - what would run at the end of the interpreter
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError):
