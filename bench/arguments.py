@@ -1,4 +1,4 @@
-"""Command lines: what is wrong with one is told in one line on standard error that begins ``error:``; exit code 2."""
+"""Command lines: what is wrong with one is one line on standard error that begins ``error:``; exit code 2."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ WORDS = (
 
 
 class BenchError(Exception):
-    """Base of every error that is the input's fault: printed as one line, exit code 2."""
+    """Base of every error that ends a command with one line and exit code 2."""
 
 
 class UsageError(BenchError):
@@ -53,13 +53,13 @@ def cause(error: BaseException | None) -> str | None:
         seen.add(id(error))
         if isinstance(error, LostWork):
             return str(error)
-        told = any(word in str(error).lower() for word in WORDS)
+        named = any(word in str(error).lower() for word in WORDS)
         number = error.errno if isinstance(error, OSError) else None
         # torch.OutOfMemoryError is a RuntimeError, NumPy's a MemoryError.
         if (
             isinstance(error, MemoryError)
             or number in OF_THE_MACHINE
-            or (told and isinstance(error, RuntimeError | ImportError | OSError))
+            or (named and isinstance(error, RuntimeError | ImportError | OSError))
         ):
             return line(error)
         error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
@@ -69,6 +69,11 @@ def cause(error: BaseException | None) -> str | None:
 def line(error: BaseException) -> str:
     """An error's class and its message, in one line of at most 300 characters."""
     return " ".join(f"{type(error).__name__}: {error}".rstrip(": ").split())[:300]
+
+
+def no_room(error: OSError) -> MachineError:
+    """The error for a temporary file that cannot be written."""
+    return MachineError(f"no temporary file can be written: {line(error)}; set TMPDIR to a folder with room")
 
 
 def unknown(what: str, given: str, known: Iterable[str]) -> UsageError:

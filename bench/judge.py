@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from bench.domain import ROUNDING, Domain
-from bench.errors import NetworkError
+from bench.errors import NetworkError, line
 from bench.guard import Guarded, converted, copied, device_of, frozen
 from bench.norms import L0_TOLERANCE, Norm, distances
 from bench.records import Status
@@ -96,12 +96,12 @@ class Judge:
         device = device_of(network)
         # Devices without float64, Apple's among them, leave the judging to the CPU.
         self._device = torch.device("cpu") if device.type == "mps" else device
-        plain, within = (network.network, network.within) if isinstance(network, Guarded) else (network, None)
+        guarded = Guarded.of(network)
         try:
-            judged = frozen(converted(copied(plain), self._device, torch.float64))
-            self._network = Guarded(judged, within or kept)
+            judged = frozen(converted(copied(guarded.network), self._device, torch.float64))
+            self._network = Guarded(judged, guarded.within or kept)
         except Exception as error:
-            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            reason = line(error)
             raise NetworkError(f"the network cannot be copied in float64: {reason}") from error
         self._domain = domain
 

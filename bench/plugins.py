@@ -16,7 +16,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from bench.errors import UsageError, unknown
+from bench.errors import UsageError, line, unknown
 from bench.usercode import UserFile, kept
 
 _INSTALLED = ("stdlib", "platstdlib", "purelib", "platlib")
@@ -181,7 +181,7 @@ def _imported(module: str, name: str, what: str) -> tuple[Any, Path | None]:
         with kept():
             loaded = importlib.import_module(module)
     except (Exception, SystemExit) as error:
-        raise UsageError(f"{what}: module {module} cannot be imported: {_reason(error)}") from error
+        raise UsageError(f"{what}: module {module} cannot be imported: {line(error)}") from error
     file = getattr(loaded, "__file__", None)
     return _attribute(loaded, name, what), None if file is None else Path(file)
 
@@ -215,7 +215,7 @@ def file_path(text: str, what: str) -> Path:
         path = Path(text).expanduser().resolve()
         path.is_file()
     except (OSError, ValueError, RuntimeError) as error:
-        raise UsageError(f"{what}: {text!r} is no path: {_reason(error)}") from error
+        raise UsageError(f"{what}: {text!r} is no path: {line(error)}") from error
     return path
 
 
@@ -225,14 +225,10 @@ def _executed(path: Path, what: str) -> UserFile:
     try:
         return UserFile(path)
     except (Exception, SystemExit) as error:
-        raise UsageError(f"{what}: {path} cannot be imported: {_reason(error)}") from error
+        raise UsageError(f"{what}: {path} cannot be imported: {line(error)}") from error
 
 
 def _attribute(module: ModuleType, name: str, what: str) -> Any:
     if not hasattr(module, name):
         raise UsageError(f"{what}: {getattr(module, '__file__', module.__name__)} has no {name!r}")
     return getattr(module, name)
-
-
-def _reason(error: BaseException) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())

@@ -17,7 +17,7 @@ from bench.engine import session
 from bench.engine.request import Request
 from bench.errors import StoreError
 from bench.report import __main__ as command
-from bench.usercode import Process
+from bench.usercode import Globals
 
 ODD = str(odd_networks.HERE)
 
@@ -78,14 +78,14 @@ def test_what_files_do_at_their_top_changes_nobodys_distances(tmp_path: Path) ->
         head = "import gc, os, random, signal, sys, warnings\nimport matplotlib, numpy as np, torch\nfrom bench import networks\n"
         body = f"{top}\ndef n{number}():\n    return torch.nn.Sequential(*networks.load('MLP').children())\n"
         (tmp_path / f"top{number}.py").write_text(head + body)
-    before = Process.now()
+    before = Globals.now()
     found = distances(tmp_path / "out", "MLP", *(f"{tmp_path}/top{n}.py:n{n}" for n in range(len(TOPS))))
     assert not set(before.changed()) - SHARED
     assert [top for n, top in enumerate(TOPS) if not found[f"n{n}"].equals(found["MLP"])] == []
 
 
 def test_what_forwards_do_changes_nobodys_distances_and_all_verify(tmp_path: Path) -> None:
-    before = Process.now()
+    before = Globals.now()
     found = distances(tmp_path, "MLP", *(f"{ODD}:{name}" for name in odd_networks.SAME))
     assert not set(before.changed()) - SHARED
     assert "MINE" not in os.environ

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from bench.data import sets
 from bench.data.arrays import WHOLE, from_arrays
 from bench.data.dataset import Dataset, Images, Split
-from bench.errors import DataError
+from bench.errors import DataError, line
 from bench.plugins import Found, Kind
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def located(text: str) -> tuple[Dataset, Found]:
         try:
             value = found.call()
         except (Exception, SystemExit) as error:
-            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            reason = line(error)
             raise DataError(f"dataset {found.source}() raises {reason}") from error
     if isinstance(value, Dataset):
         return value, found

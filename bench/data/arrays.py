@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from bench.data.dataset import Dataset, Images, Indices, Split, checked_labels
 from bench.domain import Domain
-from bench.errors import DataError
+from bench.errors import DataError, line
 
 WHOLE = "all"
 """The name of the one split of such a dataset."""
@@ -158,7 +158,7 @@ def _pairs(content: Any) -> Iterator[Any]:
         else:
             yield from (content[i] for i in range(len(content)))
     except (Exception, SystemExit) as error:
-        raise DataError(f"the {type(content).__name__} of images cannot be read: {_line(error)}") from error
+        raise DataError(f"the {type(content).__name__} of images cannot be read: {line(error)}") from error
 
 
 def _array(values: Any) -> NDArray[Any]:
@@ -176,7 +176,7 @@ def _array(values: Any) -> NDArray[Any]:
             values = values.float()
         return np.asarray(values.numpy(force=True))
     except (ValueError, TypeError, RuntimeError) as error:
-        raise DataError(f"images and labels cannot be made arrays of numbers: {_line(error)}") from error
+        raise DataError(f"images and labels cannot be made arrays of numbers: {line(error)}") from error
 
 
 def _box(inputs: NDArray[Any], box: Box | None) -> tuple[Any, Any]:
@@ -187,7 +187,7 @@ def _box(inputs: NDArray[Any], box: Box | None) -> tuple[Any, Any]:
         except (TypeError, ValueError, DataError) as error:
             given = " ".join(f"{box!r}".split())
             raise DataError(
-                f"box {given if len(given) < 100 else given[:100] + '...'} is not possible ({_line(error)}); give "
+                f"box {given if len(given) < 100 else given[:100] + '...'} is not possible ({line(error)}); give "
                 f"(low, high), numbers or arrays of shape {inputs.shape[1:]}"
             ) from error
         return wide[0], wide[1]
@@ -201,10 +201,6 @@ def _box(inputs: NDArray[Any], box: Box | None) -> tuple[Any, Any]:
         f"images have values from {inputs.min():g} to {inputs.max():g}; give box=(low, high), the lowest and highest value "
         "that an input may have"
     )
-
-
-def _line(error: BaseException) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())
 
 
 def _channels(shape: tuple[int, ...]) -> int | None:

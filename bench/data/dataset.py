@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.domain import Domain
-from bench.errors import DataError, unknown
+from bench.errors import DataError, line, unknown
 
 Images = tuple[NDArray[np.float32], NDArray[np.int64]]
 """(n, *shape) float32 in the domain's box, and (n,) int64 labels."""
@@ -89,7 +89,7 @@ class Dataset:
         except DataError as error:
             raise DataError(f"dataset {self.title}: {error}") from error
         except (Exception, SystemExit) as error:
-            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            reason = line(error)
             raise DataError(f"dataset {self.title}: split {split!r} cannot be read: {reason}") from error
         if len(checked) != len(asked):
             raise DataError(

@@ -11,8 +11,9 @@ from typing import Any
 
 import distributed
 
-from bench.engine.executors import ATTACKING, Executor, Work, prepare, trim
+from bench.engine.executors import ATTACKING, Executor, Work
 from bench.engine.lost import attempt
+from bench.engine.spawning import prepare, trim
 from bench.engine.task import Task
 from bench.engine.worker import Part
 from bench.errors import BenchError, LostWork, MachineError, UsageError, line

@@ -34,7 +34,7 @@ Result = TypeVar("Result")
 
 
 def attempt(work: Callable[[Task], Result], task: Task) -> Result:
-    """``work(task)``, with what was no fault of the task's told apart.
+    """``work(task)``, with what was no fault of the task's as :class:`LostWork`.
 
     Raises:
         LostWork: memory, disk, handles or modules were lacking.

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+import suites
 from adapters.layout import laid_out
 from bench import data, networks
 from bench.certify import cost, reading
@@ -17,13 +18,13 @@ from bench.engine.costs import Costs
 from bench.networks.spec import NetworkSpec
 from bench.norms import Norm
 from bench.problem import Unsupported, in_unit_box
-from bench.specs import Row, VerifierSpec
+from bench.specs import AttackSpec, Row, VerifierSpec
 
 REFERENCES = ("MLP", "CNN")
 """A fast and a slow network whose costs are known: a row of an attack costs what the line through the two says."""
 
-PASS = 9.5e-5
-"""Seconds of an image's pass through CNN and back, 50 at once, where ``suites/costs.json`` was measured on a quiet core."""
+STEADY = "foolbox-ddn-l2"
+"""A row that takes an image through the network and back once in each step, and does little else."""
 
 IMAGES, ROUNDS = 50, 5
 
@@ -70,9 +71,16 @@ def with_own(measured: Costs, rows: Sequence[Row], specs: Sequence[NetworkSpec],
         networks.check_output(module, domain, name)
     paces = _paces(modules | {name: (networks.load(name), digits) for name in REFERENCES})
     fast, slow = (paces[name] for name in REFERENCES)
-    speed = slow.seconds / PASS
+    speed = slow.seconds / _measured_pass(measured)
     scaled = {name: {row: speed * seconds for row, seconds in costs.items()} for name, costs in measured.items()}
     return scaled | {name: _estimated(paces[name], rows, scaled, (fast, slow)) for name in modules}
+
+
+def _measured_pass(measured: Costs) -> float:
+    """Seconds of an image's pass through the slow reference and back, where the costs were measured."""
+    (row,) = suites.rows(name=STEADY)
+    assert isinstance(row, AttackSpec)
+    return measured[REFERENCES[1]][row.name] / int(str(row.params[row.steps]))
 
 
 def _estimated(pace: Pace, rows: Sequence[Row], known: Costs, references: tuple[Pace, Pace]) -> dict[str, float]:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 import platform
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
-from bench.libraries import Library
+from bench.libraries import Library, version
 
 DECISIVE = ("torch", "torchvision", "numpy", "scipy", "numba")
 """Packages whose version can change any record; those of the libraries come beside them."""
@@ -38,7 +37,7 @@ DECIDING_CODE = (
 def versions() -> dict[str, str]:
     """The versions of Python, of the bench, and of the packages its numbers pass through."""
     return {"python": platform.python_version()} | {
-        name: _version(name) for name in ("minimal-norm-bench", *DECISIVE, *SHOWING)
+        name: version(name) for name in ("minimal-norm-bench", *DECISIVE, *SHOWING)
     }
 
 
@@ -55,14 +54,8 @@ def code_sha256() -> str:
 
 def decisive(libraries: Iterable[Library]) -> dict[str, str]:
     """What every process of a run must have alike: the code of the bench, and the versions of packages, by name."""
-    packages = ("minimal-norm-bench", *DECISIVE)
     found = {"the bench's code": code_sha256(), "python": platform.python_version()}
-    found |= {name: _version(name) for name in packages}
-    return found | {name: version for library in libraries for name, version in library.versions().items()}
-
-
-def _version(name: str) -> str:
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return "unknown"
+    found |= {name: version(name) for name in ("minimal-norm-bench", *DECISIVE)}
+    for library in libraries:
+        found |= library.versions()
+    return found

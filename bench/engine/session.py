@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 
 import torch
 from torch import nn
@@ -178,11 +179,24 @@ def usable_device(name: str) -> str:
     return name
 
 
-def checked_networks(job: Job, images: Images, device: str, watch: Watch | None = None) -> list[Loaded]:
+def checked_networks(
+    job: Job,
+    images: Images,
+    device: str,
+    watch: Watch | None = None,
+    known: Mapping[str, Identity] = MappingProxyType({}),
+) -> list[Loaded]:
     """Load and check every network of a run, as before its attacks.
 
+    Args:
+        job: the run.
+        images: of the run.
+        device: where to compute.
+        watch: who is informed.
+        known: what networks must be, by name.
+
     Raises:
-        BenchError: a network cannot be loaded, or no number about it would mean anything.
+        BenchError: a network cannot be loaded, is another than it must be, or no number about it would mean anything.
     """
     watch = watch or Watch()
     for row in job.plan.rows:
@@ -194,7 +208,9 @@ def checked_networks(job: Job, images: Images, device: str, watch: Watch | None 
     for spec in job.plan.networks:
         watch.stage(f"loading {spec.name}")
         source = sources[spec.name] = networks.source(spec, device)
-        identities[spec.name] = source.identity(images.domain)
+        identity = identities[spec.name] = source.identity(images.domain)
+        if difference := known.get(spec.name, identity).difference(identity):
+            raise NetworkError(f"network {spec.name} is not the run's any more: {difference}")
         networks.check_output(guard.copied(source.module), images.domain, spec.name)
     inputs, labels = (torch.from_numpy(values[:PROBED]).to(device) for values in (images.inputs, images.labels))
     changes = {name: _changes(source, inputs) for name, source in sources.items()}

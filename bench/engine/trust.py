@@ -1,4 +1,4 @@
-"""Trust: what a stored run would execute of others' code, told and compared with its digests before any of it is executed."""
+"""Trust: what a stored run would execute of others' code, named and compared with its digests before any of it is executed."""
 
 from __future__ import annotations
 
@@ -98,17 +98,17 @@ def require(run: Run, *, trusted: bool) -> Mapping[str, str]:
         uses: dict[tuple[str, ...], list[str]] = {}
         for code in codes:
             uses.setdefault(code.files, []).append(code.what)
-        told = "; ".join(f"{_some(files)} for {', '.join(dict.fromkeys(what))}" for files, what in uses.items())
+        named_files = "; ".join(f"{_some(files)} for {', '.join(dict.fromkeys(what))}" for files, what in uses.items())
         raise UsageError(
-            f"{run.path} names Python code that would be executed: {told}; read it, and add --trust if you trust it"
+            f"{run.path} names Python code that would be executed: {named_files}; read it, and add --trust if you trust it"
         )
     allowed: dict[str, str] = {}
     for code in codes:
         unknown = [str(path) for path in code.first if str(path) not in (code.recorded or {})]
         if code.recorded is None or not code.first or unknown:
             raise StoreError(
-                f"{run.path}/manifest.json has no SHA-256 of {_some(unknown or code.files)} ({code.what}), so that it cannot "
-                "be told from another file; nothing was executed. Start a new run"
+                f"{run.path}/manifest.json has no SHA-256 of {_some(unknown or code.files)} ({code.what}), so that it "
+                "cannot be compared; nothing was executed. Start a new run"
             )
         allowed |= code.recorded
     for path, sha256 in allowed.items():

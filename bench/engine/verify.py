@@ -7,10 +7,9 @@ again, every decision on a clean image is made again, the networks are checked a
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
@@ -19,15 +18,15 @@ import pandas as pd
 from numpy.typing import NDArray
 from torch import nn
 
-from bench import data, networks, store
+from bench import data, networks
 from bench.data.dataset import Dataset, Split
 from bench.domain import Domain
-from bench.engine import manifest, session, trust
-from bench.engine.again import Again, shuffled, where, words
+from bench.engine import claims, manifest, session, trust
+from bench.engine.again import Again, shuffled, where
+from bench.engine.claims import Findings, is_live
 from bench.engine.images import Images
 from bench.engine.manifest import Loaded
 from bench.engine.plan import Plan
-from bench.engine.provenance import code_sha256
 from bench.engine.request import Given, Job, Request, processes, resolve
 from bench.errors import NetworkError, StoreError, unknown
 from bench.guard import Guarded
@@ -42,15 +41,6 @@ from bench.store import Manifest, Run
 
 SECONDS = 60.0
 """For so long blocks whose every record has a witness are computed again as well."""
-
-TOLD = 20
-"""Of contradictions of one kind so many are told one by one."""
-
-CLOSE = 1e-3
-"""Relative difference that figures of the checks before the attacks may have on a machine with another number of cores."""
-
-COMPARED = ("request", "identity", "code", "sources", "packages", "device", "time_limit", "planned")
-"""What a manifest of today has beside what readers of any run rely on."""
 
 WITNESSED = (Status.FOUND, Status.MISCLASSIFIED)
 """What is judged again from what is stored; all else has to be computed again."""
@@ -100,12 +90,12 @@ def verify(
         NetworkError: a network cannot be loaded, or is another than the run's.
     """
     with trust.only(trust.require(run, trusted=trusted)), networks.live(modules):
-        found = _Findings()
+        found = Findings()
         stored = _Stored.of(run, found)
         job, images = _asked(stored, modules, found)
         tell(f"loading and checking {', '.join(spec.name for spec in job.plan.networks)}")
         loaded = _loaded(stored, job, images)
-        _compare(stored, job, loaded, images, found)
+        claims.compare(run.manifest, job, loaded, images, found)
         judged = 0
         for one in loaded:
             tell(f"judging the records of {one.spec.name}")
@@ -125,30 +115,6 @@ def verify(
     )
 
 
-@dataclass(slots=True)
-class _Findings:
-    """What was found so far.
-
-    Attributes:
-        unchecked: what could not be checked, and why.
-        by_kind: contradictions by their kind.
-    """
-
-    unchecked: list[str] = field(default_factory=list)
-    by_kind: dict[str, list[str]] = field(default_factory=dict)
-
-    def broken(self, kind: str, detail: str) -> None:
-        """Keep a contradiction."""
-        self.by_kind.setdefault(kind, []).append(detail)
-
-    def lines(self) -> Iterator[str]:
-        """A line for each contradiction; of many of a kind, for the first of them and one for the rest."""
-        for kind, details in self.by_kind.items():
-            yield from (f"{kind}: {detail}" for detail in details[:TOLD])
-            if len(details) > TOLD:
-                yield f"{kind}: {len(details) - TOLD} more"
-
-
 @dataclass(frozen=True, slots=True)
 class _Stored:
     """A run as it is stored, and its blocks as its manifest plans them.
@@ -166,7 +132,7 @@ class _Stored:
     environment: str
 
     @classmethod
-    def of(cls, run: Run, found: _Findings) -> _Stored:
+    def of(cls, run: Run, found: Findings) -> _Stored:
         """Read a run, and compare its parts with the blocks that its manifest plans."""
         content = run.manifest
         if content["samples"] != len(content["image_sha256"]):
@@ -190,17 +156,13 @@ class _Stored:
             images = tuple(block["image"].tolist())
             if name in planned and images != planned[name]:
                 found.broken("block of other images than planned", f"{name} has {_some(images)}")
-        _signed(content, found)
+        claims.signed(content, found)
         return cls(run, records, planned, "; ".join(manifest.environment(content)))
 
     @property
     def manifest(self) -> Manifest:
         """The run's manifest."""
         return self.run.manifest
-
-    def live_data(self) -> bool:
-        """Whether a program gave the images, so that no name leads to them."""
-        return str(self.manifest["data"]["source"]).startswith(LIVE)
 
     def labels(self, indices: Sequence[int]) -> NDArray[np.int64]:
         """The labels of images as their records have them; 0 where there is no record."""
@@ -220,26 +182,7 @@ def _planned(content: Manifest) -> Iterator[tuple[str, tuple[int, ...]]]:
                 yield block_key(network["name"], row["name"], number), tuple(range(start, min(start + size, count)))
 
 
-def _signed(content: Manifest, found: _Findings) -> None:
-    """Whether a manifest's identity is that of its content, and its plan the digest of it."""
-    if content["format"] != store.FORMAT:
-        return
-    lacking = [key for key in COMPARED if content.get(key) is None]
-    if lacking:
-        raise StoreError(
-            f"the manifest of run {content.get('name')} lacks {', '.join(lacking)}; restore it from a copy"
-        )
-    known = content["identity"]
-    if content["plan"] != manifest.plan_of(known):
-        found.broken("manifest", "its plan is not the digest of its identity")
-    made = manifest.identity(content)
-    keys = set(known) | set(made) if content.get("code") == code_sha256() else set(known) & set(made)
-    for key in sorted(keys):
-        if known.get(key) != made.get(key):
-            found.broken("manifest", f"its identity says of {key} another thing than its content")
-
-
-def _asked(stored: _Stored, modules: Mapping[str, nn.Module], found: _Findings) -> tuple[Job, Images]:
+def _asked(stored: _Stored, modules: Mapping[str, nn.Module], found: Findings) -> tuple[Job, Images]:
     """What the run was asked for, resolved today, and the images from their own source.
 
     Where the run cannot be computed again, the job has no rows.
@@ -261,7 +204,7 @@ def _asked(stored: _Stored, modules: Mapping[str, nn.Module], found: _Findings) 
     elif request.suite.startswith(LIVE):
         reason = f"its suite {request.suite.removeprefix(LIVE)} was made by the program that started the run"
     if request is not None and not reason:
-        job = resolve(request, Given(dataset=dataset if stored.live_data() else None, networks=modules))
+        job = resolve(request, Given(dataset=dataset if is_live(stored.manifest) else None, networks=modules))
         if job.split != split or job.plan.networks != specs:
             found.broken("manifest", "its request asks for another split or other networks than it has")
     if request is None or reason or job.split != split or job.plan.networks != specs:
@@ -288,12 +231,12 @@ def _asked(stored: _Stored, modules: Mapping[str, nn.Module], found: _Findings) 
     return job, Images(job.dataset, job.split, job.plan)
 
 
-def _dataset(stored: _Stored, found: _Findings) -> Dataset:
+def _dataset(stored: _Stored, found: Findings) -> Dataset:
     """The dataset that the run names; where a program gave its images, what is stored of them."""
     content = stored.manifest
     indices, images = stored.run.images()
     split = str(content["data"]["split"])
-    if not stored.live_data():
+    if not is_live(stored.manifest):
         dataset, _ = data.located(str(content["data"]["source"]))
         if split not in dataset.splits:
             raise unknown(f"split of {dataset.title}", split, dataset.splits)
@@ -330,76 +273,10 @@ def _loaded(stored: _Stored, job: Job, images: Images) -> list[Loaded]:
     """
     device = session.usable_device(str(stored.manifest.get("device") or "cpu")) if not stored.environment else "cpu"
     known = {entry["name"]: Identity.from_json(entry) for entry in stored.manifest["networks"]}
-    for spec in job.plan.networks:
-        if difference := known[spec.name].difference(networks.source(spec).identity(images.domain)):
-            raise NetworkError(f"network {spec.name} is not the run's any more: {difference}")
-    return session.checked_networks(job, images, device)
+    return session.checked_networks(job, images, device, known=known)
 
 
-def _compare(stored: _Stored, job: Job, loaded: Sequence[Loaded], images: Images, found: _Findings) -> None:
-    """Compare the manifest with the one that the same request makes today."""
-    content = stored.manifest
-    device = str(content.get("device") or "cpu")
-    # What follows is data as JSON has it, in which a list is no tuple.
-    today = json.loads(json.dumps(manifest.describe(job, loaded, images, device)))
-    keys = ["domain", "image_sha256"]
-    if job.plan.rows:
-        keys += ["suite", "rows", "holes", "libraries", "samples", "split", "seed", "device", "time_limit", "planned"]
-        keys += ["packages", "sources", "files", "identity", "plan"]
-        if job.request.to_json() != Request.from_json(content["request"]).to_json():
-            found.broken("manifest", "its request is not what it stands for")
-    for key in keys:
-        for difference in _differences(content.get(key), today[key]):
-            found.broken("manifest", f"{key}{difference}")
-    whole = not stored.live_data() or content["data"]["size"] == content["samples"]
-    for key in ("name", "title", "split", "chosen", "sha256", *(("size",) if whole else ())):
-        if content["format"] == store.FORMAT and content["data"][key] != today["data"][key]:
-            found.broken("manifest", f"data.{key} is {content['data'][key]!r}, it should be {today['data'][key]!r}")
-    for entry, now in zip(content["networks"], today["networks"], strict=True):
-        _compare_network(entry, now, strict=bool(job.plan.rows), whole=whole, found=found)
-    if job.plan.rows:
-        told = [(item["network"], words(item["message"])) for item in content.get("warnings") or []]
-        if told != [(item["network"], words(item["message"])) for item in today["warnings"]]:
-            found.broken("manifest", "its warnings are not those of the checks")
-
-
-def _compare_network(
-    entry: Mapping[str, Any], now: Mapping[str, Any], *, strict: bool, whole: bool, found: _Findings
-) -> None:
-    """Compare what a manifest says of a network with what is found today: accuracy, size, checks."""
-    name = f"network {entry['name']}"
-    accuracy = entry.get("accuracy")
-    if whole and (accuracy is None or abs(accuracy - now["accuracy"]) > (0 if strict else CLOSE)):
-        found.broken(name, f"its accuracy is {now['accuracy']:.4%}, the manifest says {accuracy}")
-    if entry.get("parameters") != now["parameters"]:
-        found.broken(name, f"it has {now['parameters']} parameters, the manifest says {entry.get('parameters')}")
-    if not strict:
-        return
-    if whole and entry.get("accuracy_images") != now["accuracy_images"]:
-        found.broken(name, f"its accuracy is of {now['accuracy_images']} images, not {entry.get('accuracy_images')}")
-    for key in ("name", "source", "weights", "source_sha256"):
-        if entry.get(key) != now[key]:
-            found.broken(name, f"its {key} is {now[key]}, the manifest says {entry.get(key)}")
-    if words(str(entry.get("structure"))) != words(now["structure"]):
-        found.broken(name, "its printed structure is another")
-    before, after = entry.get("preflight") or {}, now["preflight"]
-    for check in dict.fromkeys([*before, *after]):
-        one, other = before.get(check), after.get(check)
-        if one is None or other is None:
-            found.broken(
-                name, f"check {check} {'is missing in the manifest' if one is None else 'is none of its checks'}"
-            )
-        elif one.get("status") != other["status"] or not _near(one.get("value"), other["value"]):
-            found.broken(
-                name,
-                f"check {check} gives {other['status']} ({other['value']}), the manifest says {one.get('status')} "
-                f"({one.get('value')})",
-            )
-        elif words(str(one.get("message"))) != words(other["message"]):
-            found.broken(name, f"check {check} says {other['message']!r}, the manifest {one.get('message')!r}")
-
-
-def _judge(stored: _Stored, one: Loaded, images: Images, found: _Findings) -> int:
+def _judge(stored: _Stored, one: Loaded, images: Images, found: Findings) -> int:
     """Judge all records of a network again; returns the number of adversarial examples."""
     judge = Judge(Guarded(one.source.module, one.source.within), images.domain)
     decisions = dict(zip(images.indices, judge.decide(images.inputs, images.labels), strict=True))
@@ -489,10 +366,10 @@ def _misjudged(
                 yield f"{where(entry)}: {what} is {now!r}, the record says {before!r}"
 
 
-def _compute(stored: _Stored, again: Again, found: _Findings, seconds: float, tell: Callable[[str], None]) -> int:
+def _compute(stored: _Stored, again: Again, found: Findings, seconds: float, tell: Callable[[str], None]) -> int:
     """Compute blocks again and compare; returns how many."""
     blocks = {block.key: block for block in again.plan.blocks() if block.key in stored.run.finished}
-    if stored.live_data() and blocks and stored.manifest["data"]["size"] != stored.manifest["samples"]:
+    if is_live(stored.manifest) and blocks and stored.manifest["data"]["size"] != stored.manifest["samples"]:
         found.unchecked.append(
             f"{len(blocks)} blocks could not be computed again: the program that started the run had more images than it stored"
         )
@@ -525,30 +402,6 @@ def _compute(stored: _Stored, again: Again, found: _Findings, seconds: float, te
             f"{again.undecided} records depend on a time limit and on the speed of the machine, and could not be compared"
         )
     return done
-
-
-def _differences(before: Any, now: Any, where: str = "") -> Iterator[str]:
-    """Where two pieces of JSON data differ."""
-    if isinstance(before, Mapping) and isinstance(now, Mapping):
-        for key in dict.fromkeys([*before, *now]):
-            yield from _differences(before.get(key), now.get(key), f"{where}.{key}")
-    elif isinstance(before, list) and isinstance(now, list) and len(before) == len(now):
-        for place, (one, other) in enumerate(zip(before, now, strict=True)):
-            name = one.get("name") if isinstance(one, Mapping) else None
-            yield from _differences(one, other, f"{where}.{name or place}")
-    elif before != now:
-        yield f"{where} is {_short(before)}, it should be {_short(now)}"
-
-
-def _short(value: object) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 60 else f"{text[:60]}..."
-
-
-def _near(one: object, other: object) -> bool:
-    if isinstance(one, int | float) and isinstance(other, int | float):
-        return math.isclose(one, other, rel_tol=CLOSE, abs_tol=CLOSE)
-    return one == other
 
 
 def _some(images: Iterable[int]) -> str:

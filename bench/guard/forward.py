@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.guard.copies import copied
-from bench.usercode import Process
+from bench.usercode import Globals
 
 Within = Callable[[], AbstractContextManager[None]]
 """Makes what a call of a network is made within: :func:`bench.usercode.kept`, or a user's file among its neighbours."""
@@ -35,6 +35,11 @@ class Guarded(nn.Module):
         self.within = within
         # Not train(), which would set the flags of the network's own layers.
         self.training = network.training
+
+    @classmethod
+    def of(cls, network: nn.Module, within: Within | None = None) -> Guarded:
+        """The network itself where it is guarded; else guarded, each call ``within`` something."""
+        return network if isinstance(network, Guarded) else cls(network, within)
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (n, classes) of (n, *shape) images.
@@ -74,7 +79,7 @@ def touched(
     found: dict[str, None] = {}
     for batch in batches:
         with within():
-            before = Process.now()
+            before = Globals.now()
             # What fails here fails in the checks before a run, which say so.
             with _imported() as names, torch.enable_grad(), suppress(Exception):
                 logits = Guarded(network)(batch.clone().requires_grad_(batch.is_floating_point()))

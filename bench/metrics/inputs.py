@@ -1,4 +1,4 @@
-"""Numbers as people bring them, read in one way: lists, arrays, tensors, columns of tables; what is none is told."""
+"""Numbers as people bring them, read in one way: lists, arrays, tensors, columns of tables; what is none is refused in a sentence."""
 
 from __future__ import annotations
 

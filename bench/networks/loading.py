@@ -25,7 +25,7 @@ from torch.nn.parameter import UninitializedParameter
 
 from bench import guard
 from bench.domain import Domain
-from bench.errors import BenchError, MachineError, NetworkError, unknown
+from bench.errors import BenchError, NetworkError, line, no_room, unknown
 from bench.guard import IMPORTS, Guarded, Within, device_of, frozen
 from bench.networks.identity import Identity, identify
 from bench.networks.spec import LIVE, NETWORKS, ZOO, NetworkSpec
@@ -113,7 +113,7 @@ def source(network: NetworkSpec | str, device: str | torch.device = "cpu") -> So
             module = frozen(module.to(device))
     except Exception as error:
         raise NetworkError(
-            f"network {spec.name} cannot be put on device {str(device)!r} in eval mode: {_line(error)}"
+            f"network {spec.name} cannot be put on device {str(device)!r} in eval mode: {line(error)}"
         ) from error
     return Source(spec, module, code, files)
 
@@ -178,7 +178,7 @@ def sendable(module: nn.Module) -> str:
     try:
         _through_bytes(module)
     except Exception as error:
-        return _line(error)
+        return line(error)
     return ""
 
 
@@ -201,7 +201,7 @@ def check_output(network: nn.Module, domain: Domain, name: str) -> None:
                 output = guarded(inputs.to(device_of(network)))
         except Exception as error:
             raise NetworkError(
-                f"network {name} fails on a {tuple(inputs.shape)} float32 input: {_line(error)}; inputs of this dataset "
+                f"network {name} fails on a {tuple(inputs.shape)} float32 input: {line(error)}; inputs of this dataset "
                 f"have shape {domain.shape}"
             ) from error
         images = "1 image" if n == 1 else f"{n} images"
@@ -225,7 +225,7 @@ def evaluate(network: nn.Module, images: Tensor, labels: Tensor) -> tuple[float,
         labels: (n,) int64.
     """
     device = device_of(network)
-    guarded = Guarded(network.eval(), kept)
+    guarded = Guarded.of(network.eval(), kept)
     layout = torch.channels_last if images.ndim == 4 else torch.contiguous_format
     loss, correct = 0.0, 0
     # Not in inference mode: a module may take gradients inside.
@@ -278,7 +278,7 @@ def _from_factory(spec: NetworkSpec, source: str) -> tuple[nn.Module, Found]:
         try:
             made = found.call()
         except (Exception, SystemExit) as error:
-            raise NetworkError(f"{source}() raises {_line(error)}") from error
+            raise NetworkError(f"{source}() raises {line(error)}") from error
     else:
         raise NetworkError(
             f"{source} is a {type(found.value).__name__}; it must be a function that returns a torch.nn.Module"
@@ -306,7 +306,7 @@ def _from_program(spec: NetworkSpec) -> nn.Module:
     try:
         module: nn.Module = cloudpickle.loads(content)
     except Exception as error:
-        raise NetworkError(f"network {spec.name} cannot be read back in this process: {_line(error)}") from error
+        raise NetworkError(f"network {spec.name} cannot be read back in this process: {line(error)}") from error
     return module
 
 
@@ -344,7 +344,7 @@ def _copied(module: nn.Module, name: str) -> nn.Module:
         try:
             copied = _through_bytes(module)
         except Exception:
-            raise NetworkError(f"network {name} cannot be copied: {_line(error)}") from error
+            raise NetworkError(f"network {name} cannot be copied: {line(error)}") from error
     if not _parts(copied).keys().isdisjoint(_parts(module)):
         raise NetworkError(
             f"network {name} cannot be copied: its copy shares modules or weights with it; mend its __deepcopy__"
@@ -368,7 +368,7 @@ def _folder() -> Iterator[Path]:
     try:
         folder = tempfile.TemporaryDirectory(prefix="bench-networks-", ignore_cleanup_errors=True)
     except OSError as error:
-        raise _no_room(error) from error
+        raise no_room(error) from error
     with folder as path:
         yield Path(path)
 
@@ -379,12 +379,8 @@ def _kept(content: bytes, folder: Path) -> Path:
     try:
         path.write_bytes(content)
     except OSError as error:
-        raise _no_room(error) from error
+        raise no_room(error) from error
     return path
-
-
-def _no_room(error: OSError) -> MachineError:
-    return MachineError(f"no temporary file can be written: {_line(error)}; set TMPDIR to a folder with room")
 
 
 def _read(path: Path) -> bytes:
@@ -404,7 +400,7 @@ def _fill(module: nn.Module, content: bytes, path: Path) -> None:
     except SafetensorError as error:
         raise NetworkError(f"weights {path} are not a safetensors file: {error}") from error
     except (AttributeError, KeyError) as error:
-        raise NetworkError(f"weights {path} have a dtype that this torch cannot read: {_line(error)}") from error
+        raise NetworkError(f"weights {path} have a dtype that this torch cannot read: {line(error)}") from error
     # Of tensors that share their memory, safetensors' ``save_model`` keeps one.
     places = {name: _memory(value) for name, value in module.state_dict().items()}
     kept = {place: name for name, place in places.items() if place and name in state}
@@ -420,7 +416,3 @@ def _memory(value: object) -> tuple[Any, ...] | None:
     if not isinstance(value, Tensor) or value.layout is not torch.strided or not value.numel() or value.is_meta:
         return None
     return value.data_ptr(), value.shape, value.stride(), value.dtype
-
-
-def _line(error: BaseException) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())

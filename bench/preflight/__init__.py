@@ -11,7 +11,7 @@ from types import MappingProxyType
 from torch import Tensor, nn
 
 from bench.domain import Domain
-from bench.errors import NetworkError
+from bench.errors import NetworkError, line
 from bench.findings import CheckName, Finding, Level
 from bench.preflight import behaviour, descent, repeats
 from bench.preflight.probe import Probe
@@ -69,7 +69,7 @@ def _made(step: Step, probe: Probe) -> Iterator[Finding]:
         with kept():
             yield from step(probe)
     except Exception as error:
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        reason = line(error)
         what = f"the check {step.__name__.replace('_', ' ')!r} cannot be made: {reason}"
         yield Finding(CheckName.RUNS, Level.STOP, None, what)
 

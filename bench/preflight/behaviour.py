@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from adapters.margins import ROUNDING
+from bench.errors import line
 from bench.findings import CheckName, Finding, Level, grade
 from bench.guard import Guarded, copied
 from bench.judge import Judge
@@ -26,7 +27,7 @@ def runs(probe: Probe) -> Iterator[Finding]:
     try:
         logits = forward(network, images)
     except Exception as error:
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        reason = line(error)
         yield Finding(
             CheckName.RUNS, Level.STOP, None, f"forward fails on images of shape {tuple(images.shape)}: {reason}"
         )
@@ -148,7 +149,7 @@ def double(probe: Probe) -> Iterator[Finding]:
     try:
         exact = torch.from_numpy(Judge(network, probe.domain).logits(images.cpu()))
     except Exception as error:
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        reason = line(error)
         yield Finding(
             CheckName.FLOAT64,
             Level.STOP,
@@ -304,9 +305,8 @@ def gradients(probe: Probe) -> Iterator[Finding]:
 
 def _writes_unseen(network: nn.Module, images: Tensor) -> bool:
     """Whether a call changes its argument by a step that autograd does not record."""
-    plain = network.network if isinstance(network, Guarded) else network
     given = images.clone().requires_grad_().clone()
     before, recorded = given.detach().clone(), given.grad_fn
     with kept(), torch.enable_grad(), suppress(RuntimeError):
-        copied(plain)(given)
+        copied(Guarded.of(network).network)(given)
     return given.grad_fn is recorded and not torch.equal(before, given.detach())

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from bench.findings import CheckName, Finding, Level
 from bench.guard import Guarded, copied
 from bench.preflight.probe import Probe
-from bench.usercode import Process, kept
+from bench.usercode import Globals, kept
 
 IMAGES = 32
 """How many images are looked at."""
@@ -55,10 +55,9 @@ class _Copy:
     """
 
     def __init__(self, probe: Probe) -> None:
-        guarded = probe.network
-        plain = guarded.network if isinstance(guarded, Guarded) else guarded
-        self.network = copied(plain)
-        self._within = (guarded.within if isinstance(guarded, Guarded) else None) or kept
+        guarded = Guarded.of(probe.network)
+        self.network = copied(guarded.network)
+        self._within = guarded.within or kept
         self.drew: list[str] = []
 
     def logits(self, images: Tensor, *, seed: int) -> Tensor:
@@ -66,7 +65,7 @@ class _Copy:
             random.seed(seed)
             np.random.seed(seed)  # noqa: NPY002 - what networks may draw from
             torch.manual_seed(seed)
-            before = Process.now()
+            before = Globals.now()
             logits: Tensor = Guarded(self.network)(images)
             self.drew = [words for words in before.changed() if words.endswith("random numbers")]
         return logits

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from bench.usercode.process import kept
+from bench.usercode.globals import kept
 from bench.usercode.replaced import Originals
 
 OURS = ("bench", "adapters", "suites")
@@ -49,11 +49,8 @@ class UserFile:
         self.path = path
         self._paths = [str(path.parent)]
         self._neighbours: dict[str, ModuleType] = {}
-        place = hashlib.sha256(str(path).encode(errors="surrogateescape")).hexdigest()[:16]
-        self._package = (
-            f"bench_folder_{hashlib.sha256(str(path.parent).encode(errors='surrogateescape')).hexdigest()[:16]}"
-        )
-        name = f"{self._package}.bench_file_{place}"
+        self._package = f"bench_folder_{_short(path.parent)}"
+        name = f"{self._package}.bench_file_{_short(path)}"
         specification = importlib.util.spec_from_file_location(name, path)
         if specification is None or specification.loader is None:
             raise ImportError("it is no Python file")
@@ -167,3 +164,8 @@ class UserFile:
             return False
         roots = (Path(entry) for entry in self._paths)
         return any(place == root and root.is_relative_to(self.path.parent) for root in roots)
+
+
+def _short(path: Path) -> str:
+    """A name for a path, of letters and digits."""
+    return hashlib.sha256(os.fsencode(path)).hexdigest()[:16]

@@ -36,7 +36,7 @@ class _Part:
 
 
 @dataclass(frozen=True)
-class Process:
+class Globals:
     """What the process had at one time: settings, folders, random generators."""
 
     parts: tuple[_Part, ...]
@@ -70,7 +70,7 @@ class Process:
 @contextmanager
 def kept(only: Collection[str] | None = None) -> Iterator[None]:
     """Give everything that belongs to the whole process back as it was, or some parts of it by their words."""
-    before = Process.now(only)
+    before = Globals.now(only)
     try:
         with warnings.catch_warnings(), np.errstate():
             yield
