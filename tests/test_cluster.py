@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import signal
 import subprocess
@@ -13,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from threading import Thread
 
+import fake_run
 import fakes
 import pandas as pd
 import pytest
@@ -34,14 +34,11 @@ pytestmark = [
 
 
 def dask(*arguments: str) -> subprocess.Popen[str]:
-    environment = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
-        "OMP_NUM_THREADS": "1",
-    }
     module = {"scheduler": "distributed.cli.dask_scheduler", "worker": "distributed.cli.dask_worker"}[arguments[0]]
     command = [sys.executable, "-m", module, *arguments[1:]]
-    return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    return subprocess.Popen(
+        command, env=fake_run.environment(), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+    )
 
 
 @pytest.fixture(scope="module")

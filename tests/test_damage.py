@@ -5,19 +5,19 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from damage import is_one_line, mutated, resign
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bench import report, store
 from bench import run as runs
 from bench.report import __main__ as command
-from bench.store import files as store_files
 
 FACTORY = """
 from bench.networks.mnist import MLP
@@ -61,23 +61,6 @@ def numbers(run: Path) -> dict[str, Any]:
     return content
 
 
-def mutated(content: bytes, data: st.DataObject, others: list[Path]) -> bytes:
-    """A file's content after something that happens to files."""
-    kind = data.draw(st.sampled_from(["flip", "cut", "insert", "empty", "swap", "zeros"]))
-    place = data.draw(st.integers(0, max(len(content) - 1, 0)))
-    if kind == "flip":
-        return content[:place] + bytes([content[place] ^ data.draw(st.integers(1, 255))]) + content[place + 1 :]
-    if kind == "cut":
-        return content[:place]
-    if kind == "insert":
-        return content[:place] + data.draw(st.binary(min_size=1, max_size=8)) + content[place:]
-    if kind == "empty":
-        return b""
-    if kind == "zeros":
-        return bytes(len(content))
-    return data.draw(st.sampled_from(others)).read_bytes()
-
-
 @pytest.mark.slow
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200)
 @given(data=st.data())
@@ -98,8 +81,7 @@ def test_a_mutated_file_is_one_clear_line_or_changes_no_number(
         )
         output, errors = capsys.readouterr()
         if code == 2:
-            assert errors.startswith("error: ")
-            assert errors.count("\n") == 1
+            assert is_one_line(errors), errors
             assert path.name in errors or str(stored) in errors or "mine" in errors
             assert not unchanged
         else:
@@ -110,20 +92,6 @@ def test_a_mutated_file_is_one_clear_line_or_changes_no_number(
                 assert path.name == "manifest.json"
                 assert store.read(stored).manifest
         assert "Traceback" not in output + errors
-
-
-def resigned(change: Callable[[dict[str, Any]], object]) -> Callable[[Path], None]:
-    """A manifest that is whole and signed, but not what this bench writes."""
-
-    def damage(run: Path) -> None:
-        path = run / "manifest.json"
-        content = json.loads(path.read_text())
-        change(content)
-        content.pop("digest", None)
-        content["digest"] = store.digest(store_files.canonical(content))
-        path.write_text(json.dumps(content))
-
-    return damage
 
 
 KEYS = (
@@ -154,13 +122,12 @@ def test_a_foreign_manifest_is_one_clear_line(
             content[key] = value
 
     with kept(stored):
-        resigned(change)(stored)
+        resign(stored, change)
         capsys.readouterr()
         code = command.main([str(stored)])
         errors = capsys.readouterr().err
         if code == 2:
-            assert errors.startswith("error: ")
-            assert errors.count("\n") == 1
+            assert is_one_line(errors), errors
         else:
             # Another name, split or seed is as good as the one that was there; hashes matter to those who compare runs.
             assert (code, errors) == (0, "")

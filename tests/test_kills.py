@@ -23,14 +23,9 @@ PARTS = ("main", "worker starting", "worker at work", "all workers", "worker at 
 
 
 def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
-    environment = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
-        "OMP_NUM_THREADS": "1",
-    }
     command = [sys.executable, fake_run.__file__, *arguments]
     return subprocess.Popen(
-        command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command, cwd=folder, env=fake_run.environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
 
 

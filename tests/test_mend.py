@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Callable
@@ -11,16 +10,16 @@ from pathlib import Path
 import pandas as pd
 import points
 import pytest
+from damage import is_one_line, mutated, resign
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bench import run as runs
 from bench import store
 from bench.report import __main__ as command
-from bench.store import files as store_files
 
 EXAMPLES = int(os.environ.get("DAMAGES", "12"))
-"""How many random damages are tried; they were 220 and 200 when this was written."""
+"""How many random damages are tried; ``DAMAGES`` in the environment sets another number."""
 
 
 @pytest.fixture(scope="module")
@@ -134,16 +133,11 @@ def test_reading_a_run_waits_for_nothing(
     damage(part(run, place, "ddn") if (run / place).is_dir() else run / place)
     assert command.main([str(run)]) == 2
     errors = capfd.readouterr().err
-    assert errors.startswith("error: ")
-    assert errors.count("\n") == 1
+    assert is_one_line(errors), errors
 
 
 def test_a_block_that_was_being_stored_is_no_damage(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    manifest = json.loads((run / "manifest.json").read_text())
-    manifest.pop("digest")
-    manifest["status"] = "running"
-    manifest["digest"] = store.digest(store_files.canonical(manifest))
-    (run / "manifest.json").write_text(json.dumps(manifest))
+    resign(run, lambda content: content.update(status="running"))
     part(run, "records", "ddn").unlink()
     assert resumed(run) == 0
     assert "warning: " not in capsys.readouterr().out
@@ -158,23 +152,6 @@ def test_a_part_of_another_run_is_set_aside(run: Path, capsys: pytest.CaptureFix
     assert resumed(run) == 0
     assert "1 stored parts cannot be used" in capsys.readouterr().out
     pd.testing.assert_frame_equal(comparable(run), before, check_exact=True)
-
-
-def mutated(content: bytes, data: st.DataObject, others: list[Path]) -> bytes:
-    """A file's content after something that happens to files."""
-    kind = data.draw(st.sampled_from(["flip", "cut", "insert", "empty", "swap", "zeros"]))
-    place = data.draw(st.integers(0, max(len(content) - 1, 0)))
-    if kind == "flip":
-        return content[:place] + bytes([content[place] ^ data.draw(st.integers(1, 255))]) + content[place + 1 :]
-    if kind == "cut":
-        return content[:place]
-    if kind == "insert":
-        return content[:place] + data.draw(st.binary(min_size=1, max_size=8)) + content[place:]
-    if kind == "empty":
-        return b""
-    if kind == "zeros":
-        return bytes(len(content))
-    return data.draw(st.sampled_from(others)).read_bytes()
 
 
 @pytest.mark.slow
@@ -198,8 +175,7 @@ def test_any_damage_of_a_run_is_mended_or_one_line(
     output, errors = capfd.readouterr()
     assert "Traceback" not in output + errors
     if code == 2:
-        assert errors.startswith("error: ")
-        assert errors.count("\n") == 1
+        assert is_one_line(errors), errors
         assert str(run) in errors
         restored_manifest = original.with_name("kept") / "run" / "manifest.json"
         manifest = run / "manifest.json"
@@ -233,8 +209,7 @@ def test_any_damage_of_weights_data_and_code_is_one_line_or_changes_nothing(
     output, errors = capfd.readouterr()
     assert "Traceback" not in output + errors
     if code == 2:
-        assert errors.startswith("error: ")
-        assert errors.count("\n") == 1
+        assert is_one_line(errors), errors
     else:
         # A byte of an archive that is no image's; images made of whatever is there when there is no file.
         assert (code, verify) in {(0, True), (0, False), (1, True)}

@@ -12,13 +12,13 @@ from typing import Any
 import pandas as pd
 import points
 import pytest
+from damage import is_one_line, resign
 
 from bench import report, store
 from bench import run as runs
 from bench.errors import StoreError, printable
 from bench.report import __main__ as command
 from bench.report import exports
-from bench.store import files as store_files
 
 HOSTILE = "\x1b]0;owned\x07\x1b[31m\u202egnp.exe\u2066\r\n= cmd"
 
@@ -32,20 +32,12 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "results" / "run"
 
 
-def signed(run: Path, change: Callable[[dict[str, Any]], object]) -> None:
-    content = json.loads((run / "manifest.json").read_text())
-    change(content)
-    content.pop("digest", None)
-    content["digest"] = store.digest(store_files.canonical(content))
-    (run / "manifest.json").write_text(json.dumps(content))
-
-
 def deep(run: Path) -> None:
     (run / "manifest.json").write_text('{"a":' * 100_000 + "1" + "}" * 100_000)
 
 
 def deep_list(run: Path) -> None:
-    signed(run, lambda content: content["machine"].update(deep=json.loads("[" * 400 + "]" * 400)))
+    resign(run, lambda content: content["machine"].update(deep=json.loads("[" * 400 + "]" * 400)))
 
 
 def nan(run: Path) -> None:
@@ -59,19 +51,19 @@ def huge(run: Path) -> None:
 
 
 def huge_signed(run: Path) -> None:
-    signed(run, lambda content: content.update(seed=10**400, samples=10**30, planned=10**40, time_limit=1e308))
+    resign(run, lambda content: content.update(seed=10**400, samples=10**30, planned=10**40, time_limit=1e308))
 
 
 def no_libraries(run: Path) -> None:
-    signed(run, lambda content: content.update(libraries=[]))
+    resign(run, lambda content: content.update(libraries=[]))
 
 
 def no_rows(run: Path) -> None:
-    signed(run, lambda content: content.update(rows=[], networks=[]))
+    resign(run, lambda content: content.update(rows=[], networks=[]))
 
 
 def mistyped(run: Path) -> None:
-    signed(run, lambda content: content.update(request=[1], machine=3, identity="x"))
+    resign(run, lambda content: content.update(request=[1], machine=3, identity="x"))
 
 
 def hostile(run: Path) -> None:
@@ -84,11 +76,11 @@ def hostile(run: Path) -> None:
         for network in content["networks"]:
             network["structure"] = HOSTILE
 
-    signed(run, change)
+    resign(run, change)
 
 
 def lone_surrogate(run: Path) -> None:
-    signed(run, lambda content: content.update(name="\udcff"))
+    resign(run, lambda content: content.update(name="\udcff"))
 
 
 def fifo(run: Path) -> None:
@@ -150,8 +142,7 @@ def test_an_odd_manifest_is_mended_or_one_line(
     code = runs.main(["--resume", str(run), "--trust", "--workers", "0"])
     errors = capfd.readouterr().err
     if code == 2:
-        assert errors.startswith("error: ")
-        assert errors.count("\n") == 1
+        assert is_one_line(errors), errors
     else:
         assert (code, errors) == (0, "")
         assert store.read(run).manifest["planned"] == len(store.read(run).records())
@@ -175,11 +166,10 @@ def test_a_mistyped_request_is_one_line(
     stored: Path, tmp_path: Path, change: dict[str, Any], capfd: pytest.CaptureFixture[str]
 ) -> None:
     run = shutil.copytree(stored, tmp_path / "run")
-    signed(run, lambda content: content["request"].update(change))
+    resign(run, lambda content: content["request"].update(change))
     assert runs.main(["--resume", str(run), "--trust", "--workers", "0"]) == 2
     errors = capfd.readouterr().err
-    assert errors.startswith("error: ")
-    assert errors.count("\n") == 1
+    assert is_one_line(errors), errors
     assert "\x1b" not in errors
 
 

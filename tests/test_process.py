@@ -35,8 +35,17 @@ COMMAND = [
 ]
 
 
-def environment() -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path), "OMP_NUM_THREADS": "1"}
+def through_bash(folder: Path, before: str, after: str) -> subprocess.CompletedProcess[str]:
+    """A run that a shell has started."""
+    line = " ".join(f"'{word}'" for word in COMMAND)
+    return subprocess.run(
+        ["bash", "-c", f"{before}; {line} {after}"],
+        cwd=folder,
+        env=fake_run.environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 def begin(folder: Path, interrupts: str) -> subprocess.Popen[str]:
@@ -45,7 +54,7 @@ def begin(folder: Path, interrupts: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-S", "-c", first, *COMMAND],
         cwd=folder,
-        env=environment(),
+        env=fake_run.environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -92,15 +101,7 @@ def test_a_run_that_was_started_to_ignore_interrupts_ends_on_termination(tmp_pat
 @pytest.mark.slow
 @pytest.mark.parametrize("output", ["| head -1", ">&-", ">/dev/full", ">&- 2>&- <&-"])
 def test_output_that_nobody_takes_does_not_end_a_run(tmp_path: Path, output: str) -> None:
-    line = " ".join(f"'{word}'" for word in COMMAND)
-    done = subprocess.run(
-        ["bash", "-c", f"set -o pipefail; {line} {output}"],
-        cwd=tmp_path,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = through_bash(tmp_path, "set -o pipefail", output)
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
     assert done.stderr.count("\n") == ("/dev/full" in output)
@@ -111,16 +112,8 @@ def test_output_that_nobody_takes_does_not_end_a_run(tmp_path: Path, output: str
 @pytest.mark.slow
 @pytest.mark.parametrize("limit", ["-n 12", "-f 8", "-v 3000000"])
 def test_limits_of_the_machine_are_told_in_one_line(tmp_path: Path, limit: str) -> None:
-    line = " ".join(f"'{word}'" for word in COMMAND)
     # Through pipes, as the limit on files would end the shell's own.
-    done = subprocess.run(
-        ["bash", "-c", f"ulimit {limit}; {line}"],
-        cwd=tmp_path,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = through_bash(tmp_path, f"ulimit {limit}", "")
     assert done.returncode == 2, done.stdout + done.stderr
     assert done.stderr.startswith("error: ")
     assert done.stderr.count("\n") == 1

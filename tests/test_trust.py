@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import os
 import py_compile
 import shutil
@@ -13,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from damage import is_one_line, resign
 
 from bench import report, store
 from bench import run as runs
 from bench.api import open_run
 from bench.engine import trust
 from bench.report import __main__ as command
-from bench.store import files as store_files
 
 MARK = "import pathlib; pathlib.Path(__file__).with_name('executed').touch()\n"
 
@@ -90,14 +89,6 @@ def run(made: Path) -> Path:
     return made / "run"
 
 
-def signed(run: Path, change: Callable[[dict[str, Any]], object]) -> None:
-    content = json.loads((run / "manifest.json").read_text())
-    change(content)
-    content.pop("digest", None)
-    content["digest"] = store.digest(store_files.canonical(content))
-    (run / "manifest.json").write_text(json.dumps(content))
-
-
 WAYS = {
     "resume": lambda run, *more: runs.main(["--resume", str(run), "--workers", "0", *more]),
     "dry run": lambda run, *more: runs.main(["--resume", str(run), "--dry-run", *more]),
@@ -110,8 +101,7 @@ def refused(run: Path, capfd: pytest.CaptureFixture[str], way: str, *more: str) 
     capfd.readouterr()
     assert WAYS[way](run, *more) == 2
     errors = capfd.readouterr().err
-    assert errors.startswith("error: ")
-    assert errors.count("\n") == 1
+    assert is_one_line(errors), errors
     assert not (run.parent / "executed").exists()
     return errors
 
@@ -166,7 +156,7 @@ def test_a_module_is_no_way_round(
     for path in ("evil.py", "package/__init__.py", "package/evil.py"):
         (run.parent / path).write_text(MARK.replace("__file__", repr(str(run.parent / "x"))))
     monkeypatch.syspath_prepend(str(run.parent))
-    signed(run, network_of(source))
+    resign(run, network_of(source))
     assert "network make" in refused(run, capfd, way)
     # What the manifest has no digest of is not executed for those who trust it either.
     assert "has no SHA-256" in refused(run, capfd, way, "--trust")
@@ -178,10 +168,10 @@ def test_the_request_and_the_rest_of_the_manifest_are_both_looked_at(
 ) -> None:
     other = run.parent / "other.py"
     other.write_text(MARK + MINE)
-    signed(run, lambda content: content["request"].update({key: f"{other}:data" if key == "data" else str(other)}))
+    resign(run, lambda content: content["request"].update({key: f"{other}:data" if key == "data" else str(other)}))
     for way in WAYS:
         assert str(other) in refused(run, capfd, way, "--trust")
-    signed(run, lambda content: content["data"].update(source=f"{other}:data"))
+    resign(run, lambda content: content["data"].update(source=f"{other}:data"))
     for way in WAYS:
         assert str(other) in refused(run, capfd, way, "--trust")
 
@@ -191,7 +181,7 @@ def test_a_neighbour_that_the_manifest_leaves_out_is_not_executed(run: Path, cap
         for files in content["files"].values():
             files.pop(str(run.parent / "beside.py"), None)
 
-    signed(run, change)
+    resign(run, change)
     (run.parent / "beside.py").write_text(MARK.replace("executed", "beside-executed") + BESIDE)
     sys.modules.pop("beside", None)
     assert WAYS["resume"](run, "--trust") == 2
@@ -237,7 +227,7 @@ def test_what_is_built_in_needs_no_trust(run: Path) -> None:
         content["networks"][0] |= {"name": "MLP", "source": None}
         content["rows"][0]["library"] = "foolbox"
 
-    signed(run, change)
+    resign(run, change)
     assert trust.named(store.read(run).manifest) == ()
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import points
 import pytest
 import torch
-from torch import nn
 
 import bench
 from bench.engine.verify import verify
@@ -16,23 +16,11 @@ from bench.report import __main__ as command
 from bench.store import Run
 
 
-def small() -> nn.Sequential:
-    generator = torch.Generator().manual_seed(0)
-    first = nn.Linear(6, 8)
-    network = nn.Sequential(first, nn.ReLU(), nn.Linear(8, 3))
-    with torch.no_grad():
-        for parameter in network.parameters():
-            parameter.copy_(torch.randn(parameter.shape, generator=generator))
-        # The middle of the box lies on every boundary of the first layer, so that inputs are of several classes.
-        first.bias.copy_(-first.weight @ torch.full((6,), 0.5))
-    return network
-
-
 @pytest.fixture(scope="module")
 def live(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A run over six inputs of a network that no file leads to."""
     inputs = torch.rand((6, 6), generator=torch.Generator().manual_seed(1))
-    network = small()
+    network = points.network(6)
     labels = network(inputs).argmax(1)
     folder = tmp_path_factory.mktemp("live") / "run"
     result = bench.evaluate(
@@ -52,7 +40,7 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Run:
 def test_a_live_network_is_judged_again_when_it_is_given(live: Run) -> None:
     (entry,) = live.manifest["networks"]
     name = str(entry["source"]).removeprefix("live:")
-    found = verify(live, {name: small()})
+    found = verify(live, {name: points.network(6)})
     assert found.judged == (live.records()["status"] == Status.FOUND).sum() > 0
     assert found.broken == ()
     assert found.computed == found.blocks == 1
@@ -62,7 +50,7 @@ def test_a_live_network_is_judged_again_when_it_is_given(live: Run) -> None:
 
 
 def test_another_live_network_is_refused(live: Run) -> None:
-    other = small()
+    other = points.network(6)
     with torch.no_grad():
         next(other.parameters()).add_(1)
     (entry,) = live.manifest["networks"]

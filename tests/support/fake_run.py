@@ -14,6 +14,11 @@ from bench import run
 SUITE = f"{fakes.__file__}:SUITE"
 
 
+def environment() -> dict[str, str]:
+    """Of a process that finds what this one finds, with one thread for arithmetic."""
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path), "OMP_NUM_THREADS": "1"}
+
+
 def main(arguments: list[str] | None = None, folder: Path | None = None) -> int:
     """``bench.run.main`` in a folder; returns the exit code."""
     if folder is not None:

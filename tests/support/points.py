@@ -20,16 +20,21 @@ IMAGES = Path(__file__).with_name("points.npz")
 
 
 def make() -> nn.Module:
-    """The network, with weights of its own."""
+    """The network of the points."""
+    return network(4)
+
+
+def network(features: int) -> nn.Sequential:
+    """A small network with weights of its own."""
     generator = torch.Generator().manual_seed(0)
-    first = nn.Linear(4, 8)
-    network = nn.Sequential(first, nn.ReLU(), nn.Linear(8, 3))
+    first = nn.Linear(features, 8)
+    made = nn.Sequential(first, nn.ReLU(), nn.Linear(8, 3))
     with torch.no_grad():
-        for value in network.parameters():
+        for value in made.parameters():
             value.copy_(torch.randn(value.shape, generator=generator))
         # The middle of the box lies on every boundary of the first layer, so that inputs are of several classes.
-        first.bias.copy_(-first.weight @ torch.full((4,), 0.5))
-    return network
+        first.bias.copy_(-first.weight @ torch.full((features,), 0.5))
+    return made
 
 
 def data() -> Dataset:
