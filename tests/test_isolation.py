@@ -166,11 +166,11 @@ def test_lower_precision_inside_a_network_fails_it(tmp_path: Path, capsys: pytes
 def test_files_of_two_folders_see_their_own_neighbours_at_every_call(tmp_path: Path) -> None:
     for folder, factor in (("a", 1.0), ("b", 0.5)):
         (tmp_path / folder).mkdir()
-        (tmp_path / folder / "beside.py").write_text(f"def factor():\n    return {factor}\n")
+        (tmp_path / folder / "beside.py").write_text(f"def factor_{folder}():\n    return {factor}\n")
         (tmp_path / folder / "__init__.py").write_text("")
         (tmp_path / folder / "make.py").write_text(
-            "from odd_networks import Net\nfrom .beside import factor as relative\n"
-            f"def step(x):\n    from beside import factor\n    return x * factor()\n"
+            f"from odd_networks import Net\nfrom .beside import factor_{folder} as relative\n"
+            f"def step(x):\n    from beside import factor_{folder} as factor\n    return x * factor()\n"
             f"def late_{folder}():\n    return Net(step)\n"
             f"def relative_{folder}():\n    return Net(lambda x: x * relative())\n"
         )

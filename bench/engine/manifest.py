@@ -206,7 +206,6 @@ def check_same(name: str, stored: Manifest, current: Manifest) -> None:
         if old["name"] == network["name"]
         and old.get("sha256") == network["sha256"]
         and (difference := Identity.from_json(old).difference(Identity.from_json(network)))
-        and old.get("behaviour")
     ]
     differences += [
         f"{key} was {_short(before.get(key))}, is {_short(after.get(key))}"

@@ -19,6 +19,7 @@ from bench.networks.spec import NetworkSpec
 from bench.norms import Norm
 from bench.problem import Unsupported, in_unit_box
 from bench.specs import AttackSpec, Row, VerifierSpec
+from bench.usercode import kept
 
 REFERENCES = ("MLP", "CNN")
 """A fast and a slow network whose costs are known: a row of an attack costs what the line through the two says."""
@@ -102,9 +103,8 @@ def _estimated(pace: Pace, rows: Sequence[Row], known: Costs, references: tuple[
 
 def _paces(modules: Mapping[str, tuple[nn.Module, Domain]]) -> dict[str, Pace]:
     """Every network timed by turns, so that what else the machine does falls on all of them alike."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    with kept():
+        torch.set_num_threads(1)
         generator = torch.Generator().manual_seed(0)
         images = {
             name: torch.rand((IMAGES, *domain.shape), generator=generator) for name, (_, domain) in modules.items()
@@ -115,8 +115,6 @@ def _paces(modules: Mapping[str, tuple[nn.Module, Domain]]) -> dict[str, Pace]:
         for _ in range(ROUNDS):
             for name in modules:
                 fastest[name] = min(fastest[name], _passed(attacked[name], images[name]))
-    finally:
-        torch.set_num_threads(threads)
     return {name: _pace(unit[name], images[name][:4], fastest[name] / IMAGES) for name in modules}
 
 

@@ -211,7 +211,7 @@ def checked_networks(
         identity = identities[spec.name] = source.identity(images.domain)
         if difference := known.get(spec.name, identity).difference(identity):
             raise NetworkError(f"network {spec.name} is not the run's any more: {difference}")
-        networks.check_output(guard.copied(source.module), images.domain, spec.name)
+        networks.check_output(Guarded(guard.copied(source.module), source.within), images.domain, spec.name)
     inputs, labels = (torch.from_numpy(values[:PROBED]).to(device) for values in (images.inputs, images.labels))
     changes = {name: _changes(source, inputs) for name, source in sources.items()}
     guarded = {

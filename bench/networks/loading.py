@@ -193,7 +193,7 @@ def check_output(network: nn.Module, domain: Domain, name: str) -> None:
     Raises:
         NetworkError: it does not.
     """
-    guarded = Guarded(network, kept)
+    guarded = Guarded.of(network, kept)
     for n in (2, 1):
         inputs = torch.as_tensor(domain.clip(torch.zeros((n, *domain.shape))), dtype=torch.float32)
         try:

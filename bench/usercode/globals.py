@@ -193,7 +193,7 @@ def _put_environment(value: dict[str, str]) -> None:
 
 
 def _signals() -> Any:
-    return {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    return {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
 
 
 def _put_signals(value: dict[signal.Signals, Any]) -> None:
