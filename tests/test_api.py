@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -338,6 +338,15 @@ def test_a_script_needs_no_guard_round_its_main_part(tmp_path: Path) -> None:
     assert done.stdout.split() == ["started", "4"], done.stderr
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Ctrl-C as in a terminal, also where the tests were started in the background, which ignores it by inheritance."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_keeps_what_is_done(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     network = mlp(12, 3)
     images = np.random.default_rng(4).random((30, 12)).astype(np.float32)

@@ -127,11 +127,17 @@ def test_going_on_with_anything(odd_folder: Path, value: str) -> None:
     ends_well(run.main, [f"--resume={value}"])
 
 
-@given(st.lists(VALUES, max_size=2), options(["--out", "--verify"]))
+@given(st.lists(VALUES, max_size=2), options(["--out", "--verify", "--trust", "--seconds", "--workers"]))
 @settings(max_examples=60)
 def test_a_report_of_anything(odd_folder: Path, names: list[str], words: list[str]) -> None:
     ends_well(report.main, [*names, *words])
     ends_well(costs.main, [*names, *words])
+
+
+@pytest.mark.parametrize("seconds", ["nan", "-1", "-inf"])
+def test_seconds_that_are_none_are_refused(capsys: pytest.CaptureFixture[str], seconds: str) -> None:
+    assert report.main(["--verify", f"--seconds={seconds}", "results/none"]) == 2
+    assert capsys.readouterr().err == f"error: --seconds {seconds} is not possible; give 0 or more, or inf\n"
 
 
 @given(options(["--epochs", "--samples", "--seed", "--device", "--out", "--lr"]))

@@ -1,4 +1,4 @@
-"""Going on with a damaged run: what is damaged is told at once, set aside and computed again; nothing is lost or changed."""
+"""Going on with a damaged run: what is damaged is reported at once, set aside and computed again; nothing is lost or changed."""
 
 from __future__ import annotations
 

@@ -27,6 +27,8 @@ def main(arguments: list[str] | None = None, *, last: bool = False) -> int:
 
 
 def _main(options: argparse.Namespace) -> int:
+    if not options.seconds >= 0:
+        raise UsageError(f"--seconds {options.seconds:g} is not possible; give 0 or more, or inf")
     if options.verify:
         return _verified(options)
     if options.trust:

@@ -12,7 +12,7 @@ from bench.errors import StoreError
 from bench.store.reader import Run, part_key
 from bench.store.writer import Writer
 
-TOLD = 8
+SHOWN = 8
 """So many parts are named in a message; all of them lie in the folder that it names."""
 
 
@@ -62,8 +62,8 @@ def mend(run: Run, writer: Writer, planned: Mapping[str, tuple[int, ...]], *, fi
     if refused:
         for path in refused:
             writer.set_aside(path)
-        named = [f"{path.relative_to(run.path)} ({reason})" for path, reason in list(refused.items())[:TOLD]]
-        more = f" and {len(refused) - TOLD} more" if len(refused) > TOLD else ""
+        named = [f"{path.relative_to(run.path)} ({reason})" for path, reason in list(refused.items())[:SHOWN]]
+        more = f" and {len(refused) - SHOWN} more" if len(refused) > SHOWN else ""
         lines.append(
             f"{len(refused)} stored parts cannot be used and were moved to {writer.damaged}: {', '.join(named)}{more}; their "
             "blocks are computed again"
