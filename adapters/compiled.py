@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import inspect
+import os
 import pickle
+import subprocess
 import sys
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import cache
 from pathlib import Path
 from types import FunctionType
@@ -15,6 +18,7 @@ from typing import Any
 import numba
 import numpy as np
 from filelock import FileLock
+from numba.core import config
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
@@ -31,13 +35,15 @@ class CachedSolver:
     norm's for 20 to 60 seconds. A function that makes such a class and calls it can be kept; it is compiled when
     first called with arguments of new types, and read from the file, in half a second, from then on. The file lies
     in the ``__pycache__`` beside this module, or in numba's own folder if that cannot be written; where neither can,
-    each process compiles for itself.
+    each process compiles for itself. Where it can, a process of its own compiles and ends, since a compiler leaves
+    hundreds of MB behind in the process that used it.
 
     Args:
         optimizer: the library's numba class, whose ``solve`` is called.
     """
 
     def __init__(self, optimizer: type) -> None:
+        self._optimizer = optimizer
         self._solve = _compiled(optimizer)
 
     def solve(self, *arguments: Array | float) -> Array:
@@ -57,6 +63,9 @@ class CachedSolver:
             return step
         try:
             with self._compiling():
+                types = tuple(numba.typeof(item) for item in plain)
+                if self._solve.stats.cache_path is not None and not _is_kept(self._solve, types):
+                    _compile_apart(self._optimizer, types)
                 step = self._solve(*plain)
         except (OSError, EOFError, NotImplementedError, pickle.UnpicklingError):
             # The folder cannot be written or locked after all, has no room, or holds something else: the solver itself
@@ -96,3 +105,29 @@ def _compiled(optimizer: type) -> Any:
         return numba.njit(cache=True)(function)
     except (RuntimeError, OSError):  # there is no folder that can be written
         return numba.njit(function)
+
+
+def _is_kept(function: Any, types: tuple[Any, ...]) -> bool:
+    """Whether a file has the compiled function for arguments of these types."""
+    return function._cache.load_overload(types, function.targetctx) is not None  # noqa: SLF001 - numba has no other way
+
+
+def _compile_apart(optimizer: type, types: tuple[Any, ...]) -> None:
+    """Compile to the file in a process that ends afterwards; where that fails, the caller compiles for itself."""
+    command = [sys.executable, "-P", "-c", f"import {__name__} as m, sys; m.compile_to_file(sys.stdin.buffer.read())"]
+    with suppress(subprocess.TimeoutExpired):
+        subprocess.run(
+            command,
+            input=pickle.dumps((optimizer.__module__, optimizer.__qualname__, types)),
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "NUMBA_CACHE_DIR": config.CACHE_DIR},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            timeout=PATIENCE,
+            check=False,
+        )
+
+
+def compile_to_file(asked: bytes) -> None:
+    """What the process does that compiles: ``asked`` is a pickled (module, class, types of the arguments)."""
+    module, name, types = pickle.loads(asked)  # noqa: S301 - written by the process that started this one
+    _compiled(getattr(importlib.import_module(module), name)).compile(types)

@@ -50,6 +50,23 @@ def test_what_is_compiled_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert len(list(tmp_path.rglob("*.nbi"))) == 1
 
 
+def test_another_process_compiles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(config, "CACHE_DIR", str(tmp_path))
+    solver = CachedSolver(Halfway)
+    zeros = np.zeros(3)
+    assert list(solver.solve(zeros, np.full(3, 2.0), zeros, 0, 1, 0.5, 0.1)) == [-1.0, -1.0, -1.0]
+    stats = solver._solve.stats
+    assert (sum(stats.cache_hits.values()), sum(stats.cache_misses.values())) == (1, 0)
+
+
+def test_where_no_other_process_can_be_started_this_one_compiles(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(config, "CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(compiled.sys, "executable", "/nowhere/python")
+    assert step() == [-1.0, -1.0, -1.0]
+
+
 def test_without_a_folder_each_process_compiles_for_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(caching.CacheImpl, "_locator_classes", [])
     with pytest.raises(RuntimeError, match="no locator available"):
@@ -71,6 +88,7 @@ def test_a_folder_that_cannot_be_written_when_it_matters_is_no_obstacle(
         raise OSError(fault, os.strerror(fault))
 
     monkeypatch.setattr(config, "CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(compiled, "_compile_apart", lambda *asked: None)
     monkeypatch.setattr(caching.IndexDataCacheFile, "_open_for_write", refuse)
     assert step() == [-1.0, -1.0, -1.0]
     assert not list(tmp_path.rglob("*.nbi"))
