@@ -18,7 +18,6 @@ from typing import Any
 import numba
 import numpy as np
 from filelock import FileLock
-from numba.core import config
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
@@ -115,11 +114,12 @@ def _is_kept(function: Any, types: tuple[Any, ...]) -> bool:
 def _compile_apart(optimizer: type, types: tuple[Any, ...]) -> None:
     """Compile to the file in a process that ends afterwards; where that fails, the caller compiles for itself."""
     command = [sys.executable, "-P", "-c", f"import {__name__} as m, sys; m.compile_to_file(sys.stdin.buffer.read())"]
+    kept_in = numba.config.CACHE_DIR  # type: ignore[attr-defined]  # set from the environment, or by a program
     with suppress(subprocess.TimeoutExpired):
-        subprocess.run(
+        subprocess.run(  # noqa: S603 - of this module, by this interpreter
             command,
             input=pickle.dumps((optimizer.__module__, optimizer.__qualname__, types)),
-            env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "NUMBA_CACHE_DIR": config.CACHE_DIR},
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "NUMBA_CACHE_DIR": kept_in},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             timeout=PATIENCE,
