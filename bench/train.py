@@ -87,9 +87,12 @@ def train(
         task = progress.add_task(cls.__name__, total=epochs * batches)
         for epoch in range(1, epochs + 1):
             network.train()
-            for chosen in torch.randperm(len(images)).to(device).split(cls.batch_size):
-                optimizer.zero_grad()
+            for number, chosen in enumerate(torch.randperm(len(images)).to(device).split(cls.batch_size)):
                 batch = images[chosen].to(memory_format=torch.channels_last)
+                if cls.adversary is not None:
+                    radius = cls.adversary.radius(epoch - 1 + number / batches)
+                    batch = cls.adversary.perturbed(network, batch, labels[chosen], radius)
+                optimizer.zero_grad()
                 loss_function(network(batch), labels[chosen]).backward()
                 optimizer.step()
                 progress.advance(task)
@@ -128,6 +131,7 @@ def save(network: Network, history: Sequence[Epoch], seed: int, folder: Path) ->
         "epochs": len(history),
         "batch_size": cls.batch_size,
         "lr": cls.lr,
+        **({"adversary": asdict(cls.adversary)} if cls.adversary is not None else {}),
         "train_accuracy": history[-1].train_accuracy,
         "test_accuracy": history[-1].test_accuracy,
         "torch": torch.__version__,

@@ -1,4 +1,4 @@
-"""The four networks trained on MNIST, with the hyperparameters that they are trained with."""
+"""The networks trained on MNIST, with the hyperparameters that they are trained with."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from typing import ClassVar
 
 import torch
 from torch import nn
+
+from bench.networks.adversary import Adversary
+from bench.norms import Norm
 
 CLASSES = 10
 
@@ -23,6 +26,7 @@ class Network(nn.Sequential):
     lr: ClassVar[float] = 3e-4
     optimizer: ClassVar[Callable[..., torch.optim.Optimizer]] = torch.optim.Adam
     loss: ClassVar[Callable[[], nn.Module]] = nn.CrossEntropyLoss
+    adversary: ClassVar[Adversary | None] = None
 
 
 def _mlp(dropout: float | None) -> OrderedDict[str, nn.Module]:
@@ -85,5 +89,21 @@ class CNN_d(Network):  # noqa: N801 - the name is fixed by the project
         super().__init__(_cnn(dropout=0.4))
 
 
-TRAINED: dict[str, type[Network]] = {cls.__name__: cls for cls in (MLP, MLP_d, CNN, CNN_d)}
+class CNN_at_linf(CNN):  # noqa: N801 - as the others
+    """The CNN, adversarially trained in Linf at 0.3."""
+
+    epochs = 12
+    batch_size = 64
+    adversary = Adversary(norm=Norm.LINF, size=0.3, steps=15, stepsize=0.15, warm_up=4)
+
+
+class CNN_at_l2(CNN):  # noqa: N801 - as the others
+    """The CNN, adversarially trained in L2 at 2."""
+
+    epochs = 12
+    batch_size = 64
+    adversary = Adversary(norm=Norm.L2, size=2.0, steps=10, stepsize=0.25, warm_up=4)
+
+
+TRAINED: dict[str, type[Network]] = {cls.__name__: cls for cls in (MLP, MLP_d, CNN, CNN_d, CNN_at_linf, CNN_at_l2)}
 """The networks that ``bench.train`` trains, by name."""

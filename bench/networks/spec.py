@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from bench.errors import UsageError, unknown
 from bench.plugins import Kind, file_path
 
-ZOO = {name: f"bench.networks.mnist:{name}" for name in ("MLP", "MLP_d", "CNN", "CNN_d")}
+ZOO = {name: f"bench.networks.mnist:{name}" for name in ("MLP", "MLP_d", "CNN", "CNN_d", "CNN_at_linf", "CNN_at_l2")}
 """The trained networks that the bench brings: name -> where its class lies."""
 
 NETWORKS = Kind("network", "networks", lambda: ZOO)
@@ -102,6 +102,8 @@ def _spec(text: str) -> NetworkSpec:
     if not colon and source in NETWORKS.names():
         return NetworkSpec(name or source, source)
     file = place.endswith(".py")
+    if source.endswith(".py"):
+        raise UsageError(f"network {text!r} has no factory; give a function's or a class's name after a colon: {text}:make")
     if not colon or not (file or re.fullmatch(r"[^\W\d][\w.]*", place)):
         raise unknown("network", text, [*NETWORKS.names(), "path/to/file.py:factory", "module:factory"])
     if not re.fullmatch(r"[^\W\d]\w{0,63}", factory):
