@@ -64,7 +64,7 @@ def rows(
 
     Args:
         norm: ``l0``, ``l1``, ``l2`` or ``linf``; None for all.
-        family: such as ``DeepFool``, which verifiers have none of; None for all.
+        family: such as ``deepfool``, which verifiers have none of; None for all.
         library: such as ``foolbox``; None for all.
         name: the row's own, such as ``foolbox-ddn-l2``; None for all.
         suite: whose rows.
@@ -81,7 +81,7 @@ def rows(
     ):
         if asked is None:
             continue
-        kept = tuple(row for row in found if of_row(row) == str(asked))
+        kept = tuple(row for row in found if of_row(row).lower() == str(asked).lower())
         if not kept:
             raise unknown(what, str(asked), sorted({of_row(row) for row in found} - {""}))
         found = kept

@@ -24,7 +24,6 @@ from certified import (
     unit_domain,
     zoo,
 )
-from closed_form import CASES, Case
 from torch import Tensor, nn
 
 from bench.certify import verifier
@@ -35,6 +34,7 @@ from bench.domain import Domain
 from bench.norms import FloatArray, Norm
 from bench.problem import problem
 from bench.specs import Kind
+from bench.testing.closed_form import CASES, Case
 
 
 def closed_form(case: Case, norm: Norm) -> FloatArray:

@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import random
 import re
+from collections.abc import Callable
 
-import numpy as np
 import pytest
 import rows
 import torch
-from closed_form import CASES, SHAPE
 from torch import Tensor, nn
 
 import suites
 from bench import libraries
-from bench.engine.queries import CountedNetwork
 from bench.norms import Norm
-from bench.specs import Access, AttackSpec, Coupling, Family, Hole, Origin, Start, Suite
+from bench.specs import AttackSpec, Family, Hole, Origin, Start, Suite
+from bench.testing.attacks import CASE, CHECKS, never_wrong
 
-CASE = CASES[1]
 LIBRARIES = ("art", "foolbox")
 
 SUITES = [suites.load(name) for name in suites.names()]
@@ -97,125 +94,19 @@ def test_the_target_resolves_and_takes_the_parameters(row: AttackSpec) -> None:
 
 
 @rows.every_attack(twice=False)
-def test_the_seed_alone_decides(row: AttackSpec) -> None:
-    row = rows.shortened(row)
-    torch.manual_seed(1)
-    first = rows.attack(row, CASE.problem(seed=5))
-    torch.manual_seed(2)
-    np.random.seed(2)  # noqa: NPY002 - the global state is what is tested
-    random.seed(2)
-    assert torch.equal(first, rows.attack(row, CASE.problem(seed=5)))
-
-
-@rows.every_attack(twice=False)
-def test_global_random_states_are_left_alone(row: AttackSpec) -> None:
-    rows.attacker(row)  # what a library draws when it is imported is no attack's doing
-    before = states()
-    rows.attack(rows.shortened(row), CASE.problem().select(slice(0, 1)))
-    assert states() == before
-
-
-def states() -> tuple[object, ...]:
-    """The states of the global sources of random numbers."""
-    keys = np.random.get_state()[1].tolist()  # type: ignore[index]  # noqa: NPY002 - what is tested
-    return random.getstate(), keys, torch.get_rng_state().tolist()
-
-
-@rows.every_attack(twice=False)
-def test_images_networks_and_modes_are_left_alone(row: AttackSpec) -> None:
-    torch.manual_seed(0)
-    network = nn.Sequential(nn.Flatten(), nn.Linear(64, 16), nn.Dropout(0.5), nn.ReLU(), nn.Linear(16, 4)).train()
-    network[0].eval()
-    images = torch.rand((1, *SHAPE))
-    with torch.no_grad():
-        labels = nn.Sequential(*(layer for layer in network if not isinstance(layer, nn.Dropout)))(images).argmax(1)
-    problem = rows.unit(network, images, labels)
-    state = {name: value.clone() for name, value in network.state_dict().items()}
-    rows.attack(rows.shortened(row), problem)
-    assert torch.equal(problem.images, images)
-    assert [layer.training for layer in network] == [False, True, True, True, True]
-    assert network.training
-    assert all(parameter.requires_grad and parameter.grad is None for parameter in network.parameters())
-    assert all(torch.equal(network.state_dict()[name], value) for name, value in state.items())
-
-
-@rows.every_attack(twice=False, only=lambda row: row.coupling is not Coupling.NOISE)
-def test_an_image_alone_and_among_others_gets_the_same_candidate(row: AttackSpec) -> None:
-    row = rows.shortened(row)
-    problem = CASE.problem()
-    together = rows.attack(row, problem)
-    for index in range(len(problem)):
-        one = slice(index, index + 1)
-        # Up to the rounding of float32, which another size of batch changes.
-        torch.testing.assert_close(together[one], rows.attack(row, problem.select(one)), atol=2e-5, rtol=1e-4)
-
-
-@rows.every_attack(twice=False)
-def test_queries_are_counted_and_a_decision_attack_asks_for_no_gradient(row: AttackSpec) -> None:
-    counted = CountedNetwork(CASE.network)
-    candidates = rows.attack(rows.shortened(row), rows.unit(counted, CASE.images[:2], CASE.labels[:2]))
-    assert candidates.shape == (2, *SHAPE)
-    assert candidates.dtype == torch.float32
-    assert counted.forwards >= 2
-    assert (counted.backwards > 0) == (row.method.access is Access.GRADIENT)
-
-
-class WithClassesFarBehind(nn.Module):
-    """The network, and classes that are never near."""
-
-    def __init__(self, network: nn.Module, classes: int) -> None:
-        super().__init__()
-        self.network, self.classes = network, classes
-        self.eval()
-
-    def forward(self, images: Tensor) -> Tensor:
-        logits: Tensor = self.network(images)
-        return nn.functional.pad(logits, (0, self.classes), value=-30.0)
-
-
-@rows.every_attack(twice=False)
-def test_classes_that_are_never_near_cost_nothing_and_change_nothing(row: AttackSpec) -> None:
-    row = rows.shortened(row)
-    torch.manual_seed(0)
-    network = nn.Sequential(nn.Flatten(), nn.Linear(16, 12)).eval().requires_grad_(False)
-    images = torch.rand((2, 1, 4, 4))
-    few, many = (CountedNetwork(WithClassesFarBehind(network, number)) for number in (1, 500))
-    labels = network(images).argmax(1)
-    candidates = [rows.attack(row, rows.unit(counted, images, labels)) for counted in (few, many)]
-    torch.testing.assert_close(candidates[0], candidates[1], atol=2e-5, rtol=1e-4)
-    assert few.backwards == many.backwards
-    assert few.forwards == many.forwards
-
-
-class NeverWrong(nn.Module):
-    """Every image is in class 0, by a wide margin, and there is a gradient."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.layer = nn.Linear(int(np.prod(SHAPE)), 4)
-        with torch.no_grad():
-            self.layer.weight.copy_(torch.linspace(-0.01, 0.01, self.layer.weight.numel()).view_as(self.layer.weight))
-            self.layer.bias.copy_(torch.tensor([10.0, 0.0, 0.0, 0.0]))
-        self.requires_grad_(False).eval()
-
-    def forward(self, images: Tensor) -> Tensor:
-        logits: Tensor = self.layer(images.flatten(1))
-        return logits
+@pytest.mark.parametrize("check", CHECKS.values(), ids=list(CHECKS))
+def test_a_row_keeps_what_every_attack_must(row: AttackSpec, check: Callable[[AttackSpec], None]) -> None:
+    check(rows.shortened(row))
 
 
 @rows.every_attack(twice=False)
 def test_a_failed_attack_returns_an_image_of_the_true_class(row: AttackSpec) -> None:
-    network = NeverWrong()
-    images = CASE.images[2:]
-    problem = rows.unit(
-        network, images, torch.zeros(len(images), dtype=torch.int64), starts=images.flip(0).unsqueeze(1)
-    )
+    problem = never_wrong()
     candidates = rows.attack(rows.shortened(row), problem)
-    assert candidates.shape == images.shape
     assert candidates.isfinite().all()
-    assert (network(candidates).argmax(1) == 0).all()
+    assert (problem.network(candidates).argmax(1) == 0).all()
     if row.start is not Start.IMAGE:
-        assert torch.equal(candidates, images), "there is no start"
+        assert torch.equal(candidates, problem.images), "there is no start"
 
 
 class OnlyBlackIsWrong(nn.Module):

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import copy
-
-import closed_form
 import numpy as np
 import pytest
 import rows
-import torch
-from closed_form import BOXES, CASES, Case
 from scipy.optimize import linprog, nnls
 from tolerances import TOLERANCES, tolerance
 
-from bench.norms import L0_TOLERANCE, Norm
+from bench.norms import Norm
 from bench.specs import AttackSpec
-
-ROUNDING = 1e-5
-"""How far below the optimum float32 images may lie."""
+from bench.testing import closed_form
+from bench.testing.attacks import check_optimum
+from bench.testing.closed_form import BOXES, CASES, Case
 
 SLOW = frozenset({"boundary", "cw", "bb", "hopskipjump"})
 
@@ -25,36 +20,13 @@ SLOW = frozenset({"boundary", "cw", "bb", "hopskipjump"})
 @rows.every_attack(slow=SLOW)
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_a_row_finds_the_optimum_within_its_tolerance(row: AttackSpec, case: Case) -> None:
-    check(row, case)
+    check_optimum(row, case, tolerance(row.name))
 
 
 @rows.every_attack(slow=SLOW, twice=False)
 @pytest.mark.parametrize("case", BOXES, ids=str)
 def test_a_row_finds_the_optimum_in_another_box_and_on_inputs_that_are_no_images(row: AttackSpec, case: Case) -> None:
-    check(row, case)
-
-
-def check(row: AttackSpec, case: Case) -> None:
-    problem = case.problem()
-    points = rows.attack(row, problem).double().numpy()
-    if row.norm is Norm.L0:
-        images = problem.images.double().numpy()
-        points = np.where(np.abs(points - images) <= L0_TOLERANCE, images, points)
-    candidates = case.domain.from_unit(points, problem.inputs.numpy(), problem.images.numpy())
-    with torch.no_grad():
-        logits = copy.deepcopy(case.network).double()(torch.from_numpy(candidates))
-    found = (logits.argmax(1) != case.labels).numpy()
-    distances = row.norm.of(case.domain.measured(candidates - case.inputs.double().numpy()))
-    ratios = distances / case.optimum(row.norm)
-
-    assert points.min() >= 0
-    assert points.max() <= 1
-    assert (ratios[found] >= 1 - ROUNDING).all(), f"below the optimum: {ratios}"
-    assert (ratios[found] <= tolerance(row.name)).all(), f"above {tolerance(row.name)} times the optimum: {ratios}"
-    if row.defects:
-        assert found.any()
-    else:
-        assert found.all(), f"not found: {found}"
+    check_optimum(row, case, tolerance(row.name))
 
 
 def test_every_tolerance_has_a_row_and_a_reason() -> None:

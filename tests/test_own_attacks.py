@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 import rows
 import torch
-from closed_form import BOXES, CASES
 from torch import Tensor, nn
 
 import suites
@@ -20,6 +19,7 @@ from adapters import own
 from bench.errors import UsageError
 from bench.norms import Norm
 from bench.specs import Access, AttackSpec, Coupling, Start
+from bench.testing.closed_form import BOXES, CASES
 
 CASE = CASES[1]
 

@@ -17,6 +17,12 @@ whatever the data's own box is, and ``labels`` their (n,) int64 classes. It retu
 image; what they are worth, the judge decides. It gets copies, and every global source of random numbers is seeded
 before it is called and put back afterwards. A row with a ``start`` is called with ``starts=`` as well: (n, *shape)
 adversarial images.
+
+A targeted attack takes (n,) int64 classes to reach: ``attack(network, images, labels, targets, **params)``. It is called
+once for each class, of more than ten once for each of the ten with the largest logits of the clean image; of what is
+adversarial the nearest is the candidate.
+
+:func:`bench.testing.check_attack` tests a function.
 """
 
 from __future__ import annotations

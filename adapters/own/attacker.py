@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
 from torch import Tensor
 
 from adapters import calls
+from adapters.margins import adversarial, other_classes
 from adapters.own import ATTACKS, LIVE, LIVE_PREFIX
 from adapters.seeding import seeded
 from adapters.view import frozen
@@ -18,6 +22,12 @@ from bench.guard import Within
 from bench.problem import Problem
 from bench.specs import AttackSpec
 from bench.usercode import kept
+
+TARGETS = "targets"
+"""The argument of a function that runs towards given classes."""
+
+CANDIDATES = 10
+"""The maximum number of classes for an image: see :func:`adapters.margins.other_classes`."""
 
 
 class OwnAttacker:
@@ -32,16 +42,59 @@ class OwnAttacker:
         """
         function, within = _function(spec.target)
 
-        def call(part: Problem, begin: Tensor | None) -> Any:
+        def once(part: Problem, begin: Tensor | None, *targets: Tensor) -> Any:
             start = {} if begin is None else {"starts": begin.clone()}
             with within(), seeded(problem.seed):
-                return function(part.network, part.images.clone(), part.labels.clone(), **spec.params, **start)
+                return function(
+                    part.network, part.images.clone(), part.labels.clone(), *targets, **spec.params, **start
+                )
+
+        def towards_each(part: Problem, begin: Tensor | None) -> Tensor:
+            return _towards_each(spec, part, lambda targets: once(part, begin, targets))
 
         with frozen(problem.network):
-            return calls.candidates(spec, problem, call)
+            return calls.candidates(spec, problem, towards_each if _is_targeted(function) else once)
 
 
 ATTACKER = OwnAttacker()
+
+
+def _is_targeted(function: Callable[..., Any]) -> bool:
+    """Whether a function takes the classes to reach."""
+    try:
+        return TARGETS in inspect.signature(function).parameters
+    except (TypeError, ValueError):  # a function that is not written in Python
+        return False
+
+
+def _towards_each(spec: AttackSpec, part: Problem, call: Callable[[Tensor], Any]) -> Tensor:
+    """The nearest adversarial candidate of the calls towards each of the nearest classes.
+
+    Args:
+        spec: the row; its norm says what is nearest.
+        part: n images.
+        call: from (n,) int64 classes to (n, *shape) candidates.
+
+    Returns:
+        (n, *shape); the candidate of the nearest class where none is adversarial.
+    """
+    with torch.no_grad():
+        classes = other_classes(part.network(part.images), part.labels, CANDIDATES)
+    best: Tensor | None = None
+    shortest = np.full(len(part), np.inf)
+    for targets in classes.unbind(1):
+        found = torch.as_tensor(call(targets.clone()))
+        if found.shape != part.images.shape:
+            return found
+        with torch.no_grad():
+            wrong = adversarial(part.network(found.to(part.images)), part.labels).numpy(force=True)
+        lengths = np.where(wrong, spec.norm.of((found.to(part.images) - part.images).numpy(force=True)), np.inf)
+        best = found.to(part.images, copy=True) if best is None else best
+        nearer = lengths < shortest
+        best[torch.from_numpy(nearer)] = found.to(part.images)[torch.from_numpy(nearer)]
+        shortest = np.minimum(shortest, lengths)
+    assert best is not None  # there is another class
+    return best
 
 
 def _function(target: str) -> tuple[Callable[..., Any], Within]:

@@ -103,7 +103,9 @@ def _spec(text: str) -> NetworkSpec:
         return NetworkSpec(name or source, source)
     file = place.endswith(".py")
     if source.endswith(".py"):
-        raise UsageError(f"network {text!r} has no factory; give a function's or a class's name after a colon: {text}:make")
+        raise UsageError(
+            f"network {text!r} has no factory; give a function's or a class's name after a colon: {text}:make"
+        )
     if not colon or not (file or re.fullmatch(r"[^\W\d][\w.]*", place)):
         raise unknown("network", text, [*NETWORKS.names(), "path/to/file.py:factory", "module:factory"])
     if not re.fullmatch(r"[^\W\d]\w{0,63}", factory):

@@ -8,14 +8,13 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-import torch
-from torch import Tensor, nn
 
 import suites
-from bench import libraries
-from bench.domain import Domain
-from bench.problem import Attacker, Problem, problem
 from bench.specs import AttackSpec, to_json
+from bench.testing.attacks import attacker, unit
+from bench.testing.attacks import proposed as attack
+
+__all__ = ["ATTACKS", "METHODS", "attack", "attacker", "every_attack", "shortened", "unit"]
 
 ATTACKS: dict[str, AttackSpec] = {
     json.dumps(to_json(row)): row
@@ -68,25 +67,3 @@ def shortened(row: AttackSpec) -> AttackSpec:
     params: dict[str, Any] = dict(row.params)
     params |= {name: min(int(params[name]), limit) for name, limit in SHORT.items() if name in params}
     return dataclasses.replace(row, params=params)
-
-
-def attacker(row: AttackSpec) -> Attacker:
-    """What runs a row."""
-    library = libraries.load(row.library)
-    found: Attacker = libraries.part(library, library.attacker)
-    return found
-
-
-def unit(network: nn.Module, images: Tensor, labels: Tensor, *, seed: int = 0, starts: Tensor | None = None) -> Problem:
-    """The problem of images that are in the unit box already."""
-    with torch.no_grad():
-        classes = network(images[:1]).shape[1]
-    axis = 0 if images.ndim == 4 else None
-    domain = Domain(shape=tuple(images.shape[1:]), classes=classes, low=0.0, high=1.0, channel_axis=axis)
-    return problem(network, images, labels, domain, starts=starts, seed=seed)
-
-
-def attack(row: AttackSpec, given: Problem) -> Tensor:
-    """The candidates of a row, its blocks one after the other."""
-    blocks = torch.arange(len(given)).split(row.block)
-    return torch.cat([torch.as_tensor(attacker(row).attack(row, given.select(block))) for block in blocks])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-USUAL = 1.25
+from bench.testing.attacks import USUAL
 
 _WHOLE = (1.5, "distances are whole numbers, and these networks need two to four: one value too many is 1.5")
 _KEEPS_ITS_CLASS = (1.5, "it keeps to the class in which its first steps land, be it the nearest or not")
