@@ -60,6 +60,9 @@ class Record:
         distances: of the candidate in every norm; 0 when ``misclassified``, +inf when not found.
         pixels: how many pixels the candidate changes: its L0, but for inputs of several channels; 0 and +inf likewise.
         lower: certified lower bound of the distance in ``norm``; 0 where nothing is proved.
+        best_seen: distance in ``norm`` of the nearest adversarial point, judged, that passed through the network during
+            the attack, the candidate included; +inf where there was none; None where nothing was watched: of images that
+            are not attacked, of decision-based attacks, of verifiers, and of a process that was ended.
         seconds: wall time of the call that made it, divided by the images in the call.
         forwards, backwards: images passed forward and backward through the network, divided likewise.
         message: the reason of ``invalid``, ``error``, ``timeout`` and ``unsupported``; else empty.
@@ -79,6 +82,7 @@ class Record:
     distances: Mapping[Norm, float] = field(default_factory=lambda: dict.fromkeys(Norm, math.inf))
     pixels: float = math.inf
     lower: float = 0.0
+    best_seen: float | None = None
     seconds: float = 0.0
     forwards: float = 0.0
     backwards: float = 0.0
@@ -112,6 +116,7 @@ def schema() -> pa.Schema:
             *((norm.value, pa.float64()) for norm in Norm),
             ("pixels", pa.float64()),
             ("lower", pa.float64()),
+            ("best_seen", pa.float64()),
             ("seconds", pa.float64()),
             ("forwards", pa.float64()),
             ("backwards", pa.float64()),
@@ -150,7 +155,7 @@ def problems(records: Iterable[Record]) -> list[str]:
     The rules: a distance is never NaN or negative; it is finite exactly when ``found`` or ``misclassified``; it is
     0 in every norm when ``misclassified`` and, being a real change, above 0 in every norm when ``found``; what counts
     is a whole number, and there are no more changed pixels than changed values; no certified lower bound exceeds the
-    record's own distance; what failed says why.
+    record's own distance or the nearest point seen, which is no farther than the candidate; what failed says why.
     """
     found = []
     for record in records:
@@ -171,6 +176,11 @@ def problems(records: Iterable[Record]) -> list[str]:
             found.append(f"{where}: {values['pixels']:g} changed pixels of {values[Norm.L0.label]:g} changed values")
         if not 0 <= record.lower <= record.distance:
             found.append(f"{where}: certified lower bound {record.lower} and distance {record.distance}")
+        if record.best_seen is not None and not record.lower <= record.best_seen <= record.distance:
+            found.append(
+                f"{where}: nearest point seen at {record.best_seen}, candidate at {record.distance}, certified lower bound "
+                f"{record.lower}"
+            )
         if explained != bool(record.message):
             found.append(f"{where}: status {record.status} with message {record.message!r}")
     return found

@@ -320,6 +320,10 @@ def cost_changed(forged: Forgery) -> None:
     forged.first("found")["backwards"] /= 2
 
 
+def seen_nearer(forged: Forgery) -> None:
+    forged.first("found")["best_seen"] /= 2
+
+
 def box_changed(forged: Forgery) -> None:
     forged.manifest["domain"]["high"] = 2.0
 
@@ -368,6 +372,7 @@ FORGERIES: list[Callable[[Forgery], None]] = [
     finding_changed,
     farther_example,
     cost_changed,
+    seen_nearer,
     box_changed,
     title_changed,
     library_changed,

@@ -54,6 +54,7 @@ records = st.builds(
     distances=st.fixed_dictionaries({norm: st.floats(0, allow_nan=False) for norm in Norm}),
     pixels=st.floats(0, allow_nan=False),
     lower=st.floats(0, allow_nan=False),
+    best_seen=st.none() | st.floats(0, allow_nan=False),
     seconds=st.floats(0, 1e6),
     forwards=st.floats(0, 1e9),
     backwards=st.floats(0, 1e9),
@@ -84,6 +85,8 @@ def test_a_table_gives_the_same_records_back(given_records: list[Record]) -> Non
         replace(FOUND, status=Status.MISCLASSIFIED, **ZERO),
         replace(FOUND, status=Status.ERROR, **NOTHING, message="why"),
         replace(FOUND, lower=1.0),
+        replace(FOUND, best_seen=0.75, lower=0.5),
+        replace(FOUND, status=Status.NOT_FOUND, **NOTHING, best_seen=2.0),
     ],
 )
 def test_a_sound_record_has_no_problem(record: Record) -> None:
@@ -104,6 +107,9 @@ def test_a_sound_record_has_no_problem(record: Record) -> None:
         ({"pixels": 5.0}, "5 changed pixels of 4 changed values"),
         ({"lower": 1.01}, "certified lower bound 1.01 and distance 1.0"),
         ({"lower": -0.1}, "certified lower bound"),
+        ({"best_seen": 1.1}, "nearest point seen at 1.1, candidate at 1.0"),
+        ({"best_seen": math.nan}, "nearest point seen at nan"),
+        ({"best_seen": 0.5, "lower": 0.6}, "certified lower bound 0.6"),
         ({"message": "but why"}, "message 'but why'"),
     ],
 )

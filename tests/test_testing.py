@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import inspect
 import re
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
+import fake_run
 import pytest
 import torch
 from torch import Tensor, nn
 
+import bench
 import suites
 from adapters import own
 from bench.specs import AttackSpec
@@ -164,3 +169,14 @@ def test_every_option_of_a_row_is_an_option_of_a_check() -> None:
     assert inspect.signature(check_attack).parameters["options"].kind is inspect.Parameter.VAR_KEYWORD
     check_attack(linear, norm="l2", tolerance=2.0, block=2, params={"steps": 30}, name="Mine")
     assert own.row(linear, norm="l2", name="Mine").title == "Mine"
+
+
+def test_the_attack_of_the_readme_is_sound_and_stands_beside_ours(tmp_path: Path) -> None:
+    readme = (Path(__file__).parent.parent / "README.md").read_text()
+    (code,) = re.findall(r"## Your own attack.*?```python\n(.*?)```", readme, re.DOTALL)
+    script = tmp_path / "mine.py"
+    script.write_text(code.replace('norms=["linf"])', 'norms=["linf"], samples=3, workers=0, out="mine")'))
+    subprocess.run([sys.executable, str(script)], cwd=tmp_path, check=True, env=fake_run.environment())
+    summary = bench.open_run(tmp_path / "mine").summary().set_index("attack")
+    assert (summary["found_rate"] == 1).all()
+    assert set(summary.index) == {"own-fgsm-linf", "foolbox-deepfool-linf", "paper-deepfool-linf"}

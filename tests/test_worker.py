@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 import suites
+from adapters import own
 from bench import data, networks
 from bench.engine import worker
 from bench.engine.images import Images
@@ -64,6 +65,32 @@ class Squared(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         logits: Tensor = self.inner(images.square().sqrt())
         return logits
+
+
+class Returns:
+    """An attack that sees the negative of each image, at two lengths, and returns the farther one, or none."""
+
+    def __init__(self, kept: bool) -> None:
+        self.kept = kept
+
+    def __call__(self, network: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+        for part in (0.9, 1.0):
+            network(images + part * (1 - 2 * images))
+        return 1 - images if self.kept else images
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_the_nearest_point_that_the_network_saw_is_judged_and_is_no_candidate(kept: bool) -> None:
+    own.LIVE["live:returns-linf"] = Returns(kept)
+    part = worker.run(task(own.row("live:returns-linf", norm="linf"), 4))
+    negatives = [record for record in part.records if record.best_seen is not None and np.isfinite(record.best_seen)]
+    assert negatives, "the negative of a digit is in another class"
+    for record in negatives:
+        assert record.status is (Status.FOUND if kept else Status.NOT_FOUND)
+        assert record.best_seen == pytest.approx(0.9)
+        assert (record.image in part.candidates) == kept
+    other = worker.run(task(own.row("live:returns-linf", norm="linf", access="decision"), 4))
+    assert [record.best_seen for record in other.records] == [None] * 4
 
 
 def test_what_no_verifier_can_bound_is_recorded_as_unsupported() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import re
 import tempfile
@@ -139,6 +140,7 @@ class Again:
             **{norm.label: (float(now.distances[norm]), entry[norm.value]) for norm in Norm},
             "number of pixels": (now.pixels, entry["pixels"]),
             "certified lower bound": (now.lower, entry["lower"]),
+            "nearest point seen": (_number(now.best_seen), _number(entry["best_seen"])),
             "number of forward passes": (now.forwards, entry["forwards"]),
             "number of backward passes": (now.backwards, entry["backwards"]),
             "message": (words(now.message), words(entry["message"])),
@@ -147,6 +149,11 @@ class Again:
             if one != other:
                 yield f"its {what} is {one!r}, the record says {other!r}"
                 return
+
+
+def _number(value: float | None) -> float | None:
+    """A value of a table, where what is missing may be NaN."""
+    return None if value is None or math.isnan(value) else float(value)
 
 
 @dataclass(frozen=True)

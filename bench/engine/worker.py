@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 import time
 import traceback
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -18,15 +18,15 @@ from adapters.layout import laid_out
 from bench import libraries, networks
 from bench.domain import Domain
 from bench.engine.provenance import decisive
-from bench.engine.queries import CountedNetwork
+from bench.engine.queries import CountedNetwork, WatchedNetwork
 from bench.engine.task import Task
 from bench.errors import BenchError, MachineError, NetworkError, cause
 from bench.guard import Guarded
 from bench.judge import Decision, Judge, Judgement
-from bench.norms import Norm
-from bench.problem import Problem, Unsupported, problem
+from bench.norms import L0_TOLERANCE, Norm
+from bench.problem import Problem, Unsupported, in_unit_box, problem
 from bench.records import Record, Status
-from bench.specs import AttackSpec, Coupling, VerifierSpec
+from bench.specs import Access, AttackSpec, Coupling, VerifierSpec
 from bench.usercode import kept
 
 MESSAGE_LENGTH = 500
@@ -52,6 +52,8 @@ class Proposal:
         lower: certified lower bounds (n,) in the units of distances, zeros for an attack.
         status, message: set when the call failed.
         seconds, forwards, backwards: per image.
+        seen: (n, *shape) in the domain's box, the nearest adversarial points that the network saw, NaN where there was
+            none; None where nothing was watched.
     """
 
     candidates: object
@@ -61,6 +63,7 @@ class Proposal:
     backwards: float
     status: Status | None = None
     message: str = ""
+    seen: object = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,9 +137,12 @@ def run(task: Task) -> Part:
     candidates: dict[int, NDArray[np.float32]] = {}
     for chosen, proposal in _proposals(task, model, attacked):
         judgements = _judgements(model.judge, task.inputs[chosen], task.labels[chosen], proposal)
+        seen = _best_seen(model.judge, task, chosen, judgements, proposal)
         for position, (i, judgement) in enumerate(zip(chosen, judgements, strict=True)):
             lower = float(proposal.lower[position])
-            records[i] = _record(task, i, decisions[i], judgement, proposal=proposal, lower=lower)
+            records[i] = _record(
+                task, i, decisions[i], judgement, proposal=proposal, lower=lower, best_seen=seen[position]
+            )
             if judgement.candidate is not None:
                 candidates[task.block.images[i]] = judgement.candidate
     return Part(tuple(records[i] for i in range(len(task))), candidates)
@@ -211,9 +217,10 @@ def _propose(task: Task, model: _Model, chosen: list[int]) -> Proposal:
     inputs, labels, starts = (
         torch.from_numpy(values[chosen]).to(task.device) for values in (task.inputs, task.labels, task.starts)
     )
+    asked = problem(model.plain, inputs, labels, domain, starts=starts, seed=task.block.seed)
     counted = CountedNetwork(model.lean)
-    network = counted if isinstance(row, AttackSpec) else model.plain
-    asked = problem(network, inputs, labels, domain, starts=starts, seed=task.block.seed)
+    if isinstance(row, AttackSpec):
+        asked, counted = _watched(row, model, asked)
     clean = asked.images.numpy(force=True).copy()
     # Importing a library is no part of an attack's cost.
     place = library.attacker if isinstance(row, AttackSpec) else library.verifier
@@ -238,6 +245,10 @@ def _propose(task: Task, model: _Model, chosen: list[int]) -> Proposal:
         status, message = Status.ERROR, _reason(error)
     seconds = _now(task.device) - start
     model.lean.eval()
+    seen: object = None
+    if isinstance(counted, WatchedNetwork):
+        seconds -= counted.spent
+        seen = _in_the_box(counted.points, task.inputs[chosen], clean, domain)
     n = len(chosen)
     return Proposal(
         _in_the_box(candidates, task.inputs[chosen], clean, domain),
@@ -247,7 +258,39 @@ def _propose(task: Task, model: _Model, chosen: list[int]) -> Proposal:
         counted.backwards / n,
         status=status,
         message=message,
+        seen=seen,
     )
+
+
+def _watched(row: AttackSpec, model: _Model, asked: Problem) -> tuple[Problem, CountedNetwork]:
+    """A problem with a network that counts what it is asked; of an attack that sees gradients it keeps the nearest points."""
+    if row.method.access is Access.DECISION:
+        counted = CountedNetwork(in_unit_box(model.lean, asked.domain))
+    else:
+        counted = WatchedNetwork(in_unit_box(model.lean, asked.domain), asked.images, asked.labels, row.norm)
+    return replace(asked, network=counted), counted
+
+
+def _best_seen(
+    judge: Judge, task: Task, chosen: list[int], judgements: Sequence[Judgement], proposal: Proposal
+) -> list[float | None]:
+    """The distance of each image's nearest adversarial point, of the candidate and of what the network saw before it."""
+    norm = task.block.row.norm
+    best = [judgement.distances[norm] for judgement in judgements]
+    if proposal.seen is None:
+        return [None] * len(best)
+    points = np.asarray(proposal.seen.cpu() if isinstance(proposal.seen, Tensor) else proposal.seen)
+    changes = points - task.inputs[chosen].astype(np.float64)
+    if norm.counts:
+        changes = np.where(np.abs(changes) <= L0_TOLERANCE * task.domain.width, 0.0, changes)
+    lengths = norm.of(task.domain.measured(changes))
+    nearer = [i for i, length in enumerate(lengths) if length < best[i] and np.isfinite(points[i]).all()]
+    if nearer:
+        rows = [chosen[i] for i in nearer]
+        judged = judge.judge(task.inputs[rows], task.labels[rows], points[nearer])
+        for i, judgement in zip(nearer, judged, strict=True):
+            best[i] = min(best[i], judgement.distances[norm])
+    return [float(distance) for distance in best]
 
 
 def _bound(verifier: Any, row: VerifierSpec, asked: Problem) -> tuple[object, NDArray[np.float64]]:
@@ -291,7 +334,14 @@ def _judgements(
 
 
 def _record(
-    task: Task, i: int, decision: Decision, judgement: Judgement, *, proposal: Proposal, lower: float = 0.0
+    task: Task,
+    i: int,
+    decision: Decision,
+    judgement: Judgement,
+    *,
+    proposal: Proposal,
+    lower: float = 0.0,
+    best_seen: float | None = None,
 ) -> Record:
     return Record(
         **_identity(task, i, decision),
@@ -300,6 +350,7 @@ def _record(
         distances=judgement.distances,
         pixels=judgement.pixels,
         lower=lower,
+        best_seen=best_seen,
         seconds=proposal.seconds,
         forwards=proposal.forwards,
         backwards=proposal.backwards,

@@ -40,14 +40,21 @@ def invariants(evidence: Evidence, manifest: Manifest) -> tuple[Invariant, ...]:
 
 
 def violations(evidence: Evidence) -> pd.DataFrame:
-    """Images with an adversarial example nearer than a certified lower bound: one of the two is wrong.
+    """Images with an adversarial example, returned or seen, nearer than a certified lower bound: one of the two is wrong.
 
     Returns:
         Columns network, norm, image, distance, attack, lower; empty when all is well.
     """
-    best = evidence.best
-    broken = (best["lower"] > best["distance"] * (1 + ROUNDING)) & ~best["misclassified"]
-    return best.loc[broken, ["network", "norm", "image", "distance", "attack", "lower"]].reset_index(drop=True)
+    columns = ["network", "norm", "image", "distance", "attack", "lower"]
+    best = evidence.best.loc[~evidence.best["misclassified"].astype(bool), columns]
+    keys = ["network", "norm", "image"]
+    watched = evidence.records[evidence.records["best_seen"].notna()]
+    seen = watched.drop(columns=["distance", "lower"]).rename(columns={"best_seen": "distance"})
+    seen = seen[[*keys, "distance", "attack"]].merge(best[[*keys, "lower"]], on=keys)
+    every = pd.concat([best, seen[columns]]) if len(seen) else best
+    broken = every[every["lower"] > every["distance"] * (1 + ROUNDING)]
+    nearest = broken.sort_values([*keys, "distance"], kind="stable").drop_duplicates(keys)
+    return nearest.reset_index(drop=True)
 
 
 def _complete(evidence: Evidence, manifest: Manifest) -> Invariant:

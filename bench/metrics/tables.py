@@ -25,8 +25,10 @@ def summary(evidence: Evidence) -> pd.DataFrame:
         attacked, NaN for none; ``q1``, ``median``, ``q3`` over all images, misclassified ones as 0 and what was not
         found as +inf; ``median_low``, ``median_high``: 95 % bootstrap interval; ``mean_found``: mean of the finite
         distances; ``ratio``: median ratio to the best known distance, over images with one above 0, ``ratio_low``,
-        ``ratio_high``: its interval; ``optimality``: local optimality, NaN where it is not defined; ``seconds``,
-        ``forwards``, ``backwards``: means per attacked image.
+        ``ratio_high``: its interval; ``optimality``: local optimality, NaN where it is not defined; ``seen_nearer``: of
+        the images on which the attack was watched, the fraction on which an adversarial point nearer than the candidate
+        by more than 1 % passed through the network, NaN for none; ``seconds``, ``forwards``, ``backwards``: means per
+        attacked image.
     """
     attacks = with_best(evidence)
     lines = []
@@ -61,6 +63,7 @@ def summary(evidence: Evidence) -> pd.DataFrame:
                 "ratio_low": ratio_low,
                 "ratio_high": ratio_high,
                 "optimality": optimality(distance, best),
+                "seen_nearer": _seen_nearer(distance, group["best_seen"].to_numpy(dtype=np.float64)),
                 **{
                     cost: float(group[cost].to_numpy()[~misclassified].mean()) if attacked else np.nan
                     for cost in ("seconds", "forwards", "backwards")
@@ -69,10 +72,15 @@ def summary(evidence: Evidence) -> pd.DataFrame:
         )
     names = ["network", "attack", "images", "misclassified", "found", "not_found", "failed", "found_rate", "q1"]
     names += ["median", "q3", "median_low", "median_high", "mean_found", "ratio", "ratio_low", "ratio_high"]
-    names += ["optimality", "seconds", "forwards", "backwards"]
+    names += ["optimality", "seen_nearer", "seconds", "forwards", "backwards"]
     table = pd.DataFrame(lines, columns=names)
     described = evidence.rows[["attack", "label", "title", "library", "norm", "family", "access", "origin", "native"]]
     return table.merge(described, on="attack", how="left")
+
+
+def _seen_nearer(distance: dist.FloatArray, seen: dist.FloatArray) -> float:
+    watched = ~np.isnan(seen)
+    return float((seen[watched] < 0.99 * distance[watched]).mean()) if watched.any() else np.nan
 
 
 def with_best(evidence: Evidence) -> pd.DataFrame:

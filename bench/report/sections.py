@@ -446,6 +446,13 @@ def _summary(frames: Frames) -> Table:
             "Optimality",
             "local optimality (arXiv:2404.19460): 0 for doing nothing, 1 for the best known everywhere",
         ),
+        percent(
+            "seen_nearer",
+            "Seen nearer",
+            "percentage of the attacked images on which an adversarial point nearer than the candidate by more than 1% passed "
+            "through the network: the attack does not return the best point that it had",
+            digits=0,
+        ),
         number("seconds", "Seconds", "wall time per attacked image, other work on the machine included"),
         number("forwards", "Forward", "images passed forward through the network, per attacked image"),
         number("backwards", "Backward", "gradients asked for, per attacked image"),

@@ -11,8 +11,8 @@ from bench.errors import DataError, StoreError
 from bench.norms import Norm
 from bench.specs import Kind
 
-FORMAT = 2
-"""The version of everything in a run's folder; format 1 is still read, see :mod:`bench.store.upgrade`."""
+FORMAT = 3
+"""The version of everything in a run's folder; formats 1 and 2 are still read, see :mod:`bench.store.upgrade`."""
 
 Manifest = dict[str, Any]
 

@@ -147,7 +147,7 @@ def frame(records: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     defaults: dict[str, Any] = {
         "network": "MLP", "attack": "foolbox-reference-l2", "library": "foolbox", "norm": "l2", "kind": "upper",
         "block": 0, "image": 0, "label": 0, "predicted": 0, "status": "found", "adversarial_class": 1,
-        "l0": np.inf, "l1": np.inf, "l2": np.inf, "linf": np.inf, "lower": 0.0, "seconds": 0.01,
+        "l0": np.inf, "l1": np.inf, "l2": np.inf, "linf": np.inf, "lower": 0.0, "best_seen": np.nan, "seconds": 0.01,
         "forwards": 10.0, "backwards": 10.0, "message": "",
     }  # fmt: skip
     filled = [defaults | {"pixels": record.get("l0", np.inf)} | dict(record) for record in records]
@@ -160,7 +160,7 @@ def typed(content: pd.DataFrame) -> pd.DataFrame:
         content[column] = content[column].astype("category")
     for column in ("block", "image", "label", "predicted", "adversarial_class"):
         content[column] = content[column].astype(np.int32)
-    for column in (*(norm.value for norm in Norm), "pixels", "lower", "seconds", "forwards", "backwards"):
+    for column in (*(norm.value for norm in Norm), "pixels", "lower", "best_seen", "seconds", "forwards", "backwards"):
         content[column] = content[column].astype(np.float64)
     return content[columns()]
 
@@ -367,6 +367,10 @@ def _rows(
         values[norm.value] = np.select([status == "found", status == "misclassified"], [measured[norm], 0.0], np.inf)
     values["pixels"] = np.select([status == "found", status == "misclassified"], [pixels, 0.0], np.inf)
     attacked = status != "misclassified"
+    watched = attacked & (row.kind is Kind.UPPER) & (factor <= 1.2)
+    thrown_away = (np.arange(n) % 10 == 3) & (factor > 1.05) & (row.norm is not Norm.L0)
+    nearer = np.where(thrown_away, np.maximum(0.98, (exact + wanted) / (2 * wanted)), 1.0)
+    seen = np.where(watched, values[row.norm.value] * nearer, np.nan)
     target = (labels + rng.choice([1, 2, 5], n) % max(domain.classes - 1, 1)) % domain.classes
     target = np.where(target == labels, (labels + 1) % domain.classes, target)
     part = pd.DataFrame(
@@ -375,6 +379,7 @@ def _rows(
             "kind": row.kind.value, "block": np.arange(n) // row.block, "image": np.arange(n), "label": labels,
             "predicted": np.where(wrong, (labels + 1) % domain.classes, labels), "status": status,
             "adversarial_class": np.where(status == "found", target, -1), **values, "lower": lower,
+            "best_seen": seen,
             "seconds": attacked * rng.lognormal(-3 + 3 * (factor - 1), 0.2, n),
             "forwards": attacked * 100.0, "backwards": attacked * (0.0 if factor > 1.2 else 100.0),
             "message": np.where(status == "timeout", "no end within 60 s", ""),
