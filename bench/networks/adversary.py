@@ -58,10 +58,13 @@ class Adversary:
         """The steepest direction, of length 1 in the norm."""
         if self.norm is Norm.LINF:
             return values.sign()
-        return values / values.flatten(1).norm(dim=1).clamp(min=1e-12).view(-1, *[1] * (values.ndim - 1))
+        length = torch.linalg.vector_norm(values.flatten(1), 2, 1).clamp(min=1e-12)
+        scaled: Tensor = values / length.view(-1, *[1] * (values.ndim - 1))
+        return scaled
 
     def _inside(self, change: Tensor, radius: float) -> Tensor:
         if self.norm is Norm.LINF:
             return change.clamp(-radius, radius)
-        length = change.flatten(1).norm(dim=1).view(-1, *[1] * (change.ndim - 1))
-        return change * (radius / length.clamp(min=radius + 1e-12))
+        length = torch.linalg.vector_norm(change.flatten(1), 2, 1)
+        inside: Tensor = change * (radius / length.clamp(min=radius + 1e-12)).view(-1, *[1] * (change.ndim - 1))
+        return inside
