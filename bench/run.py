@@ -24,12 +24,15 @@ if TYPE_CHECKING:
 
 EXIT_BROKEN = 1
 
+INDICES = 10_000_000
+"""The most images of a range."""
+
 EPILOG = """\
 examples:
   python -m bench.run --suite smoke
   python -m bench.run --suite minimal_norm --networks MLP CNN --norms l2 --samples 100
   python -m bench.run --suite minimal_norm --networks path/to/mine.py:make --weights mine.safetensors
-  python -m bench.run --suite quick --data path/to/mine.py:data --networks path/to/mine.py:make
+  python -m bench.run --suite quick --data mine.npz --networks path/to/mine.py:make
   python -m bench.run --resume results/minimal_norm-20260101-120000
 
 A file.py:object is Python code and is executed; give only files that you trust. A network's factory returns a torch
@@ -57,9 +60,24 @@ def parser() -> Parser:
         help="names, path/to/file.py:factory, or name=path/to/file.py:factory",
     )
     what.add_argument("--weights", metavar="FILE", help="safetensors for the file.py:factory among the networks")
-    what.add_argument("--data", default="", metavar="DATA", help="mnist, or path/to/file.py:object (the suite's own)")
+    what.add_argument(
+        "--data",
+        default="",
+        metavar="DATA",
+        help="mnist, file.npz, file.safetensors, table.csv, table.parquet, a folder of pictures by class, torchvision:CIFAR10, "
+        "or file.py:object (the suite's own)",
+    )
     what.add_argument("--split", default="", metavar="SPLIT", help="of the dataset (its test split)")
-    what.add_argument("--samples", type=int, metavar="N", help="the first N images of the split (the suite's own)")
+    what.add_argument("--samples", type=int, metavar="N", help="how many images, the first ones (the suite's own)")
+    what.add_argument("--balanced", action="store_true", help="as many images of each class, the first ones of each")
+    what.add_argument(
+        "--indices",
+        type=_indices,
+        nargs="+",
+        action=_Joined,
+        metavar="I",
+        help="which images, in place of the first ones: numbers from 0, or ranges such as 0:100, without the 100",
+    )
     what.add_argument("--norms", nargs="+", metavar="NORM", help="l0, l2, linf")
     what.add_argument("--libraries", nargs="+", metavar="LIBRARY", help="art, foolbox, paper, certify")
     what.add_argument("--attacks", nargs="+", metavar="ATTACK", help="names, or patterns such as 'foolbox-*'")
@@ -68,6 +86,21 @@ def parser() -> Parser:
     )
     what.add_argument("--full", action="store_true", help="run expensive attacks on every image too")
     what.add_argument("--seed", type=int, default=0, metavar="N", help="random seed (%(default)s)")
+    read = parser.add_argument_group("how data is read")
+    read.add_argument(
+        "--box",
+        type=float,
+        nargs=2,
+        metavar=("LOW", "HIGH"),
+        help="lowest and highest value of an input (pictures are divided by 255 and lie in [0, 1]; a table's features have "
+        "boxes of their own)",
+    )
+    read.add_argument("--class-names", metavar="FILE", help="a text file with a name for each class, one a line")
+    read.add_argument("--label", metavar="COLUMN", help="a table's column of classes")
+    read.add_argument("--resize", type=int, metavar="N", help="scale pictures so that the shorter side has N pixels")
+    read.add_argument("--crop", type=int, metavar="N", help="cut N x N pixels from the middle of pictures")
+    read.add_argument("--data-root", metavar="FOLDER", help="where torchvision's datasets lie (data)")
+    read.add_argument("--download", action="store_true", help="download what is missing of a dataset of torchvision")
     how = parser.add_argument_group("how to run")
     how.add_argument("--workers", type=int, default=None, metavar="N", help="processes (one for each core)")
     how.add_argument("--executor", choices=["local", "dask"], default="local", help="(%(default)s)")
@@ -89,6 +122,24 @@ def parser() -> Parser:
     instead.add_argument("--list", action="store_true", help="show suites, networks, datasets and attacks")
     instead.add_argument("--dry-run", action="store_true", help="show the plan and the time it should take")
     return parser
+
+
+def _indices(text: str) -> tuple[int, ...]:
+    """The images of a word: a number, or a range without its end."""
+    first, colon, stop = text.partition(":")
+    if not first.isdecimal() or (colon and not stop.isdecimal()):
+        raise argparse.ArgumentTypeError(f"{text!r} is not possible; give numbers from 0, or ranges such as 0:100")
+    if colon and int(stop) - int(first) > INDICES:
+        raise argparse.ArgumentTypeError(f"{text!r} is not possible; a range has at most {INDICES:,} images")
+    return tuple(range(int(first), int(stop))) if colon else (int(first),)
+
+
+class _Joined(argparse.Action):
+    """Several words that are sequences, as one list."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
+        del parser, option_string
+        setattr(namespace, self.dest, [index for part in values for index in part])
 
 
 def main(arguments: Sequence[str] | None = None, *, last: bool = False) -> int:

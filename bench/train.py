@@ -25,7 +25,8 @@ from bench.engine.request import SEEDS
 from bench.engine.session import usable_device
 from bench.errors import UsageError
 from bench.networks.loading import evaluate
-from bench.networks.mnist import TRAINED, Network
+from bench.networks.mnist import Network
+from bench.networks.trained import TRAINED
 from bench.process import leave
 
 
@@ -54,10 +55,10 @@ def train(
     One torch thread and a seeded generator: the same numbers twice on one machine.
 
     Args:
-        cls: one of ``bench.networks.mnist.TRAINED``.
+        cls: one of ``bench.networks.trained.TRAINED``.
         seed: of the initial weights, the order of the images and the dropout.
         epochs: instead of the class's own number.
-        samples: train on the first so many images only; None for all 50,000.
+        samples: train on the first so many images only; None for all.
         device: where to train.
         console: where to show the progress; None for nowhere.
 
@@ -68,8 +69,8 @@ def train(
     torch.manual_seed(seed)
     # channels_last halves the time of a convolution's step on a CPU and changes nothing for the others.
     network = cls().to(device).to(memory_format=torch.channels_last)
-    images, labels = (part.to(device) for part in data.tensors("mnist", "train", samples))
-    test_images, test_labels = (part.to(device) for part in data.tensors("mnist", "test"))
+    images, labels = (part.to(device) for part in data.tensors(cls.data, "train", samples))
+    test_images, test_labels = (part.to(device) for part in data.tensors(cls.data, "test"))
     loss_function, optimizer = cls.loss(), cls.optimizer(network.parameters(), lr=cls.lr, fused=True)
     history: list[Epoch] = []
     epochs = cls.epochs if epochs is None else epochs
@@ -88,7 +89,9 @@ def train(
         for epoch in range(1, epochs + 1):
             network.train()
             for number, chosen in enumerate(torch.randperm(len(images)).to(device).split(cls.batch_size)):
-                batch = images[chosen].to(memory_format=torch.channels_last)
+                batch = images[chosen]
+                if batch.ndim == 4:
+                    batch = batch.to(memory_format=torch.channels_last)
                 if cls.adversary is not None:
                     radius = cls.adversary.radius(epoch - 1 + number / batches)
                     batch = cls.adversary.perturbed(network, batch, labels[chosen], radius)
@@ -209,7 +212,7 @@ def main(arguments: Sequence[str] | None = None, *, last: bool = False) -> int:
 def _main(options: argparse.Namespace) -> int:
     if options.save:
         _check_writable(options.out)
-    size = data.find("mnist").splits["train"].size
+    size = data.find(TRAINED[options.network].data).splits["train"].size
     if options.samples is not None and options.samples > size:
         raise UsageError(f"--samples {options.samples} is not possible; there are {size:,} images to train on")
     device = usable_device(options.device)

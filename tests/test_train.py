@@ -10,7 +10,7 @@ import pytest
 
 from bench import networks
 from bench.networks import loading, mnist
-from bench.networks.mnist import TRAINED
+from bench.networks.trained import TRAINED
 from bench.train import main, train
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -84,6 +85,24 @@ def from_arrays(
         splits={WHOLE: Split(len(values), read)},
         usual_split=WHOLE,
     )
+
+
+def thirds(read: Callable[[], Images], size: int) -> dict[str, Split]:
+    """Splits of data in one piece: ``test`` is every third row from the first, ``train`` the others.
+
+    Args:
+        read: all images and labels.
+        size: how many there are, so that nothing is read to say it.
+    """
+
+    def part(test: bool, indices: Indices) -> Images:
+        images, labels = read()
+        places = np.flatnonzero((np.arange(size) % 3 == 0) == test)
+        chosen = places if indices is None else places[np.asarray(indices, dtype=np.int64)]
+        return images[chosen], labels[chosen]
+
+    third = -(-size // 3)
+    return {"train": Split(size - third, partial(part, False)), "test": Split(third, partial(part, True))}
 
 
 def _read(images: Any, labels: Any) -> tuple[NDArray[Any], NDArray[np.int64]]:

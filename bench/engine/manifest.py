@@ -90,7 +90,7 @@ def describe(job: Job, networks: Sequence[Loaded], images: Images, device: str) 
             "source": job.request.data,
             "split": job.split,
             "size": job.dataset.splits[job.split].size,
-            "chosen": "first",
+            "chosen": job.chosen,
             "sha256": _digest([hashes, images.labels.tolist()]),
         },
         "domain": images.domain.to_json(),

@@ -14,11 +14,12 @@ import msgspec
 import suites
 from adapters import own
 from bench import data
-from bench.engine import plan
+from bench.data.options import Options
+from bench.engine import choice, plan
 from bench.engine.plan import Plan
 from bench.errors import StoreError, UsageError, unknown
 from bench.networks.spec import LIVE, specs
-from bench.plugins import Found
+from bench.plugins import Found, file_path
 from bench.specs import AttackSpec, Suite
 
 if TYPE_CHECKING:
@@ -42,9 +43,12 @@ class Request:
         networks: names, ``file.py:factory``, ``module:factory``, each with ``name=`` in front where it wants another
             name; empty for the suite's own.
         weights: a safetensors file for the user's network among them.
-        data: a dataset's name, ``file.py:object`` or ``module:object``; empty for the suite's own.
+        data: a dataset as :func:`bench.data.find` takes it; empty for the suite's own.
+        box, class_names, label, resize, crop, data_root, download: how it is read, see :class:`bench.data.Options`.
         split: a split of the dataset; empty for its usual one.
-        samples: how many images, from the first of the split; None for as many as the suite says.
+        samples: how many images; None for as many as the suite says.
+        indices: of the images in the split, in place of the first ones; None for those.
+        balanced: whether to take as many images of each class, the first ones of each.
         norms, libraries, attacks: which rows of the suite; None for all.
         exact: seconds per image for exact searches; 0 leaves them out; None for each row's own.
         full: whether rows with a cap get every image.
@@ -57,8 +61,17 @@ class Request:
     networks: tuple[str, ...] = ()
     weights: str | None = None
     data: str = ""
+    box: tuple[float, float] | None = None
+    class_names: str | None = None
+    label: str | None = None
+    resize: int | None = None
+    crop: int | None = None
+    data_root: str | None = None
+    download: bool = False
     split: str = ""
     samples: int | None = None
+    indices: tuple[int, ...] | None = None
+    balanced: bool = False
     norms: tuple[str, ...] | None = None
     libraries: tuple[str, ...] | None = None
     attacks: tuple[str, ...] | None = None
@@ -67,6 +80,15 @@ class Request:
     seed: int = 0
     device: str = "auto"
     time_limit: float = 600.0
+
+    @property
+    def options(self) -> Options:
+        """How the dataset is read.
+
+        Raises:
+            UsageError: a number is not possible.
+        """
+        return Options(**{item.name: getattr(self, item.name) for item in fields(Options)})
 
     def to_json(self) -> dict[str, Any]:
         """For the manifest; :meth:`from_json` reads it."""
@@ -115,6 +137,7 @@ class Job:
         plan: its blocks.
         dataset: where its images are from.
         split: of the dataset.
+        chosen: how its images were chosen: ``first``, ``listed`` or ``balanced``.
         sources: every user's file that was executed, by what it was executed for, such as ``suite mine``.
     """
 
@@ -122,6 +145,7 @@ class Job:
     plan: Plan
     dataset: Dataset
     split: str
+    chosen: str
     sources: Mapping[str, Found]
 
 
@@ -157,14 +181,10 @@ def resolve(request: Request, given: Given | None = None) -> Job:
                 "bench.evaluate(..., out=...) from there, or start a new run with --networks file.py:factory"
             )
     wanted = request.data or suite.data
-    dataset, source = (given.dataset, wanted) if given.dataset else _dataset(wanted, sources)
+    dataset, source = (given.dataset, wanted) if given.dataset else _dataset(wanted, request.options, sources)
     split = _split(dataset, request.split)
-    size = dataset.splits[split].size
-    samples = min(suite.samples, size) if request.samples is None else request.samples
-    if not 1 <= samples <= size:
-        raise UsageError(
-            f"--samples {samples} is not possible; split {split!r} of {dataset.title} has 1 to {size:,} images"
-        )
+    chosen = choice.asked(request, suite.samples)
+    indices = choice.indices(dataset, split, chosen)
     return Job(
         request=replace(
             request,
@@ -173,19 +193,22 @@ def resolve(request: Request, given: Given | None = None) -> Job:
             weights=next((spec.weights for spec in networks if spec.weights), None),
             data=source,
             split=split,
-            samples=samples,
+            samples=len(indices),
+            class_names=_absolute(request.class_names, "--class-names"),
+            data_root=_absolute(request.data_root, "--data-root"),
         ),
         plan=Plan(
             suite=suite,
             rows=rows,
             holes=plan.holes(suite, rows),
             networks=networks,
-            indices=tuple(range(samples)),
+            indices=indices,
             seed=request.seed,
             time_limit=request.time_limit,
         ),
         dataset=dataset,
         split=split,
+        chosen=chosen.words,
         sources=sources,
     )
 
@@ -238,9 +261,14 @@ def _suite(text: str, sources: dict[str, Found]) -> tuple[Suite, str]:
     return suites.load(text), found.source
 
 
-def _dataset(text: str, sources: dict[str, Found]) -> tuple[Dataset, str]:
+def _absolute(path: str | None, option: str) -> str | None:
+    """A path that leads there from any folder."""
+    return None if path is None else str(file_path(path, option))
+
+
+def _dataset(text: str, options: Options, sources: dict[str, Found]) -> tuple[Dataset, str]:
     _require_named("dataset", text)
-    dataset, found = data.located(text)
+    dataset, found = data.located(text, options)
     _keep(f"data {found.name}", found, sources)
     return dataset, found.source
 

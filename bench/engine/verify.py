@@ -212,20 +212,22 @@ def _asked(stored: _Stored, modules: Mapping[str, nn.Module], found: Findings) -
             f"{len(stored.run.finished)} blocks and the rows of the suite could not be computed again: "
             f"{reason or 'the request is another'}"
         )
-        samples = min(int(content["samples"]), dataset.splits[split].size if split in dataset.splits else 0)
+        size = dataset.splits[split].size if split in dataset.splits else 0
+        indices = tuple(index for index in sorted(map(int, content["image_sha256"])) if 0 <= index < size)
         job = Job(
             request=request or Request(suite=content["suite"]["name"], data=str(content["data"]["source"])),
             plan=Plan(
-                suite=Suite(**content["suite"], rows=(), samples=samples),
+                suite=Suite(**content["suite"], rows=(), samples=len(indices)),
                 rows=(),
                 holes=(),
                 networks=specs,
-                indices=tuple(range(samples)),
+                indices=indices,
                 seed=content["seed"],
                 time_limit=float(content.get("time_limit") or 600.0),
             ),
             dataset=dataset,
             split=split,
+            chosen=str(content["data"]["chosen"]),
             sources={},
         )
     return job, Images(job.dataset, job.split, job.plan)
@@ -237,7 +239,8 @@ def _dataset(stored: _Stored, found: Findings) -> Dataset:
     indices, images = stored.run.images()
     split = str(content["data"]["split"])
     if not is_live(stored.manifest):
-        dataset, _ = data.located(str(content["data"]["source"]))
+        request = Request.from_json(content["request"]) if content.get("request") else Request(suite="")
+        dataset, _ = data.located(str(content["data"]["source"]), request.options)
         if split not in dataset.splits:
             raise unknown(f"split of {dataset.title}", split, dataset.splits)
         known, _ = dataset.load(split, [i for i in indices.tolist() if 0 <= i < dataset.splits[split].size])

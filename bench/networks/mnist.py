@@ -18,9 +18,10 @@ CLASSES = 10
 class Network(nn.Sequential):
     """A trained network of the bench: logits out, and the hyperparameters it is trained with.
 
-    Inputs are (n, 1, 28, 28) float32 in [0, 1], outputs (n, 10) float32 logits.
+    Inputs are (n, *shape) float32 of its dataset, of MNIST (n, 1, 28, 28) in [0, 1]; outputs (n, classes) float32 logits.
     """
 
+    data: ClassVar[str] = "mnist"
     epochs: ClassVar[int] = 30
     batch_size: ClassVar[int] = 32
     lr: ClassVar[float] = 3e-4
@@ -103,7 +104,3 @@ class CNN_at_l2(CNN):  # noqa: N801 - as the others
     epochs = 12
     batch_size = 64
     adversary = Adversary(norm=Norm.L2, size=2.0, steps=10, stepsize=0.25, warm_up=4)
-
-
-TRAINED: dict[str, type[Network]] = {cls.__name__: cls for cls in (MLP, MLP_d, CNN, CNN_d, CNN_at_linf, CNN_at_l2)}
-"""The networks that ``bench.train`` trains, by name."""

@@ -9,7 +9,14 @@ from dataclasses import dataclass, replace
 from bench.errors import UsageError, unknown
 from bench.plugins import Kind, file_path
 
-ZOO = {name: f"bench.networks.mnist:{name}" for name in ("MLP", "MLP_d", "CNN", "CNN_d", "CNN_at_linf", "CNN_at_l2")}
+ZOO = {
+    name: f"bench.networks.{module}:{name}"
+    for module, names in {
+        "mnist": ("MLP", "MLP_d", "CNN", "CNN_d", "CNN_at_linf", "CNN_at_l2"),
+        "scikit": ("MLP_digits", "MLP_cancer"),
+    }.items()
+    for name in names
+}
 """The trained networks that the bench brings: name -> where its class lies."""
 
 NETWORKS = Kind("network", "networks", lambda: ZOO)

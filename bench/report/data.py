@@ -17,6 +17,13 @@ PICTURE_AXES = 2
 WHOLE = "all"
 """What the split of a dataset without splits is called."""
 
+CHOSEN = {
+    "first": "the first {n} of {where}",
+    "listed": "{n} listed images of {where}",
+    "balanced": "{n} images of {where}, as many of each class",
+}
+"""How images were chosen, in words."""
+
 SPLITS = {"test": "test split", "val": "validation split", "train": "training split"}
 
 
@@ -29,8 +36,7 @@ def chosen(manifest: Mapping[str, Any]) -> str:
     where = f"the {named} of {title}" if named else title
     if data.get("size") == samples:
         return f"all {number(samples)} of {where}"
-    how = str(data.get("chosen") or "first")
-    return f"the {how} {number(samples)} of {where}"
+    return CHOSEN.get(str(data.get("chosen")), CHOSEN["first"]).format(n=number(samples), where=where)
 
 
 def number(samples: int | str) -> str:

@@ -189,7 +189,9 @@ def execute(plan: Plan, folder: Path, executor: Executor, work: Work = worker.ru
     """Run a plan over MNIST's test images from scratch and read it back."""
     dataset = data.find("mnist")
     images = Images(dataset, "test", plan)
-    job = Job(request=Request(suite=plan.suite.name), plan=plan, dataset=dataset, split="test", sources={})
+    job = Job(
+        request=Request(suite=plan.suite.name), plan=plan, dataset=dataset, split="test", chosen="first", sources={}
+    )
     sources = [networks.source(spec) for spec in plan.networks]
     loaded = [Loaded(source, source.identity(dataset.domain), changes=(), checks=[]) for source in sources]
     content = manifest.describe(job, loaded, images, "cpu")
