@@ -35,12 +35,14 @@ class Kind:
         group: the last part of the entry point group, such as ``suites``.
         builtin: names of what the bench brings, and where it lies, as ``module:object``.
         attribute: the object's name in a file that is given without one; empty where one has to be given.
+        also: what else than objects can be named, for messages.
     """
 
     name: str
     group: str
     builtin: Callable[[], Mapping[str, str]]
     attribute: str = ""
+    also: tuple[str, ...] = ()
 
     def names(self) -> tuple[str, ...]:
         """The names that need no path: what is built in first, then what installed packages bring."""
@@ -72,7 +74,7 @@ class Kind:
         if colon and re.fullmatch(r"[^\W\d][\w.]*", source) and name:
             value, file = _imported(source, name, f"{self.name} {text!r}")
             return Found(_short(name, self.attribute, source), value, f"{source}:{name}", file)
-        raise unknown(self.name, text, [*self.names(), "path/to/file.py:object", "module:object"])
+        raise unknown(self.name, text, [*self.names(), *self.also, "path/to/file.py:object", "module:object"])
 
     def executed(self, text: str) -> tuple[Path, ...] | None:
         """The files that :meth:`find` would execute first for a text; nothing is executed to find them.

@@ -242,7 +242,7 @@ def test_a_users_file_brings_a_dataset(tmp_path: Path) -> None:
     assert (dataset.name, dataset.domain.shape, dataset.domain.classes) == ("numbers", (5,), 3)
     with pytest.raises(DataError, match="images are a int, without labels"):
         data.find(f"{path}:bad")
-    with pytest.raises(BenchError, match="unknown dataset 'cifar'; known: mnist"):
+    with pytest.raises(BenchError, match="unknown dataset 'cifar'; known: breast_cancer, digits, mnist, "):
         data.find("cifar")
 
 

@@ -108,7 +108,7 @@ BAD = [
     (["--suite", "smoke", "--time-limit", "inf"], "--time-limit inf is not possible"),
     (["--suite", "smoke", "--exact", "inf"], "--exact inf is not possible"),
     (["--suite", "smoke", "--device", "meta"], "--device meta cannot be used here"),
-    (["--suite", "smoke", "--data", "imagenet"], "unknown dataset 'imagenet'; known: mnist"),
+    (["--suite", "smoke", "--data", "imagenet"], "unknown dataset 'imagenet'; known: breast_cancer, digits, mnist"),
     (["--suite", "smoke", "--split", "dev"], "unknown split of MNIST 'dev'; known: train, test, val"),
     (["--suite", "mine.py"], "there is no file .*mine.py"),
     (["--suite", "smoke", "--exact", "-1"], "--exact -1 is not possible"),

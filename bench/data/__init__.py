@@ -45,7 +45,13 @@ TORCHVISION = "torchvision:"
 
 DEFAULT = Options()
 
-DATASETS = Kind("dataset", "datasets", _builtin, attribute="DATASET")
+DATASETS = Kind(
+    "dataset",
+    "datasets",
+    _builtin,
+    attribute="DATASET",
+    also=(*(f"file{ending}" for ending in READERS), "a folder of pictures", f"{TORCHVISION}CIFAR10"),
+)
 
 
 def find(text: str, options: Options = DEFAULT) -> Dataset:

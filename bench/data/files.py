@@ -73,19 +73,23 @@ def table(path: Path, options: Options) -> Dataset:
         content = pd.read_csv(path) if path.suffix.lower() == ".csv" else pd.read_parquet(path)
     except Exception as error:
         raise DataError(f"{path} cannot be read as a table: {line(error)}") from error
+    if not len(content):
+        raise DataError(f"{path} has no rows; there are no images")
     label = _label(content, options.label, path)
     features = content.drop(columns=label)
     for column in features.columns:
         if not pd.api.types.is_numeric_dtype(features[column]):
-            example = features[column].iloc[0] if len(features) else ""
+            example = features[column].iloc[0]
             raise DataError(
                 f"{path}: column {column!r} holds {example!r}, which is no number; encode it, or leave the column out"
             )
         if missing := int(features[column].isna().sum()):
             raise DataError(f"{path}: column {column!r} lacks {missing} values; fill them, or leave those rows out")
+    if not len(features.columns):
+        raise DataError(f"{path} has no column beside {label!r}; each feature is a column")
     labels, names = _coded(content[label], options.names(), path)
     inputs = features.to_numpy(dtype=np.float32)
-    box = options.box or ((inputs.min(axis=0), inputs.max(axis=0)) if inputs.size else None)
+    box = options.box or (inputs.min(axis=0), inputs.max(axis=0))
     return from_arrays(
         inputs,
         labels,

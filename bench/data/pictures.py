@@ -182,7 +182,7 @@ def torchvision(name: str, options: Options) -> Dataset:
 def _dataset(name: str, title: str, parts: Mapping[str, Pictures], options: Options) -> Dataset:
     usual = next(split for split in (*SPLITS, WHOLE) if split in parts)
     try:
-        shape, own = parts[usual].first.shape, parts[usual].class_names
+        own, shape = parts[usual].class_names, parts[usual].first.shape
         sizes = {split: len(part.pairs) for split, part in parts.items()}
     except DataError:
         raise

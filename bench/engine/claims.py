@@ -95,6 +95,8 @@ def compare(content: Manifest, job: Job, loaded: Sequence[Loaded], images: Image
     # What follows is data as JSON has it, in which a list is no tuple.
     today = json.loads(json.dumps(manifest.describe(job, loaded, images, device)))
     keys = ["domain", "image_sha256"]
+    if job.plan.rows and content["format"] == store.FORMAT:
+        keys.append("indices")
     if job.plan.rows:
         keys += ["suite", "rows", "holes", "libraries", "samples", "split", "seed", "device", "time_limit", "planned"]
         keys += ["packages", "sources", "files", "identity", "plan"]

@@ -107,6 +107,7 @@ def describe(job: Job, networks: Sequence[Loaded], images: Images, device: str) 
         "device": device,
         "time_limit": plan.time_limit,
         "planned": plan.records,
+        "indices": list(plan.indices),
         "image_sha256": hashes,
         "packages": versions(),
         "sources": {what: found.sha256 for what, found in job.sources.items()},
@@ -154,6 +155,7 @@ def identity(content: Manifest) -> dict[str, Any]:
         **{f"file of {name}": sha256 for name, sha256 in content["sources"].items()},
         **{key: content[key] for key in ("samples", "split", "seed", "device", "time_limit", "code", "domain")},
         "data": content["data"]["sha256"],
+        "images": _digest(content["indices"]),
         **{f"version of {name}": content["packages"].get(name) for name in ("python", "minimal-norm-bench", *DECISIVE)},
         **{
             f"version of {name}": version

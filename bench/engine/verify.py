@@ -170,8 +170,23 @@ class _Stored:
         return np.array([known.get(index, 0) for index in indices], dtype=np.int64)
 
 
+def _order(content: Manifest) -> Sequence[int]:
+    """The images of a run in the order of its plan.
+
+    Raises:
+        StoreError: the manifest has the SHA-256 of others.
+    """
+    order = content.get("indices") or range(content["samples"])
+    if sorted(order) != sorted(map(int, content["image_sha256"])):
+        raise StoreError(
+            f"the manifest of run {content.get('name')} has the SHA-256 of other images than it names; restore it from a copy"
+        )
+    return order
+
+
 def _planned(content: Manifest) -> Iterator[tuple[str, tuple[int, ...]]]:
-    """The blocks that a manifest plans: key and images."""
+    """The blocks that a manifest plans: key and images, in ascending order as records are read."""
+    order = _order(content)
     for network in content["networks"]:
         for row in content["rows"]:
             size, cap = row.get("block"), row.get("cap")
@@ -179,7 +194,8 @@ def _planned(content: Manifest) -> Iterator[tuple[str, tuple[int, ...]]]:
                 raise StoreError(f"row {row['name']} of the manifest has no number of images to a block")
             count = content["samples"] if cap is None else min(cap, content["samples"])
             for number, start in enumerate(range(0, count, size)):
-                yield block_key(network["name"], row["name"], number), tuple(range(start, min(start + size, count)))
+                images = order[start : min(start + size, count)]
+                yield block_key(network["name"], row["name"], number), tuple(sorted(images))
 
 
 def _asked(stored: _Stored, modules: Mapping[str, nn.Module], found: Findings) -> tuple[Job, Images]:
@@ -213,7 +229,7 @@ def _asked(stored: _Stored, modules: Mapping[str, nn.Module], found: Findings) -
             f"{reason or 'the request is another'}"
         )
         size = dataset.splits[split].size if split in dataset.splits else 0
-        indices = tuple(index for index in sorted(map(int, content["image_sha256"])) if 0 <= index < size)
+        indices = tuple(index for index in _order(content) if 0 <= index < size)
         job = Job(
             request=request or Request(suite=content["suite"]["name"], data=str(content["data"]["source"])),
             plan=Plan(

@@ -103,6 +103,7 @@ class _Manifest(msgspec.Struct):
     data: _Data
     domain: _Domain
     image_sha256: dict[str, str]
+    indices: list[int] | None = None
     status: Literal["running", "finished", "interrupted"] | None = None
     name: str | None = None
     holes: list[_Hole] | None = None
