@@ -1,0 +1,81 @@
+"""The nearest point of a set, and proximal steps, in each norm; all for many rows at once."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from bench.domain import UNIT_BOX
+
+NEGLIGIBLE = 1e-12
+"""A gradient, or a gain, below this counts as zero."""
+
+LOW, HIGH = UNIT_BOX
+
+ORDERS = {"l0": 0.0, "l1": 1.0, "l2": 2.0, "linf": math.inf}
+"""The exponents of the norms."""
+
+DUALS = {"l1": math.inf, "l2": 2.0, "linf": 1.0}
+"""The exponents of the dual norms."""
+
+
+def length(changes: Tensor, norm: str) -> Tensor:
+    """The norm of each row: (n, ...) to (n,)."""
+    lengths: Tensor = torch.linalg.vector_norm(changes.flatten(1), ORDERS[norm], 1)
+    return lengths
+
+
+def on_hyperplane(start: Tensor, normal: Tensor, needed: Tensor, norm: str) -> Tensor:
+    """The nearest point of the box on a hyperplane.
+
+    Args:
+        start: (n, ...) points in the box.
+        normal: (n, ...) the hyperplanes' normals, which point from ``start`` to them.
+        needed: (n,) what normal . change has to be, at least 0.
+        norm: ``l1``, ``l2`` or ``linf``.
+
+    Returns:
+        (n, ...): the points moved; every value at the end of the box to which its normal points where the hyperplane
+        cannot be reached.
+    """
+    x, w, missing = start.flatten(1), normal.flatten(1), needed.unsqueeze(1)
+    room = torch.where(w > 0, HIGH - x, LOW - x)
+    moves = _largest_first(w, room, missing) if norm == "l1" else _all_at_once(w, room, missing, norm)
+    return (x + moves).clamp(LOW, HIGH).view_as(start)
+
+
+def _largest_first(w: Tensor, room: Tensor, needed: Tensor) -> Tensor:
+    """The smallest change in L1: each value in turn, the largest normal first, moves its whole way."""
+    gains, order = w * room, torch.argsort(w.abs(), dim=1, descending=True, stable=True)
+    sorted_gains = gains.gather(1, order)
+    before = sorted_gains.cumsum(1) - sorted_gains
+    # The last one moves only as far as is still missing.
+    part = ((needed - before) / sorted_gains.clamp(min=NEGLIGIBLE)).clamp(0, 1)
+    part = torch.where(sorted_gains > NEGLIGIBLE, part, 0.0)
+    return torch.zeros_like(w).scatter(1, order, part) * room
+
+
+def _all_at_once(w: Tensor, room: Tensor, needed: Tensor, norm: str) -> Tensor:
+    """The smallest change in L2, min(t |w|, room), or in Linf, min(t, room), each in its normal's direction.
+
+    What it gains is piecewise linear in t, with a kink where a value reaches its end of the box.
+    """
+    largest = w.abs().amax(1, keepdim=True)
+    reachable = largest > NEGLIGIBLE
+    size = torch.where(reachable, w.abs() / largest.clamp(min=NEGLIGIBLE), 0.0).double()
+    missing = torch.where(reachable, needed / largest.clamp(min=NEGLIGIBLE), 0.0).double()
+    room, speed = room.double(), size if norm == "l2" else (size > 0).double()
+    kinks = torch.where(speed > 0, room.abs() / speed.clamp(min=NEGLIGIBLE), 0.0)
+    kinks, order = kinks.sort(1)
+    ended = (size * room.abs()).gather(1, order).cumsum(1)
+    rates = (size * speed).gather(1, order)
+    moving = rates.flip(1).cumsum(1).flip(1)  # a kink's value and all after it
+    # What is gained at each kink: all before it have ended, it and the others still move.
+    before = torch.cat([torch.zeros_like(missing), ended[:, :-1]], 1)
+    at_kink = before + kinks * moving
+    piece = torch.searchsorted(at_kink.cummax(1).values, missing).clamp(max=w.shape[1] - 1)
+    rate = moving.gather(1, piece).clamp(min=NEGLIGIBLE)
+    t = ((missing - before.gather(1, piece)) / rate).clamp(min=0)
+    return (w.sign() * torch.minimum(t * speed, room.abs())).to(w)
