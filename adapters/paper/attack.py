@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
 from adapters.calls import spread
-from adapters.margins import adversarial, size
+from adapters.margins import ROUNDING, adversarial, excess, other_classes, size
 from adapters.paper.projections import HIGH, LOW, NEGLIGIBLE, length
 from adapters.seeding import derived
 from adapters.view import View
 
-__all__ = ["HIGH", "LOW", "NEGLIGIBLE", "Nearest", "Noise", "PaperAttack"]
+__all__ = ["HIGH", "LOW", "NEGLIGIBLE", "Nearest", "Noise", "PaperAttack", "lead", "turns"]
 
 
 class PaperAttack(ABC):
@@ -47,6 +48,7 @@ class Nearest:
         logits: (n, classes) of the images.
         points: (n, *shape), the image where nothing was found.
         distances: (n,), infinite where nothing was found.
+        doubt: (n,) an excess that is more than rounding; a smaller one may not count.
     """
 
     def __init__(self, network: View, images: Tensor, labels: Tensor, norm: str) -> None:
@@ -56,6 +58,7 @@ class Nearest:
         self.points = images.clone()
         self.distances = torch.full((len(images),), torch.inf, device=images.device)
         self._norm, self._clean = norm, size(self.logits)
+        self.doubt = 2 * ROUNDING * self._clean
 
     def towards(self, points: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
         """How far a class is ahead of the label, and the gradient of it.
@@ -103,6 +106,19 @@ class Nearest:
             middle = (low + high) / 2
             wrong = self.offer(images + spread(middle, images) * (ends - images), rows)
             low, high = torch.where(wrong, low, middle), torch.where(wrong, middle, high)
+
+
+def turns(best: Nearest, limit: int) -> Iterator[Tensor | None]:
+    """The (n,) classes of each turn of an attack: None, any, and then at most ``limit`` classes one by one."""
+    yield None
+    if limit:
+        yield from other_classes(best.logits, best.labels, limit).unbind(1)
+
+
+def lead(logits: Tensor, labels: Tensor, classes: Tensor | None) -> Tensor:
+    """How far the (n,) classes, or the best other one, are ahead of the label: (n, classes) logits to (n,)."""
+    ahead = excess(logits, labels)
+    return ahead.amax(1) if classes is None else ahead.gather(1, classes.unsqueeze(1)).squeeze(1)
 
 
 class Noise:

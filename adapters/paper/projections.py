@@ -79,3 +79,76 @@ def _all_at_once(w: Tensor, room: Tensor, needed: Tensor, norm: str) -> Tensor:
     rate = moving.gather(1, piece).clamp(min=NEGLIGIBLE)
     t = ((missing - before.gather(1, piece)) / rate).clamp(min=0)
     return (w.sign() * torch.minimum(t * speed, room.abs())).to(w)
+
+
+def in_ball(images: Tensor, changes: Tensor, radii: Tensor, norm: str) -> Tensor:
+    """Changes brought into the box and into a ball around their images.
+
+    Args:
+        images: (n, ...) in the box.
+        changes: (n, ...).
+        radii: (n,) at least 0.
+        norm: ``l1``, ``l2`` or ``linf``.
+
+    Returns:
+        (n, ...): the nearest change of ball and box in L1 and Linf; in L2 the nearest of the ball, clipped to the box.
+    """
+    u, x, limits = changes.flatten(1), images.flatten(1), radii.unsqueeze(1)
+    if norm == "l1":
+        room = torch.where(u > 0, HIGH - x, x - LOW)
+        moved = u.sign() * _shrunk(u.abs(), room, limits)
+    elif norm == "l2":
+        moved = u * (limits / length(u, norm).clamp(min=NEGLIGIBLE).unsqueeze(1)).clamp(max=1)
+    else:
+        moved = torch.maximum(torch.minimum(u, limits), -limits)
+    return ((x + moved).clamp(LOW, HIGH) - x).view_as(changes)
+
+
+def _shrunk(sizes: Tensor, room: Tensor, limits: Tensor) -> Tensor:
+    """min(max(size - t, 0), room), with the smallest t >= 0 whose sum does not exceed (n, 1) limits.
+
+    The sum is piecewise linear in t: a value moves while t lies between size - room and size.
+    """
+    kinks, order = torch.cat([sizes, sizes - room], 1).double().sort(1, descending=True)
+    moving = torch.where(order < sizes.shape[1], 1.0, -1.0).double().cumsum(1)
+    # What the sum is at each kink, from the largest t to the smallest.
+    pieces = moving[:, :-1] * (kinks[:, :-1] - kinks[:, 1:])
+    at_kink = torch.cat([torch.zeros_like(limits, dtype=torch.float64), pieces.cumsum(1)], 1)
+    piece = (torch.searchsorted(at_kink, limits.double()) - 1).clamp(0, kinks.shape[1] - 1)
+    missing = limits.double() - at_kink.gather(1, piece)
+    t = kinks.gather(1, piece) - missing / moving.gather(1, piece).clamp(min=1)
+    return torch.minimum((sizes - t.clamp(min=0)).clamp(min=0), room).to(sizes)
+
+
+def proximal(points: Tensor, weights: Tensor, norm: str) -> Tensor:
+    """The minimiser r of |r - u|_2^2 / 2 + weight * D(r).
+
+    Args:
+        points: u, (n, ...).
+        weights: at least 0; (n,), or in L0 and L1 (n, ...) as well, a weight for each value.
+        norm: D: ``l1``, ``l2``, ``linf``, or ``l0``, which stands for the sum of |r_i|^(2/3), as in arXiv:2106.01538.
+
+    Returns:
+        (n, ...).
+    """
+    u = points.flatten(1)
+    t = weights.view(len(u), -1)
+    if norm == "l0":
+        moved = _two_thirds(u, t)
+    elif norm == "l1":
+        moved = u.sign() * (u.abs() - t).clamp(min=0)
+    elif norm == "l2":
+        moved = u * (1 - t / length(u, norm).clamp(min=NEGLIGIBLE).unsqueeze(1)).clamp(min=0)
+    else:
+        moved = u - u.sign() * _shrunk(u.abs(), u.abs(), t)
+    return moved.view_as(points)
+
+
+def _two_thirds(u: Tensor, t: Tensor) -> Tensor:
+    """The minimiser of |r - u|^2 / 2 + t |r|^(2/3), in closed form: the largest root of a quartic in |r|^(1/3)."""
+    u, double = u.double(), 2 * t.double().clamp(min=NEGLIGIBLE)
+    angle = torch.acosh((27 / 16 * u.square() * double ** (-1.5)).clamp(min=1))
+    a = 2 / math.sqrt(3) * double**0.25 * torch.cosh(angle / 3).sqrt()
+    root = (a + (2 * u.abs() / a - a.square()).clamp(min=0).sqrt()) / 2
+    beyond = u.abs() > 2 / 3 * (3 * double**3) ** 0.25
+    return torch.where(beyond, u.sign() * root**3, 0.0).to(t)
