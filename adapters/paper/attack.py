@@ -16,6 +16,9 @@ from adapters.view import View
 
 __all__ = ["HIGH", "LOW", "NEGLIGIBLE", "Nearest", "Noise", "PaperAttack", "lead", "turns"]
 
+TIE = 1e-6
+"""Distances that differ by a smaller part count as equal."""
+
 
 class PaperAttack(ABC):
     """An attack written here."""
@@ -92,7 +95,8 @@ class Nearest:
         logits = self.network(points) if logits is None else logits
         wrong = adversarial(logits, self.labels[rows], self._clean[rows])
         distances = length(points - self.images[rows], self._norm)
-        nearer = wrong & (distances < self.distances[rows])
+        # Not by rounding alone: of points equally far the first is kept, in a batch of any size.
+        nearer = wrong & ((distances < (1 - TIE) * self.distances[rows]) | ~self.distances[rows].isfinite())
         self.points[rows[nearer]] = points[nearer]
         self.distances[rows[nearer]] = distances[nearer]
         return wrong
