@@ -226,3 +226,76 @@ SIGMA_ZERO = Method(
         "delta_i <- 0 where |delta_i| < tau; tau <- tau +- t * step"
     ),
 )
+
+FAB = Method(
+    slug="fab",
+    title="FAB",
+    family=Family.REFERENCE,
+    access=Access.GRADIENT,
+    paper="arXiv:1907.02044",
+    idea=(
+        "Project the current point and the image on the linearised boundary, exactly inside the box, and go on from a "
+        "point between the two projections, a little beyond the boundary. From an adversarial point step back towards "
+        "the image, and start again from random points nearby."
+    ),
+    formula=(
+        "x <- (1 - a) (x + eta d(x)) + a (x_0 + eta d(x_0)), d(z) = nearest point of box and hyperplane "
+        "f_k(x) + grad f_k(x) . (z - x) = 0 to z, minus z; a = min(||d(x)|| / (||d(x)|| + ||d(x_0)||), a_max); "
+        "if argmax z(x) != y: x <- (1 - beta) x_0 + beta x; here towards each class k in turn"
+    ),
+)
+
+ALMA = Method(
+    slug="alma",
+    title="ALMA",
+    family=Family.REFERENCE,
+    access=Access.GRADIENT,
+    paper="arXiv:2011.11857",
+    idea=(
+        "Minimise the distance plus a penalty on a margin in units that do not depend on the scale of the logits. The "
+        "penalty's multiplier follows the derivative of an augmented Lagrangian, and its weight grows while the class "
+        "does not change."
+    ),
+    formula=(
+        "min over x of D(x, x_0) + P(m(x), rho, mu), m = (z_y - max over k != y of z_k) / (z_(1) - z_(3)); P(m) = mu m + "
+        "mu rho m^2 + rho^2 m^3 / 6 if m >= 0 else mu m / (1 - rho m); mu <- average of dP/dm; steps by RMSProp"
+    ),
+)
+
+PDPGD = Method(
+    slug="pdpgd",
+    title="PDPGD",
+    family=Family.REFERENCE,
+    access=Access.GRADIENT,
+    paper="arXiv:2106.01538",
+    idea=(
+        "Two players share weights between the norm and the margin: one changes the image by gradient steps on the "
+        "margin and proximal steps on the norm, the other raises the margin's weight while the class is right. The "
+        "proximal step needs no gradient of the norm, and so takes L0 too."
+    ),
+    formula=(
+        "r <- prox of l_1 step ||r||_p at r - Adam(l_2 grad softplus(m(x + r))), in Adam's metric; l = softmax(0, v), "
+        "v <- v + eta sign(m), m = z_y - max over k != y of z_k"
+    ),
+)
+
+APGD_T = Method(
+    slug="apgd-t",
+    title="APGD_t",
+    family=Family.REFERENCE,
+    access=Access.GRADIENT,
+    paper="arXiv:2003.01690",
+    idea=(
+        "Projected gradient ascent with momentum in a ball, on a loss towards one class that does not depend on the "
+        "scale of the logits; the step is halved, and the best point taken up again, where the loss stops rising. A "
+        "bisection for each image finds the smallest ball that holds an adversarial point."
+    ),
+    formula=(
+        "max over ||r||_p <= eps of (z_k - z_y) / (z_(1) - (z_(3) + z_(4)) / 2); x_{t+1} = P(x_t + a (P(x_t + eta s) - "
+        "x_t) + (1 - a) (x_t - x_{t-1})), s = sign(g) in Linf, g / ||g||_2 in L2, the largest derivatives' signs in L1 "
+        "(arXiv:2103.01208); eta from 2 eps"
+    ),
+)
+
+ONE_BY_ONE = "all other classes one by one, the ten with the largest clean logits where there are more"
+"""What attacks try that look at one class at a time."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bench.norms import Norm
-from bench.specs import AttackSpec, Origin
+from bench.specs import AttackSpec, Method, Origin, Value
 from suites.grid import methods
 
 DEEPFOOL_LINF = AttackSpec(
@@ -59,4 +59,131 @@ SIGMA_ZERO = AttackSpec(
     reasons={"steps": "paper: 1000"},
 )
 
-ROWS = (DEEPFOOL_LINF, SPARSEFOOL, SIGMA_ZERO)
+
+def _row(method: Method, norm: Norm, target: str, params: dict[str, Value], reasons: dict[str, str]) -> AttackSpec:
+    return AttackSpec(
+        method=method,
+        library="paper",
+        norm=norm,
+        target=f"adapters.paper.attacks:{target}",
+        params={"norm": norm.value, **params},
+        origin=Origin.PORT,
+        steps="steps",
+        block=25,
+        reasons=reasons,
+    )
+
+
+FAB_L1, FAB_L2, FAB_LINF = (
+    _row(
+        methods.FAB,
+        norm,
+        "FAB",
+        {"steps": 30, "restarts": 2, "candidates": 10, "overshoot": 1.05, "bias": 0.1, "backward": 0.9, "halvings": 10},
+        {
+            "steps": "paper: 100; here for each class and start, and with more the distance hardly falls",
+            "restarts": "paper: 1 to 100; the second start leaves the image, where gradients may vanish",
+            "candidates": methods.ONE_BY_ONE,
+            "halvings": "paper: 3 steps of its final search",
+        },
+    )
+    for norm in (Norm.L1, Norm.L2, Norm.LINF)
+)
+
+APGD_L1, APGD_L2, APGD_LINF = (
+    _row(
+        methods.APGD_T,
+        norm,
+        "MinimalAPGD",
+        {"steps": 30, "halvings": 10, "restarts": 2, "candidates": 10, "momentum": 0.75, "share": 0.75},
+        {
+            "steps": "paper: 100 in one ball; here in each of up to ten balls, which start where the last ended",
+            "halvings": "of the ball's radius: to a thousandth; a class that finds nothing nearer ends after one ball",
+            "restarts": "paper: 1 to 5; the second start is a random point, where gradients do not vanish",
+            "candidates": methods.ONE_BY_ONE,
+        },
+    )
+    for norm in (Norm.L1, Norm.L2, Norm.LINF)
+)
+
+FMN_L1, FMN_L2 = (
+    _row(
+        methods.FMN,
+        norm,
+        "FMN",
+        {
+            "steps": 200,
+            "stepsize": 1.0,
+            "last_stepsize": 1e-5,
+            "gamma": 0.05,
+            "last_gamma": 1e-4,
+            "candidates": 10,
+        },
+        {
+            "steps": "paper: at most 1000; here for each class",
+            "candidates": "first any class, then " + methods.ONE_BY_ONE,
+        },
+    )
+    for norm in (Norm.L1, Norm.L2)
+)
+
+ALMA_L1, ALMA_L2 = (
+    _row(
+        methods.ALMA,
+        norm,
+        "ALMA",
+        {
+            "steps": 300,
+            "first_step": 1.0,
+            "last_rate": 0.01,
+            "penalty": 1.0,
+            "growth": 1.2,
+            "patience": 10,
+            "progress": 0.95,
+            "averaging": 0.9,
+            "squares": 0.9,
+            "momentum": 0.9,
+            "candidates": 10,
+        },
+        {
+            "steps": "paper: 100 and 1000; here for each class",
+            "first_step": "paper: chosen for each norm and data; 0.1 ends in poorer local optima",
+            "squares": "paper: 0.99, with which more images end in poor local optima",
+            "candidates": "first any class, then " + methods.ONE_BY_ONE,
+        },
+    )
+    for norm in (Norm.L1, Norm.L2)
+)
+
+PDPGD_L0, PDPGD_L1, PDPGD_L2, PDPGD_LINF = (
+    _row(
+        methods.PDPGD,
+        norm,
+        "PDPGD",
+        {"steps": 300, "primal": 0.3, "dual": 0.03, "averaging": 0.9, "squares": 0.9, "candidates": 10},
+        {
+            "steps": "paper: 500; here for each class",
+            "primal": "paper: chosen for each norm; smaller steps find more values than needed in L0 and L1",
+            "squares": "Adam: 0.999, with which the first gradients hold the norm's pull back for hundreds of steps",
+            "candidates": "first any class, then " + methods.ONE_BY_ONE,
+        },
+    )
+    for norm in (Norm.L0, Norm.L1, Norm.L2, Norm.LINF)
+)
+
+ROWS = (
+    DEEPFOOL_LINF,
+    SPARSEFOOL,
+    SIGMA_ZERO,
+    FAB_L2,
+    FAB_LINF,
+    APGD_L2,
+    APGD_LINF,
+    FMN_L2,
+    ALMA_L2,
+    PDPGD_L0,
+    PDPGD_L2,
+    PDPGD_LINF,
+)
+
+L1_ROWS = (FAB_L1, APGD_L1, FMN_L1, ALMA_L1, PDPGD_L1)
