@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from adapters import starts
+from adapters import lockstep, starts
 from bench.problem import Problem
 from bench.specs import AttackSpec, Coupling
 
@@ -55,12 +55,18 @@ def candidates(spec: AttackSpec, problem: Problem, call: Call) -> Tensor:
     rows = torch.arange(len(problem), device=problem.images.device)
     if begin is not None:
         rows = rows[starts.found(begin)]
-    for part in rows.split(1 if spec.coupling is Coupling.BATCH else max(len(rows), 1)):
-        if len(part):
-            proposed = torch.as_tensor(call(problem.select(part), None if begin is None else begin[part]))
-            if proposed.shape != result[part].shape:
-                raise ValueError(f"the attack returned shape {tuple(proposed.shape)}, not {tuple(result[part].shape)}")
-            result[part] = proposed.to(result)
+    if not len(rows):
+        return result
+    parts = rows.split(1 if spec.coupling.alone else len(rows))
+    if spec.coupling is Coupling.LOCKSTEP:
+        found = lockstep.run(problem.select(rows), None if begin is None else begin[rows], call)
+    else:
+        found = [call(problem.select(part), None if begin is None else begin[part]) for part in parts]
+    for part, one in zip(parts, found, strict=True):
+        proposed = torch.as_tensor(one)
+        if proposed.shape != result[part].shape:
+            raise ValueError(f"the attack returned shape {tuple(proposed.shape)}, not {tuple(result[part].shape)}")
+        result[part] = proposed.to(result)
     return result
 
 

@@ -64,12 +64,19 @@ class Coupling(StrEnum):
 
     ``none``: nothing, a call of any size gives each image the same candidate up to rounding. ``noise``: they draw from one
     stream of random numbers, so that the images of a block are always one call. ``batch``: the attack averages over
-    them, so that each image is a call of its own.
+    them, so that each image is a call of its own. ``lockstep``: as ``batch``, for attacks that need decisions only: the
+    calls run side by side and their queries share forward passes, which changes no candidate.
     """
 
     NONE = "none"
     NOISE = "noise"
     BATCH = "batch"
+    LOCKSTEP = "lockstep"
+
+    @property
+    def alone(self) -> bool:
+        """Whether each image is a call of its own."""
+        return self in (Coupling.BATCH, Coupling.LOCKSTEP)
 
 
 class Kind(StrEnum):

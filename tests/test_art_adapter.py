@@ -25,7 +25,7 @@ from adapters.art.repaired import RepairedCarliniL2
 from adapters.layout import laid_out
 from bench.engine.queries import CountedNetwork
 from bench.problem import Problem
-from bench.specs import AttackSpec, Coupling, Origin, Start
+from bench.specs import AttackSpec, Origin, Start
 from suites.grid import art
 
 SHAPE = (1, 6, 6)
@@ -169,7 +169,7 @@ def test_nothing_is_printed(row: AttackSpec, capfd: pytest.CaptureFixture[str]) 
     assert capfd.readouterr() == ("", "")
 
 
-@pytest.mark.parametrize("row", [row for row in ROWS if row.coupling is Coupling.BATCH], ids=lambda row: row.name)
+@pytest.mark.parametrize("row", [row for row in ROWS if row.coupling.alone], ids=lambda row: row.name)
 def test_an_image_that_is_a_call_of_its_own_gets_the_same_to_the_bit(row: AttackSpec) -> None:
     given = problem(trained(mlp))
     together = ATTACKER.attack(short(row), given)

@@ -18,6 +18,7 @@ from adapters import foolbox_model
 from adapters.foolbox import attacker as foolbox_attacker
 from adapters.foolbox.attacker import ATTACKER
 from adapters.layout import laid_out
+from adapters.lockstep import Decisions
 from bench.specs import AttackSpec
 
 SHAPE = (1, 6, 6)
@@ -49,7 +50,9 @@ def some(network: nn.Module, count: int) -> tuple[Tensor, Tensor]:
 
 def stock(network: nn.Module, bounds: tuple[float, float] = BOX, **options: Any) -> PyTorchModel:
     """The library's model, with parameters that ask for gradients as a user's do."""
-    return PyTorchModel(copy.deepcopy(network).requires_grad_(), bounds=bounds, device="cpu", **options)
+    # One that waits for its answers must be the one that gets them.
+    own = network if isinstance(network, Decisions) else copy.deepcopy(network).requires_grad_()
+    return PyTorchModel(own, bounds=bounds, device="cpu", **options)
 
 
 @rows.every_attack(only=lambda row: row.library == "foolbox", twice=False)

@@ -8,7 +8,6 @@ import logging
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -29,21 +28,22 @@ class ArtAttacker:
         """Candidates (n, *shape) float32; the clean image where the attack found nothing or had no start."""
         kind = calls.target(spec, None)
         silent = {"verbose": False} if "verbose" in inspect.signature(kind).parameters else {}
-        alone = spec.coupling is Coupling.BATCH
 
-        def call(part: Problem, begin: Tensor | None) -> Any:
+        def call(part: Problem, begin: Tensor | None) -> Tensor:
             x, y = part.images.numpy(force=True), part.labels.numpy(force=True)
-            network = Doubtless(part.network, part.images, int(y[0])) if alone else part.network
+            network = (
+                Doubtless(part.network, part.images, int(y[0])) if spec.coupling is Coupling.BATCH else part.network
+            )
             # A new attack for each call, as several keep step sizes from one call to the next.
             attack = kind(classifier(network, shape=x.shape[1:], box=UNIT_BOX), **spec.params, **silent)
             start = {} if begin is None else {"x_adv_init": begin.numpy(force=True)}
             # Noise for one image depends on the seed and that image.
-            with seeded(derived(problem.seed, x.tobytes() if alone else b"")):
-                return attack.generate(x, y=y, **start)
+            with seeded(derived(problem.seed, x.tobytes() if spec.coupling.alone else b"")):
+                found = torch.as_tensor(attack.generate(x, y=y, **start)).to(part.images)
+            return margins.past_rounding(part.network, part.images, found, part.labels)
 
         with frozen(problem.network), _quiet():
-            candidates = calls.candidates(spec, problem, call)
-            return margins.past_rounding(problem.network, problem.images, candidates, problem.labels)
+            return calls.candidates(spec, problem, call)
 
 
 ATTACKER = ArtAttacker()

@@ -25,10 +25,10 @@ class FoolboxAttacker:
     def attack(self, spec: AttackSpec, problem: Problem) -> Tensor:
         """Candidates (n, *shape) float32; the clean image where the attack found nothing or had no start."""
         attack = _attack(spec)
-        model = LeanModel(problem.network, UNIT_BOX)
 
         def call(part: Problem, begin: Tensor | None) -> Tensor:
             images, labels = part.images, part.labels
+            model = LeanModel(part.network, UNIT_BOX)
             start = {} if begin is None else {"starting_points": begin}
             with seeded(problem.seed):
                 found, _, _ = attack(model, images, Misclassification(labels), epsilons=None, **start)

@@ -99,6 +99,10 @@ def _row(row: AttackSpec) -> str:
     facts += [f"class: `{row.target}`", f"start: {row.start}", f"images to a block: {row.block}"]
     if row.coupling is Coupling.BATCH:
         facts.append("each image is a call of its own: the images of a call would depend on one another")
+    if row.coupling is Coupling.LOCKSTEP:
+        facts.append(
+            "each image is a call of its own; the calls run side by side, and their queries share forward passes"
+        )
     if row.cap is not None:
         facts.append(f"cap: the first {row.cap} images ({row.reasons['cap']})")
     lines = [f"#### {row.label}: `{row.name}`\n", *(f"- {fact}" for fact in facts)]

@@ -219,8 +219,8 @@ BOUNDARY = AttackSpec(
     },
     steps="max_iter",
     start=Start.NEAREST,
-    coupling=Coupling.BATCH,
-    block=5,
+    coupling=Coupling.LOCKSTEP,
+    block=25,
     cap=20,
     reasons={
         "targeted": "library: True",
@@ -245,8 +245,8 @@ HOPSKIPJUMP = tuple(
         },
         steps="max_iter",
         start=Start.NEAREST,
-        coupling=Coupling.BATCH,
-        block=5,
+        coupling=Coupling.LOCKSTEP,
+        block=25,
         cap=15,
         reasons={
             "max_iter": methods.HSJ_STEPS,

@@ -112,8 +112,8 @@ HOPSKIPJUMP_L2 = AttackSpec(
     },
     steps="steps",
     start=Start.NEAREST,
-    coupling=Coupling.BATCH,
-    block=5,
+    coupling=Coupling.LOCKSTEP,
+    block=25,
     cap=15,
     reasons={
         "steps": methods.HSJ_STEPS,
@@ -131,8 +131,8 @@ HOPSKIPJUMP_LINF = AttackSpec(
     params={**HOPSKIPJUMP_L2.params, "constraint": "linf"},
     steps="steps",
     start=Start.NEAREST,
-    coupling=Coupling.BATCH,
-    block=5,
+    coupling=Coupling.LOCKSTEP,
+    block=25,
     cap=15,
     reasons=HOPSKIPJUMP_L2.reasons,
 )
@@ -145,8 +145,8 @@ POINTWISE = AttackSpec(
     params={"l2_binary_search": False},
     origin=Origin.STAND_IN,
     start=Start.NOISE,
-    coupling=Coupling.BATCH,
-    block=5,
+    coupling=Coupling.LOCKSTEP,
+    block=25,
     reasons={"l2_binary_search": "library: True, which lowers L2 and never L0"},
 )
 

@@ -28,6 +28,7 @@ import suites
 from adapters.art import attacker as art_attacker
 from adapters.foolbox import attacker as foolbox_attacker
 from adapters.layout import laid_out
+from adapters.lockstep import Decisions
 from bench import data, libraries, networks
 from bench.norms import L0_TOLERANCE, Norm
 from bench.specs import AttackSpec
@@ -90,7 +91,8 @@ def stock_foolbox(network: nn.Module, bounds: tuple[float, float]) -> PyTorchMod
 
 def trainable(network: nn.Module) -> nn.Module:
     """The network as its owner has it: attackers freeze what they attack."""
-    return copy.deepcopy(network).requires_grad_()
+    # One that waits for its answers must be the one that gets them.
+    return network if isinstance(network, Decisions) else copy.deepcopy(network).requires_grad_()
 
 
 def as_stock(row: AttackSpec) -> AttackSpec:
