@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import closed_form
 import numpy as np
 import pytest
 import torch
@@ -11,6 +10,7 @@ from hypothesis import strategies as st
 
 from adapters.paper import projections
 from bench.norms import Norm
+from bench.testing import closed_form
 
 seeds = st.integers(0, 2**32 - 1)
 
