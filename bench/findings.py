@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+import math
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
@@ -64,7 +65,7 @@ class Finding:
     Attributes:
         check: its name.
         status: pass, warn, fail or stop.
-        value: the number it is decided by; None where there is none.
+        value: the number it is decided by; None where there is none. What is not finite is None in a manifest.
         message: what was found, and unless it passes what it means or what to do.
     """
 
@@ -75,7 +76,8 @@ class Finding:
 
     def to_json(self) -> dict[str, Any]:
         """For the manifest."""
-        return asdict(self) | {"check": self.check.value, "status": self.status.value}
+        value = None if self.value is None or not math.isfinite(self.value) else self.value
+        return asdict(self) | {"check": self.check.value, "status": self.status.value, "value": value}
 
 
 def grade(fails: bool, warns: bool) -> Level:
