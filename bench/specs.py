@@ -63,7 +63,8 @@ class Coupling(StrEnum):
     """What the images of one call have to do with each other.
 
     ``none``: nothing, a call of any size gives each image the same candidate up to rounding. ``noise``: they draw from one
-    stream of random numbers, so that the images of a block are always one call. ``batch``: the attack averages over
+    stream of random numbers, or the rounding of another size of batch grows beyond rounding, so that the images of a block
+    are always one call. ``batch``: the attack averages over
     them, so that each image is a call of its own. ``lockstep``: as ``batch``, for attacks that need decisions only: the
     calls run side by side and their queries share forward passes, which changes no candidate.
     """

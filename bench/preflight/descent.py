@@ -5,6 +5,7 @@ Sources: Carlini et al. (arXiv:1902.06705); Pintor et al., Indicators of Attack 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -144,9 +145,10 @@ def _more_steps(short: Descent, long: Descent) -> Finding:
     ratio = (short.distances / long.distances)[both].nan_to_num(torch.inf, torch.inf)
     middle = float(ratio.sort().values[(len(ratio) - 1) // 2])
     level = grade(middle > 1 + FAR, middle > 1 + BETTER)
-    message = (
-        f"{STEPS} steps of a plain descent find {middle:.2f} times the distance of {2 * STEPS} steps (median ratio)"
-    )
+    found = f"find {middle:.2f} times the distance of {2 * STEPS} steps (median ratio)"
+    if math.isinf(middle):
+        found = f"find nothing on half of the images or more where {2 * STEPS} steps do"
+    message = f"{STEPS} steps of a plain descent {found}"
     return Finding(CheckName.MORE_STEPS, level, middle, message)
 
 
