@@ -66,6 +66,7 @@ def _row(
     target: str,
     params: dict[str, Value],
     reasons: dict[str, str],
+    *,
     coupling: Coupling = Coupling.NONE,
 ) -> AttackSpec:
     return AttackSpec(
@@ -160,7 +161,7 @@ ALMA_L1, ALMA_L2 = (
             "candidates": "first any class, then " + methods.ONE_BY_ONE,
         },
         # Its steps react to which side of the boundary a point is on: in hundreds of them rounding grows to a percent.
-        Coupling.NOISE,
+        coupling=Coupling.NOISE,
     )
     for norm in (Norm.L1, Norm.L2)
 )
