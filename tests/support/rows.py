@@ -53,6 +53,8 @@ def every_attack(
 SHORT: dict[str, int] = {
     "steps": 12,
     "max_iter": 6,
+    "num_steps": 12,
+    "n_iter": 6,
     "binary_search_steps": 2,
     "max_eval": 100,
     "init_eval": 20,
