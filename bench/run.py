@@ -60,7 +60,7 @@ def parser() -> Parser:
     what.add_argument("--data", default="", metavar="DATA", help="mnist, or path/to/file.py:object (the suite's own)")
     what.add_argument("--split", default="", metavar="SPLIT", help="of the dataset (its test split)")
     what.add_argument("--samples", type=int, metavar="N", help="the first N images of the split (the suite's own)")
-    what.add_argument("--norms", nargs="+", metavar="NORM", help="l0, l2, linf")
+    what.add_argument("--norms", nargs="+", metavar="NORM", help="l0, l1, l2, linf, of those that the suite has")
     what.add_argument("--libraries", nargs="+", metavar="LIBRARY", help="art, foolbox, paper, certify")
     what.add_argument("--attacks", nargs="+", metavar="ATTACK", help="names, or patterns such as 'foolbox-*'")
     what.add_argument(

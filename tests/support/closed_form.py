@@ -78,7 +78,7 @@ def half_space(normal: FloatArray, offset: float, x: FloatArray, norm: Norm) -> 
         normal: (d,).
         offset: a scalar.
         x: (d,) in [0, 1], outside the half-space.
-        norm: L0, L2 or Linf.
+        norm: which distance.
     """
     missing = -(normal @ x + offset)
     room = np.where(normal > 0, 1 - x, x)  # how far each value can go in the direction that helps
@@ -87,6 +87,12 @@ def half_space(normal: FloatArray, offset: float, x: FloatArray, norm: Norm) -> 
         return np.inf
     if norm is Norm.L0:
         return float(np.searchsorted(np.cumsum(np.sort(gains)[::-1]), missing) + 1)
+    if norm is Norm.L1:  # the largest weights first, each as far as the box lets it
+        order = np.argsort(-np.abs(normal), kind="stable")
+        gained = np.cumsum(gains[order])
+        last = int(np.searchsorted(gained, missing))
+        spare = gained[last] - missing
+        return float(room[order][: last + 1].sum() - spare / np.abs(normal[order][last]))
     # The change is |d_i| = min(room_i, t |w_i|) in L2 (the KKT conditions) and min(room_i, t) in Linf. Its gain is
     # piecewise linear and increasing in t, with kinks where a value reaches the end of the box.
     slope = np.abs(normal) if norm is Norm.L2 else np.ones_like(normal)
