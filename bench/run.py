@@ -78,7 +78,7 @@ def parser() -> Parser:
         metavar="I",
         help="which images, in place of the first ones: numbers from 0, or ranges such as 0:100, without the 100",
     )
-    what.add_argument("--norms", nargs="+", metavar="NORM", help="l0, l2, linf")
+    what.add_argument("--norms", nargs="+", metavar="NORM", help="l0, l1, l2, linf, of those that the suite has")
     what.add_argument("--libraries", nargs="+", metavar="LIBRARY", help="art, foolbox, paper, certify")
     what.add_argument("--attacks", nargs="+", metavar="ATTACK", help="names, or patterns such as 'foolbox-*'")
     what.add_argument(

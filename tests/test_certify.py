@@ -37,34 +37,11 @@ from bench.specs import Kind
 from bench.testing.closed_form import CASES, Case
 
 
-def closed_form(case: Case, norm: Norm) -> FloatArray:
-    """(n,) minimal distances; in L1 the values of largest weight move as far as the box lets them."""
-    if norm is not Norm.L1:
-        return case.optimum(norm)
-    layer = case.network[1]
-    assert isinstance(layer, nn.Linear)
-    weights, bias = layer.weight.double().numpy(), layer.bias.double().numpy()
-    found = []
-    for x, y in zip(case.images.flatten(1).double().numpy(), case.labels.tolist(), strict=True):
-        distances = []
-        for k in (k for k in range(len(weights)) if k != y):
-            normal = weights[k] - weights[y]
-            order = np.argsort(-np.abs(normal))
-            room = np.where(normal > 0, 1 - x, x)[order]
-            gained = np.append(0, np.cumsum(np.abs(normal)[order] * room))
-            missing = -(normal @ x + bias[k] - bias[y])
-            at = int(np.searchsorted(gained, missing)) - 1
-            inside = at < len(room)
-            distances.append(room[:at].sum() + (missing - gained[at]) / np.abs(normal)[order][at] if inside else np.inf)
-        found.append(min(distances))
-    return np.array(found)
-
-
 @every_norm
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_linear_networks_have_their_closed_form(norm: Norm, case: Case) -> None:
     bounds = bound(spec(norm), case.network, case.images, case.labels)
-    optimum = closed_form(case, norm)
+    optimum = case.optimum(norm)
     assert (bounds.lower <= optimum * (1 + 1e-9)).all()
     assert (bounds.lower >= optimum * (1 - 2 * GAP)).all()
     root = bound(spec(norm, Kind.LOWER), case.network, case.images, case.labels)
@@ -314,7 +291,7 @@ def test_linear_networks_in_a_box_have_their_closed_form(norm: Norm, case: Case)
     network = nn.Sequential(nn.Flatten(), layer).eval()
     inputs = (3 * case.images.double() - 1).float()
     bounds = bound(spec(norm), network, inputs, case.labels, domain)
-    optimum = closed_form(case, norm)
+    optimum = case.optimum(norm)
     assert (bounds.lower <= optimum * (1 + 1e-5)).all()
     assert (bounds.lower >= optimum * (1 - 1e-5 - 2 * GAP)).all()
 

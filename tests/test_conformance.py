@@ -38,12 +38,14 @@ def test_names_and_labels_are_unique_in_a_suite(suite: Suite) -> None:
     assert len({row.label for row in suite.rows}) == len(suite.rows)
 
 
-def test_every_cell_of_the_grid_is_filled_or_a_hole_with_its_reason() -> None:
-    suite = suites.load("minimal_norm")
+@pytest.mark.parametrize(("name", "norms"), [("minimal_norm", (Norm.L0, Norm.L2, Norm.LINF)), ("l1", (Norm.L1,))])
+def test_every_cell_of_the_grid_is_filled_or_a_hole_with_its_reason(name: str, norms: tuple[Norm, ...]) -> None:
+    suite = suites.load(name)
+    assert {row.norm for row in suite.rows} == set(norms)
     filled = {(row.method.family, row.norm, row.library) for row in suite.rows if isinstance(row, AttackSpec)}
     holes = {(hole.family, hole.norm, hole.library) for hole in suite.holes}
     for family in (Family.DEEPFOOL, Family.CW, Family.BOUNDARY):
-        for norm in (Norm.L0, Norm.L2, Norm.LINF):
+        for norm in norms:
             for library in LIBRARIES:
                 cell = (family, norm, library)
                 assert (cell in filled) != (cell in holes), cell

@@ -180,7 +180,7 @@ class SaliencyMapMethod(evasion.SaliencyMapMethod):  # type: ignore[misc]  # as 
 @contextmanager
 def _solvers_from_disk() -> Iterator[None]:
     """Let Brendel-Bethge, which makes its solver itself, make one that is compiled once per machine."""
-    names = ("L0Optimizer", "L2Optimizer", "LinfOptimizer")
+    names = ("L0Optimizer", "L1Optimizer", "L2Optimizer", "LinfOptimizer")
     solvers = {name: getattr(brendel_bethge, name) for name in names}
     try:
         for name, solver in solvers.items():

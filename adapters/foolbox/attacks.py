@@ -180,6 +180,14 @@ class L0BrendelBethgeAttack(_Quiet, brendel_bethge.L0BrendelBethgeAttack):
         return CachedSolver(brendel_bethge.L0Optimizer)
 
 
+class L1BrendelBethgeAttack(_Quiet, brendel_bethge.L1BrendelBethgeAttack):
+    """Foolbox's Brendel-Bethge in L1, its solver compiled once per machine."""
+
+    def instantiate_optimizer(self) -> Any:
+        """The library's solver."""
+        return CachedSolver(brendel_bethge.L1Optimizer)
+
+
 class L2BrendelBethgeAttack(_Quiet, brendel_bethge.L2BrendelBethgeAttack):
     """Foolbox's Brendel-Bethge in L2, its solver compiled once per machine."""
 

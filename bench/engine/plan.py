@@ -111,7 +111,7 @@ def choose(
 
     Args:
         suite: whose rows.
-        norms: ``l0``, ``l2``, ``linf`` in any case; None for all.
+        norms: ``l0``, ``l1``, ``l2``, ``linf`` in any case; None for all.
         libraries: ``art``, ``foolbox``, ``paper``, ``certify``, ...; None for all.
         attacks: names of rows, or patterns such as ``foolbox-*`` or ``*deepfool*``; None for all.
 

@@ -6,6 +6,7 @@ import importlib
 import inspect
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import groupby
 
 import suites
@@ -13,8 +14,8 @@ from bench import libraries
 from bench.norms import Norm
 from bench.specs import AttackSpec, Coupling, Family, Hole, Method, Suite, VerifierSpec
 
-MAIN = "minimal_norm"
-"""The suite whose rows are described at length; the others are compared with it."""
+MAIN = ("minimal_norm", "l1")
+"""The suites whose rows are described at length, in norms of their own; the others are compared with them."""
 
 HEAD = """\
 # Attacks
@@ -32,7 +33,12 @@ unit of work, of randomness and of resuming. A **cap** is the maximum number of 
 
 def page() -> str:
     """The page, as Markdown."""
-    main = suites.load(MAIN)
+    first, *others = (suites.load(name) for name in MAIN)
+    main = replace(
+        first,
+        rows=first.rows + tuple(row for suite in others for row in suite.rows),
+        holes=first.holes + tuple(hole for suite in others for hole in suite.holes),
+    )
     rows = [row for row in main.rows if isinstance(row, AttackSpec)]
     parts = [HEAD, "## The grid\n", "\n".join(_grid(main)) + "\n"]
     for family, of_family in groupby(_methods(rows), key=lambda method: method.family):
@@ -40,7 +46,10 @@ def page() -> str:
         parts += [_method(method, [row for row in rows if row.method == method]) for method in of_family]
     verifiers = [row for row in main.rows if isinstance(row, VerifierSpec)]
     parts += ["## Certified bounds\n", *dict.fromkeys(_verifier(row) for row in verifiers)]
-    parts += ["## The other suites\n", *(_other(suites.load(name), main) for name in suites.names() if name != MAIN)]
+    parts += [
+        "## The other suites\n",
+        *(_other(suites.load(name), main) for name in suites.names() if name not in MAIN),
+    ]
     return "\n".join(parts)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from bench.norms import Norm
 from bench.specs import AttackSpec, Coupling, Family, Hole, Origin, Start
 from suites.grid import methods
@@ -341,5 +343,59 @@ HOLES = (
         norm=Norm.L0,
         library="art",
         reason="ART has no decision-based attack that minimises L0; its Boundary and HopSkipJump know L2 and Linf only",
+    ),
+)
+
+EAD_L1 = AttackSpec(
+    method=methods.EAD,
+    library="art",
+    norm=Norm.L1,
+    target="art.attacks.evasion:ElasticNet",
+    params={
+        "confidence": 0.0,
+        "targeted": False,
+        "learning_rate": 0.01,
+        "binary_search_steps": 6,
+        "max_iter": 300,
+        "beta": 0.01,
+        "initial_const": 1.0,
+        "batch_size": 25,
+        "decision_rule": "L1",
+    },
+    steps="max_iter",
+    block=25,
+    reasons={
+        "binary_search_steps": methods.EAD_REASONS["search"],
+        "initial_const": methods.EAD_REASONS["const"],
+        "max_iter": methods.EAD_REASONS["steps"] + "; library: 100",
+        "beta": methods.EAD_REASONS["beta"],
+        "decision_rule": methods.EAD_REASONS["rule"],
+        "batch_size": "library: 1; all images of a call at once",
+    },
+    defects="Where the class has changed the whole gradient is set to zero, that of the squared L2 distance too, so that "
+    "only the shrinkage leads back to the image.",
+)
+
+BRENDEL_BETHGE_L1 = replace(
+    BRENDEL_BETHGE[1],
+    norm=Norm.L1,
+    params={
+        **BRENDEL_BETHGE[1].params,
+        "norm": 1,
+        "steps": methods.BB_STEPS[Norm.L1],
+        "lr": methods.BB_RATES[Norm.L1],
+    },
+    start=methods.BB_STARTS[Norm.L1],
+)
+
+L1_ROWS = (EAD_L1, BRENDEL_BETHGE_L1)
+
+L1_HOLES = (
+    Hole(family=Family.DEEPFOOL, norm=Norm.L1, library="art", reason="ART's DeepFool knows L2 only"),
+    Hole(
+        family=Family.BOUNDARY,
+        norm=Norm.L1,
+        library="art",
+        reason="ART has no decision-based attack that minimises L1; its HopSkipJump knows L2 and Linf only",
     ),
 )

@@ -293,3 +293,70 @@ HOLES = (
         reason="Foolbox has C&W in L2 only; its reference row for Linf is FMN",
     ),
 )
+
+EAD_L1 = AttackSpec(
+    method=methods.EAD,
+    library="foolbox",
+    norm=Norm.L1,
+    target="foolbox.attacks:EADAttack",
+    params={
+        "binary_search_steps": 6,
+        "steps": 300,
+        "initial_stepsize": 0.01,
+        "confidence": 0.0,
+        "initial_const": 1.0,
+        "regularization": 0.01,
+        "decision_rule": "L1",
+        "abort_early": False,
+    },
+    steps="steps",
+    block=25,
+    reasons={
+        "binary_search_steps": methods.EAD_REASONS["search"],
+        "initial_const": methods.EAD_REASONS["const"],
+        "steps": methods.EAD_REASONS["steps"] + "; library: 10000",
+        "regularization": methods.EAD_REASONS["beta"],
+        "decision_rule": methods.EAD_REASONS["rule"],
+        "abort_early": "library: True, which stops on the loss summed over the batch and so couples its images",
+    },
+)
+
+FMN_L1 = AttackSpec(
+    method=methods.FMN,
+    library="foolbox",
+    norm=Norm.L1,
+    target="foolbox.attacks:L1FMNAttack",
+    params={"steps": 300, "max_stepsize": 0.3, "gamma": 0.05},
+    steps="steps",
+    block=50,
+    reasons={
+        "steps": "paper: at most 1000; library: 100",
+        "max_stepsize": "library: 1; with longer first steps more images find nothing",
+    },
+    defects="It finds nothing for many images, 6 of 20 on the MLP.",
+)
+
+BRENDEL_BETHGE_L1 = replace(
+    BRENDEL_BETHGE[1],
+    norm=Norm.L1,
+    target="adapters.foolbox.attacks:L1BrendelBethgeAttack",
+    params={**BRENDEL_BETHGE[1].params, "steps": methods.BB_STEPS[Norm.L1], "lr": methods.BB_RATES[Norm.L1]},
+    start=methods.BB_STARTS[Norm.L1],
+)
+
+L1_ROWS = (EAD_L1, BRENDEL_BETHGE_L1, FMN_L1)
+
+L1_HOLES = (
+    Hole(
+        family=Family.DEEPFOOL,
+        norm=Norm.L1,
+        library="foolbox",
+        reason="Foolbox's DeepFool knows L2 and Linf only",
+    ),
+    Hole(
+        family=Family.BOUNDARY,
+        norm=Norm.L1,
+        library="foolbox",
+        reason="Foolbox has no decision-based attack that minimises L1; its HopSkipJump knows L2 and Linf only",
+    ),
+)
