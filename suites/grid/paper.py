@@ -111,6 +111,8 @@ APGD_L1, APGD_L2, APGD_LINF = (
             "restarts": "paper: 1 to 5; the second start is a random point, where gradients do not vanish",
             "candidates": methods.ONE_BY_ONE,
         },
+        # In L1 a step moves the values with the largest derivatives: rounding decides which.
+        coupling=Coupling.NOISE if norm is Norm.L1 else Coupling.NONE,
     )
     for norm in (Norm.L1, Norm.L2, Norm.LINF)
 )
