@@ -243,9 +243,11 @@ def _medians(frames: Frames) -> Table:
     ]
     caption = "Smallest known distances of each network. Misclassified images count as 0, images without a known adversarial example as infinite."
     units = {data.unit(frames.evidence.domain, norm) for norm in frames.evidence.norms if not norm.counts} - {""}
-    caption += (
-        f" The unit is {', '.join(sorted(units))}; L0 counts {data.values(frames.evidence.domain)}." if units else ""
-    )
+    counted = [
+        f"{norm.label} counts {data.values(frames.evidence.domain)}" for norm in frames.evidence.norms if norm.counts
+    ]
+    if units:
+        caption += f" The unit is {'; '.join([', '.join(sorted(units)), *counted])}."
     return table("table-medians", caption, columns, frames["networks"])
 
 
