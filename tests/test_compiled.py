@@ -13,21 +13,10 @@ import numpy as np
 import pytest
 from filelock import FileLock
 from numba.core import caching, config
-from numba.experimental import jitclass  # type: ignore[attr-defined]  # it says nowhere what it exports
+from solvers import Halfway
 
 from adapters import compiled
 from adapters.compiled import CachedSolver
-
-
-@jitclass([])
-class Halfway:
-    """A solver that goes half of the way back."""
-
-    def __init__(self) -> None:
-        pass
-
-    def solve(self, x0, x, b, min_, max_, c, r):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201, PLR0917
-        return (x0 - x) / 2 + 0 * b
 
 
 @pytest.fixture(autouse=True)

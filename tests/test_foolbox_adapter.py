@@ -64,7 +64,7 @@ def test_every_row_is_the_stock_models_to_the_bit(
     lean = ATTACKER.attack(short, problem)
     monkeypatch.setattr(foolbox_attacker, "LeanModel", stock)
     assert torch.equal(lean, ATTACKER.attack(short, problem))
-    assert not torch.equal(lean, problem.images)
+    assert row.defects or not torch.equal(lean, problem.images)
 
 
 PREPROCESSING = [

@@ -6,16 +6,18 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from bench.data.arrays import WHOLE, from_arrays
 from bench.data.dataset import Dataset
 from bench.data.options import Options
 from bench.errors import DataError, line
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 IMAGES = ("images", "inputs", "x", "features", "data")
 LABELS = ("labels", "targets", "y")
@@ -68,6 +70,8 @@ def table(path: Path, options: Options) -> Dataset:
         DataError: the file cannot be read, a feature is no number or missing, or no column holds the classes.
         UsageError: an option does not apply.
     """
+    import pandas as pd  # noqa: PLC0415 - what reads no table starts without it
+
     options.only(f"a table ({path.name})", "label", "box", "class_names")
     try:
         content = pd.read_csv(path) if path.suffix.lower() == ".csv" else pd.read_parquet(path)
@@ -168,6 +172,8 @@ def _label(content: pd.DataFrame, asked: str | None, path: Path) -> str:
 
 def _coded(values: pd.Series, names: tuple[str, ...], path: Path) -> tuple[NDArray[np.int64], tuple[str, ...]]:
     """Classes as numbers from 0, and their names; texts are numbered in alphabetical order."""
+    import pandas as pd  # noqa: PLC0415 - as above
+
     if missing := int(values.isna().sum()):
         raise DataError(f"{path}: column {values.name!r} lacks {missing} classes; leave those rows out")
     if pd.api.types.is_integer_dtype(values) and (not len(values) or values.min() >= 0):

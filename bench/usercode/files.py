@@ -94,6 +94,8 @@ class UserFile:
         paths = list(sys.path)
         sys.path[:0] = self._paths
         importlib.invalidate_caches()
+        # A file that is edited within a second, to the same length, would be taken for its old bytecode.
+        writes, sys.dont_write_bytecode = sys.dont_write_bytecode, True
         try:
             with kept():
                 try:
@@ -103,6 +105,7 @@ class UserFile:
                     added = [entry for entry in dict.fromkeys(sys.path) if entry not in paths and entry != folder]
                     self._paths = [folder, *added]
         finally:
+            sys.dont_write_bytecode = writes
             sys.path[:] = paths
             self._leave(before)
 

@@ -1,0 +1,23 @@
+"""Attacks for networks that were trained to resist: from papers, towards each class, from more than one start."""
+
+from __future__ import annotations
+
+from bench.specs import Suite
+from suites.grid import certify, foolbox, paper
+
+SUITE = Suite(
+    name="strong",
+    description="FAB, APGD_t, FMN, ALMA and PDPGD from their papers, the best cheap attacks beside them, and certified bounds.",
+    rows=(
+        *paper.STRONG_ROWS,
+        paper.SIGMA_ZERO,
+        foolbox.DDN,
+        foolbox.FMN_LINF,
+        foolbox.FMN_EVERY_CLASS_LINF,
+        foolbox.HOPSKIPJUMP_L2,
+        foolbox.HOPSKIPJUMP_LINF,
+        *certify.LOWER,
+    ),
+    samples=50,
+    networks=("CNN", "CNN_at_linf", "CNN_at_l2"),
+)
