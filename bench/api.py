@@ -97,7 +97,7 @@ def evaluate(
         box: lowest and highest value of an input: numbers, or arrays that broadcast to ``shape``, such as one value for
             each feature. None: 0 to 255 for uint8, 0 to 1 for floats that all lie there.
         suite: which attacks, see ``python -m bench.run --list``: a name, ``file.py``, or a :class:`bench.specs.Suite`.
-        norms: ``l0``, ``l2``, ``linf``; None for all of the suite.
+        norms: ``l0``, ``l1``, ``l2``, ``linf``, of those that the suite has; None for all of them.
         libraries: ``art``, ``foolbox``, ``paper``, ``certify``; None for all of the suite.
         attacks: names of rows or patterns such as ``foolbox-*``, rows (``suites.rows(norm="l2")``), and functions of one's
             own ``f(network, images, labels)``, which run in every norm that is asked for (see :mod:`adapters.own`); None

@@ -60,11 +60,12 @@ def test_every_row_is_the_stock_models_to_the_bit(
     row: AttackSpec, network: nn.Module, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     problem = rows.unit(laid_out(network), *some(network, 3))
-    short = rows.shortened(row)
+    # FMN in L1 finds too little in a few steps to compare.
+    short = row if row.name == "foolbox-fmn-l1" else rows.shortened(row)
     lean = ATTACKER.attack(short, problem)
     monkeypatch.setattr(foolbox_attacker, "LeanModel", stock)
     assert torch.equal(lean, ATTACKER.attack(short, problem))
-    assert row.defects or not torch.equal(lean, problem.images)
+    assert not torch.equal(lean, problem.images)
 
 
 PREPROCESSING = [

@@ -186,7 +186,10 @@ def test_bad_weights_are_refused(own: Path, tmp_path: Path, content: bytes | str
         (
             ["LeNet"],
             None,
-            "unknown network 'LeNet'; known: MLP, MLP_d, CNN, CNN_d, CNN_at_linf, CNN_at_l2, MLP_digits, MLP_cancer, path/to/file.py:factory",
+            (
+                "unknown network 'LeNet'; known: MLP, MLP_d, CNN, CNN_d, CNN_at_linf, CNN_at_l2, MLP_digits, MLP_cancer, "
+                "path/to/file.py:factory, module:factory"
+            ),
         ),
         (["MLP", "MLP"], None, "network MLP is named twice"),
         (["file.py:not a name"], None, "not a Python function's name"),

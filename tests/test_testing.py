@@ -129,6 +129,12 @@ def far(network: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
     return linear(network, images, labels, reach=20.0)
 
 
+def gives_up(network: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+    found = linear(network, images, labels)
+    wrong = network(found).argmax(1) != labels
+    return torch.where(wrong.view(-1, *[1] * (images.ndim - 1)), found, torch.nan)
+
+
 FAULTS: list[tuple[Any, dict[str, Any], str]] = [
     (raises, {}, "it raised RuntimeError: not today"),
     (wrong_shape, {}, "the attack returned shape"),
@@ -140,6 +146,7 @@ FAULTS: list[tuple[Any, dict[str, Any], str]] = [
     (no_gradient, {}, "asks for no gradient, but its access is 'gradient'; say access='decision'"),
     (no_gradient, {"access": "decision"}, "of 4 images 0 have an adversarial candidate"),
     (linear, {"access": "decision"}, "gradients, but its access is 'decision'"),
+    (gives_up, {}, "nothing to find: candidates hold NaN or infinity; return the clean image where nothing is found"),
     (far, {"tolerance": 1.3}, "times as far as the nearest ones; at most 1.3 is allowed"),
     (Remembers(), {}, "keep nothing from one call to the next"),
 ]

@@ -8,15 +8,15 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from adapters import calls
-from adapters.margins import adversarial, other_classes
+from adapters.margins import other_classes
 from adapters.own import ATTACKS, LIVE, LIVE_PREFIX
+from adapters.paper.attack import Nearest
 from adapters.seeding import seeded
-from adapters.view import frozen
+from adapters.view import View, frozen
 from bench.errors import UsageError
 from bench.guard import Within
 from bench.problem import Problem
@@ -76,25 +76,15 @@ def _towards_each(spec: AttackSpec, part: Problem, call: Callable[[Tensor], Any]
         call: from (n,) int64 classes to (n, *shape) candidates.
 
     Returns:
-        (n, *shape); the candidate of the nearest class where none is adversarial.
+        (n, *shape); the image where no candidate is adversarial; what the call returned where that has another shape.
     """
-    with torch.no_grad():
-        classes = other_classes(part.network(part.images), part.labels, CANDIDATES)
-    best: Tensor | None = None
-    shortest = np.full(len(part), np.inf)
-    for targets in classes.unbind(1):
+    best = Nearest(View(part.network), part.images, part.labels, spec.norm.value)
+    for targets in other_classes(best.logits, part.labels, CANDIDATES).unbind(1):
         found = torch.as_tensor(call(targets.clone()))
         if found.shape != part.images.shape:
             return found
-        with torch.no_grad():
-            wrong = adversarial(part.network(found.to(part.images)), part.labels).numpy(force=True)
-        lengths = np.where(wrong, spec.norm.of((found.to(part.images) - part.images).numpy(force=True)), np.inf)
-        best = found.to(part.images, copy=True) if best is None else best
-        nearer = lengths < shortest
-        best[torch.from_numpy(nearer)] = found.to(part.images)[torch.from_numpy(nearer)]
-        shortest = np.minimum(shortest, lengths)
-    assert best is not None  # there is another class
-    return best
+        best.offer(found.to(part.images))
+    return best.points
 
 
 def _function(target: str) -> tuple[Callable[..., Any], Within]:

@@ -8,16 +8,15 @@ import torch
 from torch import Tensor
 
 from adapters.calls import spread
-from adapters.paper.attack import HIGH, LOW, NEGLIGIBLE, Nearest, PaperAttack, lead, turns
+from adapters.paper.attack import HIGH, LOW, NEGLIGIBLE, Descent, Nearest, lead
 from adapters.paper.projections import length
-from adapters.view import View
 
 SMALLEST, LARGEST = 1e-6, 1e12
 """The multipliers' limits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ALMA(PaperAttack):
+class ALMA(Descent):
     """ALMA, the augmented Lagrangian attack (arXiv:2011.11857, algorithm 2).
 
     Attributes:
@@ -32,11 +31,9 @@ class ALMA(PaperAttack):
         averaging: alpha in the paper: of the multiplier's exponential average.
         squares: of the average of squared gradients (RMSProp).
         momentum: of the steps.
-        candidates: the maximum number of classes that are tried one by one, after an untargeted run: see
-            :func:`adapters.margins.other_classes`.
+        candidates: see :class:`Descent`.
     """
 
-    norm: str
     steps: int = 1000
     first_step: float = 0.1
     last_rate: float = 0.01
@@ -47,17 +44,9 @@ class ALMA(PaperAttack):
     averaging: float = 0.9
     squares: float = 0.99
     momentum: float = 0.9
-    candidates: int = 0
 
-    def run(self, network: View, images: Tensor, labels: Tensor) -> Tensor:
-        """See :meth:`PaperAttack.run`."""
-        best = Nearest(network, images, labels, self.norm)
-        for classes in turns(best, self.candidates):
-            self._descend(best, classes)
-        return best.points
-
-    def _descend(self, best: Nearest, classes: Tensor | None) -> None:
-        """One run, towards the (n,) classes or any; what is found goes to ``best``."""
+    def descend(self, best: Nearest, classes: Tensor | None) -> None:
+        """See :meth:`Descent.descend`."""
         images, labels = best.images, best.labels
         ones = torch.ones(len(images), device=images.device)
         multiplier, rho, rate = ones.clone(), self.penalty * ones, ones.clone()

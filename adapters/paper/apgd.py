@@ -29,7 +29,7 @@ class MinimalAPGD(PaperAttack):
         restarts: how often each class is tried: once from the image, then from random points of the ball.
         candidates: the maximum number of classes for an image: see :func:`adapters.margins.other_classes`.
         momentum: alpha in the paper.
-        share: rho in the paper: the step is halved where fewer than this share of steps raise the loss.
+        fraction: rho in the paper: the step is halved where fewer than this fraction of steps raise the loss.
     """
 
     norm: str
@@ -38,7 +38,7 @@ class MinimalAPGD(PaperAttack):
     restarts: int = 1
     candidates: int = 10
     momentum: float = 0.75
-    share: float = 0.75
+    fraction: float = 0.75
 
     def run(self, network: View, images: Tensor, labels: Tensor) -> Tensor:
         """See :meth:`PaperAttack.run`."""
@@ -99,7 +99,7 @@ class MinimalAPGD(PaperAttack):
                 step = torch.where(halved, (step / 1.5).maximum(radii / 5), 2 * radii)
                 sparsity = fewer
             else:
-                halved = (rises < self.share * ends[number]) | (~last_halved & (top == last_top))
+                halved = (rises < self.fraction * ends[number]) | (~last_halved & (top == last_top))
                 step = torch.where(halved, step / 2, step)
             last_top, last_halved, rises = top, halved, torch.zeros_like(rises)
             again = spread(halved, change)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -14,7 +14,7 @@ from adapters.paper.projections import HIGH, LOW, NEGLIGIBLE, length
 from adapters.seeding import derived
 from adapters.view import View
 
-__all__ = ["HIGH", "LOW", "NEGLIGIBLE", "Nearest", "Noise", "PaperAttack", "lead", "turns"]
+__all__ = ["HIGH", "LOW", "NEGLIGIBLE", "Descent", "Nearest", "Noise", "PaperAttack", "lead"]
 
 TIE = 1e-6
 """Distances that differ by a smaller part count as equal."""
@@ -35,6 +35,33 @@ class PaperAttack(ABC):
         Returns:
             (n, *shape) float32 in the unit box; the clean image where nothing was found.
         """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Descent(PaperAttack):
+    """An attack that follows a gradient from the image, towards any class and then towards one after the other.
+
+    Attributes:
+        norm: ``l0``, ``l1``, ``l2`` or ``linf``.
+        candidates: the maximum number of classes that are tried one by one, after an untargeted run: see
+            :func:`adapters.margins.other_classes`.
+    """
+
+    norm: str
+    candidates: int = 0
+
+    def run(self, network: View, images: Tensor, labels: Tensor) -> Tensor:
+        """See :meth:`PaperAttack.run`."""
+        best = Nearest(network, images, labels, self.norm)
+        self.descend(best, None)
+        if self.candidates:
+            for classes in other_classes(best.logits, labels, self.candidates).unbind(1):
+                self.descend(best, classes)
+        return best.points
+
+    @abstractmethod
+    def descend(self, best: Nearest, classes: Tensor | None) -> None:
+        """One run, towards the (n,) classes, or any for None; what is found goes to ``best``."""
 
 
 class Nearest:
@@ -110,13 +137,6 @@ class Nearest:
             middle = (low + high) / 2
             wrong = self.offer(images + spread(middle, images) * (ends - images), rows)
             low, high = torch.where(wrong, low, middle), torch.where(wrong, middle, high)
-
-
-def turns(best: Nearest, limit: int) -> Iterator[Tensor | None]:
-    """The (n,) classes of each turn of an attack: None, any, and then at most ``limit`` classes one by one."""
-    yield None
-    if limit:
-        yield from other_classes(best.logits, best.labels, limit).unbind(1)
 
 
 def lead(logits: Tensor, labels: Tensor, classes: Tensor | None) -> Tensor:

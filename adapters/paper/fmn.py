@@ -9,13 +9,12 @@ import torch
 from torch import Tensor
 
 from adapters.calls import spread
-from adapters.paper.attack import NEGLIGIBLE, Nearest, PaperAttack, lead, turns
+from adapters.paper.attack import NEGLIGIBLE, Descent, Nearest, lead
 from adapters.paper.projections import DUALS, in_ball, length
-from adapters.view import View
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FMN(PaperAttack):
+class FMN(Descent):
     """FMN, the fast minimum-norm attack (arXiv:2102.12827, algorithm 1).
 
     Attributes:
@@ -25,27 +24,17 @@ class FMN(PaperAttack):
         last_stepsize: alpha_K in the paper; the steps fall to it by a cosine.
         gamma: gamma_0 in the paper: by what part epsilon shrinks or grows.
         last_gamma: gamma_K in the paper; gamma falls to it by a cosine.
-        candidates: the maximum number of classes that are tried one by one, after an untargeted run: see
-            :func:`adapters.margins.other_classes`.
+        candidates: see :class:`Descent`.
     """
 
-    norm: str
     steps: int = 1000
     stepsize: float = 1.0
     last_stepsize: float = 1e-5
     gamma: float = 0.05
     last_gamma: float = 1e-4
-    candidates: int = 0
 
-    def run(self, network: View, images: Tensor, labels: Tensor) -> Tensor:
-        """See :meth:`PaperAttack.run`."""
-        best = Nearest(network, images, labels, self.norm)
-        for classes in turns(best, self.candidates):
-            self._descend(best, classes)
-        return best.points
-
-    def _descend(self, best: Nearest, classes: Tensor | None) -> None:
-        """One run, towards the (n,) classes or any; what is found goes to ``best``."""
+    def descend(self, best: Nearest, classes: Tensor | None) -> None:
+        """See :meth:`Descent.descend`."""
         images, change = best.images, torch.zeros_like(best.images)
         radii = torch.full((len(images),), torch.inf, device=images.device)
         shortest = radii.clone()

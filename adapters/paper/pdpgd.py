@@ -7,13 +7,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from adapters.paper.attack import HIGH, LOW, Nearest, PaperAttack, lead, turns
+from adapters.paper.attack import HIGH, LOW, Descent, Nearest, lead
 from adapters.paper.projections import proximal
-from adapters.view import View
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PDPGD(PaperAttack):
+class PDPGD(Descent):
     """PDPGD, primal-dual proximal gradient descent (arXiv:2106.01538).
 
     The proximal step in Adam's metric is exact, where the paper takes five steps towards it.
@@ -25,27 +24,17 @@ class PDPGD(PaperAttack):
         dual: the first learning rate of the multipliers; it falls to a tenth linearly.
         averaging: of the multipliers.
         squares: of Adam's average of squared gradients.
-        candidates: the maximum number of classes that are tried one by one, after an untargeted run: see
-            :func:`adapters.margins.other_classes`.
+        candidates: see :class:`Descent`.
     """
 
-    norm: str
     steps: int = 500
     primal: float = 0.3
     dual: float = 0.03
     averaging: float = 0.9
     squares: float = 0.9
-    candidates: int = 0
 
-    def run(self, network: View, images: Tensor, labels: Tensor) -> Tensor:
-        """See :meth:`PaperAttack.run`."""
-        best = Nearest(network, images, labels, self.norm)
-        for classes in turns(best, self.candidates):
-            self._descend(best, classes)
-        return best.points
-
-    def _descend(self, best: Nearest, classes: Tensor | None) -> None:
-        """One run, towards the (n,) classes or any; what is found goes to ``best``."""
+    def descend(self, best: Nearest, classes: Tensor | None) -> None:
+        """See :meth:`Descent.descend`."""
         images = best.images
         change, first, second = (torch.zeros_like(images) for _ in range(3))
         dual = torch.zeros((len(images), 2), device=images.device)

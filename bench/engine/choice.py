@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bench.data import Dataset
 from bench.errors import UsageError
-
-if TYPE_CHECKING:
-    from bench.engine.request import Request
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +30,6 @@ class Choice:
     def words(self) -> str:
         """How images were chosen, for the manifest."""
         return "listed" if self.indices is not None else "balanced" if self.balanced else "first"
-
-
-def asked(request: Request, usual: int) -> Choice:
-    """What a request says of the images, of a suite that takes ``usual`` of them."""
-    # A resolved request says how many there are of the indices too.
-    samples = None if request.indices is not None and request.samples == len(request.indices) else request.samples
-    return Choice(samples, usual, request.indices, request.balanced)
 
 
 def indices(dataset: Dataset, split: str, choice: Choice) -> tuple[int, ...]:

@@ -16,6 +16,7 @@ from adapters import own
 from bench import data
 from bench.data.options import Options
 from bench.engine import choice, plan
+from bench.engine.choice import Choice
 from bench.engine.plan import Plan
 from bench.errors import StoreError, UsageError, unknown
 from bench.networks.spec import LIVE, specs
@@ -183,7 +184,7 @@ def resolve(request: Request, given: Given | None = None) -> Job:
     wanted = request.data or suite.data
     dataset, source = (given.dataset, wanted) if given.dataset else _dataset(wanted, request.options, sources)
     split = _split(dataset, request.split)
-    chosen = choice.asked(request, suite.samples)
+    chosen = Choice(request.samples, suite.samples, request.indices, request.balanced)
     indices = choice.indices(dataset, split, chosen)
     return Job(
         request=replace(
@@ -193,7 +194,7 @@ def resolve(request: Request, given: Given | None = None) -> Job:
             weights=next((spec.weights for spec in networks if spec.weights), None),
             data=source,
             split=split,
-            samples=len(indices),
+            samples=len(indices) if request.indices is None else None,
             class_names=_absolute(request.class_names, "--class-names"),
             data_root=_absolute(request.data_root, "--data-root"),
         ),

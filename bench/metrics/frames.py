@@ -92,7 +92,7 @@ def evidence(records: pd.DataFrame, manifest: Manifest) -> Evidence:
 
     Args:
         records: as read from the store; it is not changed.
-        manifest: of the same run, in the layout of format 2; what is read are ``rows``, ``networks``, ``libraries`` and
+        manifest: of the same run, in the layout of today; what is read are ``rows``, ``networks``, ``libraries`` and
             ``domain``.
 
     Returns:

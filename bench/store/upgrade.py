@@ -31,7 +31,7 @@ _STEPS = ("steps", "max_iter")
 
 
 def manifest(content: dict[str, Any]) -> dict[str, Any]:
-    """A manifest of format 1 in the layout of format 2, as far as its parts are what they should be.
+    """A manifest of format 1 in the layout of today, as far as its parts are what they should be.
 
     Args:
         content: as it was read; it is not changed.

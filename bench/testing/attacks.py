@@ -114,15 +114,23 @@ def candidates(row: AttackSpec, given: Problem) -> Tensor:
     """The same of an attack that is checked.
 
     Raises:
-        AttackError: the attack raises an error, or does not return one candidate of the right shape for each image.
+        AttackError: the attack raises an error, or does not return a finite float32 candidate of the right shape for each
+            image.
         UsageError: there is no such attack.
     """
     try:
-        return proposed(row, given)
+        found = proposed(row, given)
     except UsageError:
         raise
     except Exception as error:
         raise AttackError(f"it raised {line(error)}") from error
+    if (found.shape, found.dtype) != (given.images.shape, torch.float32):
+        raise AttackError(
+            f"it returned {found.dtype} of shape {tuple(found.shape)}, not float32 of {tuple(given.images.shape)}"
+        )
+    if not found.isfinite().all():
+        raise AttackError("candidates hold NaN or infinity; return the clean image where nothing is found")
+    return found
 
 
 def check_optimum(row: AttackSpec, case: Case, tolerance: float = USUAL) -> None:
@@ -145,7 +153,7 @@ def check_optimum(row: AttackSpec, case: Case, tolerance: float = USUAL) -> None
     inputs = case.domain.from_unit(points, given.inputs.numpy(), given.images.numpy())
     with torch.no_grad():
         logits = copy.deepcopy(case.network).double()(torch.from_numpy(inputs))
-    found = (logits.argmax(1) != case.labels).numpy() & np.isfinite(points.reshape(len(points), -1)).all(1)
+    found = (logits.argmax(1) != case.labels).numpy()
     distances = row.norm.of(case.domain.measured(inputs - case.inputs.double().numpy()))
     ratios = distances / case.optimum(row.norm)
     _check_box(points)
@@ -161,10 +169,9 @@ def check_optimum(row: AttackSpec, case: Case, tolerance: float = USUAL) -> None
 
 
 def _check_box(points: np.ndarray[Any, Any]) -> None:
-    finite = points[np.isfinite(points)]
-    if len(finite) and (finite.min() < 0 or finite.max() > 1):
+    if points.min() < 0 or points.max() > 1:
         raise AttackError(
-            f"candidates leave the box [0, 1]: their values go from {finite.min():.6g} to {finite.max():.6g}"
+            f"candidates leave the box [0, 1]: their values go from {points.min():.6g} to {points.max():.6g}"
         )
 
 
@@ -231,7 +238,7 @@ def check_alone(row: AttackSpec) -> None:
         one = slice(index, index + 1)
         alone = candidates(row, given.select(one))
         # Up to the rounding of float32, which another size of batch changes.
-        if not torch.allclose(together[one], alone, atol=2e-5, rtol=1e-4, equal_nan=True):
+        if not torch.allclose(together[one], alone, atol=2e-5, rtol=1e-4):
             largest = float((together[one] - alone).abs().max())
             raise AttackError(
                 f"image {index} gets another candidate alone than among {len(given)} (largest difference {largest:.2g}); "
@@ -244,8 +251,8 @@ def check_access(row: AttackSpec) -> None:
     """Check that the network is asked, and for gradients only where the row says so."""
     counted = CountedNetwork(CASE.network)
     candidates(row, unit(counted, CASE.images[:2], CASE.labels[:2]))
-    if not counted.forwards:
-        raise AttackError("it does not ask the network: call network(images)")
+    if counted.forwards < 2:
+        raise AttackError("it does not ask the network about each image: call network(images)")
     if counted.backwards and row.method.access is Access.DECISION:
         raise AttackError(
             f"it asks for {counted.backwards} gradients, but its access is 'decision'; say access='gradient'"
@@ -277,7 +284,7 @@ def check_many_classes(row: AttackSpec) -> None:
     labels = network(images).argmax(1)
     few, many = (CountedNetwork(WithClassesFarBehind(network, number)) for number in (1, FAR))
     without, beside = (candidates(row, unit(counted, images, labels)) for counted in (few, many))
-    if not torch.allclose(without, beside, atol=2e-5, rtol=1e-4, equal_nan=True):
+    if not torch.allclose(without, beside, atol=2e-5, rtol=1e-4):
         raise AttackError(f"{FAR} classes that are never near change the candidates")
     if (few.forwards, few.backwards) != (many.forwards, many.backwards):
         raise AttackError(

@@ -1,7 +1,6 @@
-"""Adversarial Library's rows, the most steps that stay near a second an image: what our own are compared with.
+"""Adversarial Library's rows, with many steps: what our own are compared with.
 
-Of its FMN only Linf is there: in L0 it fails on images of few values, in L1 and L2 it found nothing on half of ten images
-of the MLP and on all of them.
+Of its FMN only Linf is there: in L0 it fails on images of few values, in L1 and L2 it finds nothing for many images.
 """
 
 from __future__ import annotations

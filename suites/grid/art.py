@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from bench.norms import Norm
 from bench.specs import AttackSpec, Coupling, Family, Hole, Origin, Start
 from suites.grid import methods
@@ -263,8 +261,9 @@ HOPSKIPJUMP = tuple(
     for norm, order in ((Norm.L2, 2), (Norm.LINF, "inf"))
 )
 
-BRENDEL_BETHGE = tuple(
-    AttackSpec(
+
+def _brendel_bethge(norm: Norm, order: int | str) -> AttackSpec:
+    return AttackSpec(
         method=methods.BRENDEL_BETHGE,
         library="art",
         norm=norm,
@@ -291,8 +290,9 @@ BRENDEL_BETHGE = tuple(
             "cap": "one small optimisation problem for each step",
         },
     )
-    for norm, order in ((Norm.L0, 0), (Norm.L2, 2), (Norm.LINF, "inf"))
-)
+
+
+BRENDEL_BETHGE = tuple(_brendel_bethge(norm, order) for norm, order in ((Norm.L0, 0), (Norm.L2, 2), (Norm.LINF, "inf")))
 
 JSMA = AttackSpec(
     method=methods.JSMA,
@@ -376,17 +376,7 @@ EAD_L1 = AttackSpec(
     "only the shrinkage leads back to the image.",
 )
 
-BRENDEL_BETHGE_L1 = replace(
-    BRENDEL_BETHGE[1],
-    norm=Norm.L1,
-    params={
-        **BRENDEL_BETHGE[1].params,
-        "norm": 1,
-        "steps": methods.BB_STEPS[Norm.L1],
-        "lr": methods.BB_RATES[Norm.L1],
-    },
-    start=methods.BB_STARTS[Norm.L1],
-)
+BRENDEL_BETHGE_L1 = _brendel_bethge(Norm.L1, 1)
 
 L1_ROWS = (EAD_L1, BRENDEL_BETHGE_L1)
 

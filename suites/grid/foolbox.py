@@ -163,8 +163,9 @@ _BB_REASONS = {
     "cap": "one small optimisation problem for each step",
 }
 
-BRENDEL_BETHGE = tuple(
-    AttackSpec(
+
+def _brendel_bethge(norm: Norm, name: str) -> AttackSpec:
+    return AttackSpec(
         method=methods.BRENDEL_BETHGE,
         library="foolbox",
         norm=norm,
@@ -177,7 +178,10 @@ BRENDEL_BETHGE = tuple(
         cap=25,
         reasons=_BB_REASONS,
     )
-    for norm, name in ((Norm.L0, "L0"), (Norm.L2, "L2"), (Norm.LINF, "Linfinity"))
+
+
+BRENDEL_BETHGE = tuple(
+    _brendel_bethge(norm, name) for norm, name in ((Norm.L0, "L0"), (Norm.L2, "L2"), (Norm.LINF, "Linfinity"))
 )
 
 DDN = AttackSpec(
@@ -331,18 +335,12 @@ FMN_L1 = AttackSpec(
     block=50,
     reasons={
         "steps": "paper: at most 1000; library: 100",
-        "max_stepsize": "library: 1; with longer first steps more images find nothing",
+        "max_stepsize": "library: 1",
     },
-    defects="It finds nothing for many images, 6 of 20 on the MLP.",
+    defects="It finds nothing for many images.",
 )
 
-BRENDEL_BETHGE_L1 = replace(
-    BRENDEL_BETHGE[1],
-    norm=Norm.L1,
-    target="adapters.foolbox.attacks:L1BrendelBethgeAttack",
-    params={**BRENDEL_BETHGE[1].params, "steps": methods.BB_STEPS[Norm.L1], "lr": methods.BB_RATES[Norm.L1]},
-    start=methods.BB_STARTS[Norm.L1],
-)
+BRENDEL_BETHGE_L1 = _brendel_bethge(Norm.L1, "L1")
 
 L1_ROWS = (EAD_L1, BRENDEL_BETHGE_L1, FMN_L1)
 

@@ -90,7 +90,7 @@ FAB_L1, FAB_L2, FAB_LINF = (
         "FAB",
         {"steps": 30, "restarts": 2, "candidates": 10, "overshoot": 1.05, "bias": 0.1, "backward": 0.9, "halvings": 10},
         {
-            "steps": "paper: 100; here for each class and start, and with more the distance hardly falls",
+            "steps": "paper: 100; here for each class and start",
             "restarts": "paper: 1 to 100; the second start leaves the image, where gradients may vanish",
             "candidates": methods.ONE_BY_ONE,
             "halvings": "paper: 3 steps of its final search",
@@ -104,7 +104,7 @@ APGD_L1, APGD_L2, APGD_LINF = (
         methods.APGD_T,
         norm,
         "MinimalAPGD",
-        {"steps": 30, "halvings": 10, "restarts": 2, "candidates": 10, "momentum": 0.75, "share": 0.75},
+        {"steps": 30, "halvings": 10, "restarts": 2, "candidates": 10, "momentum": 0.75, "fraction": 0.75},
         {
             "steps": "paper: 100 in one ball; here in each of up to ten balls, which start where the last ended",
             "halvings": "of the ball's radius: to a thousandth; a class that finds nothing nearer ends after one ball",
@@ -158,11 +158,11 @@ ALMA_L1, ALMA_L2 = (
         },
         {
             "steps": "paper: 100 and 1000; here for each class",
-            "first_step": "paper: chosen for each norm and data; 0.1 ends in poorer local optima",
-            "squares": "paper: 0.99, with which more images end in poor local optima",
+            "first_step": "paper: chosen for each norm and data",
+            "squares": "paper: 0.99",
             "candidates": "first any class, then " + methods.ONE_BY_ONE,
         },
-        # Its steps react to which side of the boundary a point is on: in hundreds of them rounding grows to a percent.
+        # Its steps react to which side of the boundary a point is on: over hundreds of them rounding grows.
         coupling=Coupling.NOISE,
     )
     for norm in (Norm.L1, Norm.L2)
@@ -176,8 +176,8 @@ PDPGD_L0, PDPGD_L1, PDPGD_L2, PDPGD_LINF = (
         {"steps": 300, "primal": 0.3, "dual": 0.03, "averaging": 0.9, "squares": 0.9, "candidates": 10},
         {
             "steps": "paper: 500; here for each class",
-            "primal": "paper: chosen for each norm; smaller steps find more values than needed in L0 and L1",
-            "squares": "Adam: 0.999, with which the first gradients hold the norm's pull back for hundreds of steps",
+            "primal": "paper: chosen for each norm",
+            "squares": "Adam: 0.999, with which the first gradients weigh for hundreds of steps",
             "candidates": "first any class, then " + methods.ONE_BY_ONE,
         },
     )
