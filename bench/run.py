@@ -19,7 +19,7 @@ from bench.errors import UsageError, printable
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from bench.engine.request import Job, Request
+    from bench.engine.request import Request
     from bench.store import Run
 
 EXIT_BROKEN = 1
@@ -112,6 +112,9 @@ def parser() -> Parser:
         default=600.0,
         metavar="SECONDS",
         help="wall time per image and attack (%(default)g)",
+    )
+    how.add_argument(
+        "--minutes", type=float, metavar="N", help="end in this time: as many images, and attacks, as there is time for"
     )
     how.add_argument("--out", type=Path, default=Path("results"), metavar="FOLDER", help="of all runs (%(default)s)")
     how.add_argument("--name", help="name of this run (suite and time); an unfinished run of this name goes on")
@@ -327,34 +330,19 @@ def _list(console: Console, only: str) -> None:
 
 
 def _dry_run(request: Request, options: argparse.Namespace) -> int:
-    """Show the plan and what it should take."""
-    from bench.engine.request import resolve
-
-    job = resolve(request)
-    _show_plan(_console(), job, _workers(options))
-    return 0
-
-
-def _workers(options: argparse.Namespace) -> int:
-    from bench.engine.request import processes
-
-    return max(processes(options.workers), 1)
-
-
-def _show_plan(console: Console, job: Job, workers: int) -> None:
+    """Show the plan and what it should take on this machine, as fast as it is now."""
     from rich.table import Table
 
-    from bench.engine import costs
-    from bench.engine.plan import expected_seconds
+    from bench.engine.request import processes, resolve
 
+    resolve(request)
+    console, workers = _console(), max(processes(options.workers), 1)
+    with console.status("measuring how fast the networks are"):
+        from bench.engine import session
+        from bench.engine.plan import expected_seconds
+
+        job, estimated, fitted = session.planned(request, workers)
     plan = job.plan
-    measured = costs.load(plan.suite.name)
-    own = any(spec.name not in measured for spec in plan.networks)
-    if own:
-        # Only a network that was never measured is loaded, and torch with it.
-        from bench.engine import pace
-
-        measured = pace.with_own(measured, plan.rows, plan.networks, job.dataset.domain)
     table = Table(title=f"plan of suite {plan.suite.name}, {len(plan.indices)} images", title_justify="left")
     for column in ("attack", "images", "blocks", *(f"{spec.name}, s" for spec in plan.networks)):
         table.add_column(column, justify="left" if column == "attack" else "right")
@@ -362,16 +350,20 @@ def _show_plan(console: Console, job: Job, workers: int) -> None:
     seconds: dict[tuple[str, str], float] = {}
     for block in blocks:
         key = block.network.name, block.row.name
-        seconds[key] = seconds.get(key, 0.0) + expected_seconds(block, measured)
+        seconds[key] = seconds.get(key, 0.0) + expected_seconds(block, estimated)
     for row in plan.rows:
         n = plan.count(row)
         count = f"{n} (capped)" if n < len(plan.indices) else str(n)
         cells = [f"{seconds[spec.name, row.name]:.1f}" for spec in plan.networks]
         table.add_row(row.label, count, str(-(-n // row.block)), *cells)
     console.print(table)
+    if fitted is not None:
+        print(fitted.words)
     total = timedelta(seconds=round(sum(seconds.values()) / workers))
-    where = "as fast as this machine is now" if own else "as measured on a quiet machine; a busy one takes longer"
-    print(f"{len(blocks)} blocks, {plan.records} records, about {total} with {workers} workers, {where}")
+    print(
+        f"{len(blocks)} blocks, {plan.records} records, about {total} with {workers} workers, as fast as this machine is now"
+    )
+    return 0
 
 
 if __name__ == "__main__":

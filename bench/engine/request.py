@@ -56,6 +56,7 @@ class Request:
         seed: of everything, below 2**31.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ...
         time_limit: seconds of wall time per image and row.
+        minutes: wall time of the run, by which images and rows are chosen; None for all of them.
     """
 
     suite: str
@@ -81,6 +82,7 @@ class Request:
     seed: int = 0
     device: str = "auto"
     time_limit: float = 600.0
+    minutes: float | None = None
 
     @property
     def options(self) -> Options:
@@ -247,6 +249,8 @@ def _check_numbers(request: Request) -> None:
         raise UsageError(
             f"--time-limit {request.time_limit:g} is not possible; give a finite number of seconds above 0"
         )
+    if request.minutes is not None and not (request.minutes > 0 and math.isfinite(request.minutes)):
+        raise UsageError(f"--minutes {request.minutes:g} is not possible; give a finite number above 0")
     if not 0 <= request.seed < SEEDS:
         raise UsageError(f"--seed {request.seed} is not possible; give a whole number from 0 to {SEEDS - 1}")
     if request.exact is not None and not (request.exact >= 0 and math.isfinite(request.exact)):

@@ -9,12 +9,14 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import torch
 from torch import nn
 
 from bench import guard, libraries, networks, preflight, process, store
-from bench.engine import manifest, runner, worker
+from bench.engine import budget, costs, manifest, pace, runner, worker
+from bench.engine.budget import Budget
 from bench.engine.executors import ATTACKING, Executor, InlineExecutor, LocalExecutor, Work
 from bench.engine.images import Images
 from bench.engine.manifest import Loaded
@@ -26,6 +28,7 @@ from bench.engine.task import Expected
 from bench.errors import BenchError, MachineError, NetworkError, UsageError
 from bench.guard import Guarded
 from bench.networks import Identity, Source
+from bench.networks.spec import NetworkSpec
 from bench.specs import Kind
 from bench.store import Manifest, Run, Writer
 
@@ -108,12 +111,19 @@ def _run(request: Request, path: Path, how: How, given: Given, watch: Watch) -> 
     job = resolve(request, given)
     device = usable_device(request.device)
     job = replace(job, request=replace(job.request, device=device))
-    watch.stage(f"loading {job.dataset.title}")
-    images = Images(job.dataset, job.split, job.plan)
     with networks.live(given.networks):
+        chosen: dict[str, Any] | None = None
+        if request.minutes is not None:
+            in_time, chosen = _in_time(job, path, workers, watch)
+            job = resolve(in_time, given)
+        watch.stage(f"loading {job.dataset.title}")
+        images = Images(job.dataset, job.split, job.plan)
         loaded = checked_networks(job, images, device, watch)
         watch.stage("measuring clean accuracy")
         current = manifest.describe(job, loaded, images, device) | {"name": path.name, "command": sys.argv}
+        paces = pace.measure({one.spec.name: one.source for one in loaded}, _changed(loaded), images, device)
+        current["machine"] |= {"pace": {name: costs.pace_to_json(one) for name, one in paces.items()}}
+        current["budget"] = chosen
         with store.writing(path) as writer:
             content = _begin(writer, current, job.plan, images, watch)
             try:
@@ -125,6 +135,7 @@ def _run(request: Request, path: Path, how: How, given: Given, watch: Watch) -> 
                         store.read(path),
                         writer,
                         executor,
+                        estimated=costs.estimates(job.plan.rows, costs.load(job.plan.suite.name), paces),
                         device=device,
                         report=watch.progress,
                         work=how.work,
@@ -133,6 +144,69 @@ def _run(request: Request, path: Path, how: How, given: Given, watch: Watch) -> 
                 worker.MODELS_OF_THIS_PROCESS.forget()
             with process.held():
                 writer.manifest(content | {"status": "finished", "ended": manifest.now()})
+
+
+def planned(request: Request, workers: int) -> tuple[Job, costs.Estimates, Budget | None]:
+    """What a run would do, the seconds that an image should take, by network and row, and what there is time for.
+
+    No attack is run.
+
+    Args:
+        request: what to run.
+        workers: processes, at least 1.
+
+    Raises:
+        BenchError: something named is unknown or unusable, a network cannot be loaded, or does not take the images.
+    """
+    job = resolve(request)
+    job = replace(job, request=replace(job.request, device=usable_device(request.device)))
+    estimated = _estimates(job)
+    if request.minutes is None:
+        return job, estimated, None
+    fitted = budget.fitted(job.plan, estimated, request.minutes, workers)
+    return resolve(_within(job, fitted)), estimated, fitted
+
+
+def _estimates(job: Job) -> costs.Estimates:
+    """Seconds that an image of a job should take on this machine, by network and row."""
+    device = job.request.device
+    images = Images(job.dataset, job.split, job.plan)
+    sources = {spec.name: _loaded(spec, device, images)[0] for spec in job.plan.networks}
+    inputs = torch.from_numpy(images.inputs[:PROBED]).to(device)
+    changes = {name: _changes(source, inputs) for name, source in sources.items()}
+    paces = pace.measure(sources, changes, images, device)
+    return costs.estimates(job.plan.rows, costs.load(job.plan.suite.name), paces)
+
+
+def _within(job: Job, fitted: Budget) -> Request:
+    """A job's request, for what there is time for."""
+    listed = job.request.indices is not None
+    return replace(
+        job.request,
+        minutes=None,
+        attacks=tuple(row.name for row in fitted.rows),
+        samples=None if listed else fitted.samples,
+        indices=job.plan.indices[: fitted.samples] if listed else None,
+    )
+
+
+def _in_time(job: Job, path: Path, workers: int, watch: Watch) -> tuple[Request, dict[str, Any]]:
+    """The request for what there is time for, and the budget; those of a stored run of the same minutes, where it goes on."""
+    minutes = job.request.minutes
+    assert minutes is not None
+    if (path / "manifest.json").exists():
+        stored = store.read(path).manifest
+        known = stored.get("budget") or {}
+        if known.get("minutes") == minutes and "request" in stored:
+            return Request.from_json(stored["request"]), known
+    watch.stage("measuring how fast the networks are")
+    fitted = budget.fitted(job.plan, _estimates(job), minutes, max(workers, 1))
+    watch.tell(fitted.words)
+    return _within(job, fitted), fitted.to_json()
+
+
+def _changed(loaded: Sequence[Loaded]) -> dict[str, tuple[str, ...]]:
+    return {one.spec.name: one.changes for one in loaded}
 
 
 def _heeding(watch: Watch) -> Watch:
@@ -207,11 +281,7 @@ def checked_networks(
     identities: dict[str, Identity] = {}
     for spec in job.plan.networks:
         watch.stage(f"loading {spec.name}")
-        source = sources[spec.name] = networks.source(spec, device)
-        identity = identities[spec.name] = source.identity(images.domain)
-        if difference := known.get(spec.name, identity).difference(identity):
-            raise NetworkError(f"network {spec.name} is not the run's any more: {difference}")
-        networks.check_output(Guarded(guard.copied(source.module), source.within), images.domain, spec.name)
+        sources[spec.name], identities[spec.name] = _loaded(spec, device, images, known)
     inputs, labels = (torch.from_numpy(values[:PROBED]).to(device) for values in (images.inputs, images.labels))
     changes = {name: _changes(source, inputs) for name, source in sources.items()}
     guarded = {
@@ -236,6 +306,21 @@ def checked_networks(
                 watch.warn(spec.name, result.message)
         loaded.append(Loaded(source, identity, changes[spec.name], results))
     return loaded
+
+
+def _loaded(
+    spec: NetworkSpec,
+    device: str,
+    images: Images,
+    known: Mapping[str, Identity] = MappingProxyType({}),
+) -> tuple[Source, Identity]:
+    """A network that takes the images, and what it is known by."""
+    source = networks.source(spec, device)
+    identity = source.identity(images.domain)
+    if difference := known.get(spec.name, identity).difference(identity):
+        raise NetworkError(f"network {spec.name} is not the run's any more: {difference}")
+    networks.check_output(Guarded(guard.copied(source.module), source.within), images.domain, spec.name)
+    return source, identity
 
 
 def expected(job: Job, loaded: Sequence[Loaded]) -> dict[str, Expected]:
@@ -263,7 +348,7 @@ def _begin(writer: Writer, current: Manifest, plan: Plan, images: Images, watch:
         stored = store.read(path).manifest
         manifest.check_same(path.name, stored, current)
         # What was found today of the same things takes the place of what stood there.
-        kept = ("started", "command", "git", "machine", "images_file_sha256")
+        kept = ("started", "command", "git", "machine", "images_file_sha256", "budget")
         content = current | {key: stored[key] for key in kept if key in stored}
         run = Run(path, content)
         planned = {block.key: block.images for block in plan.blocks()}
