@@ -79,6 +79,7 @@ def evaluate(
     device: str | None = None,
     workers: int | None = None,
     time_limit: float = 600.0,
+    minutes: float | None = None,
     out: Path | str | None = None,
     progress: bool = True,
     **domain: Any,
@@ -111,6 +112,7 @@ def evaluate(
         workers: processes; 0 computes in this process; None for one for each core, or for this process where the networks
             are on another device than the CPU or cannot be sent.
         time_limit: seconds of wall time per image and attack, in worker processes.
+        minutes: wall time of the run: as many images, and attacks, as there is time for; None for all.
         out: a folder for the run; if it holds an unfinished run of the same call, that one goes on. None keeps the run in
             a temporary folder as long as the result lives.
         progress: whether to show a bar.
@@ -145,6 +147,7 @@ def evaluate(
         seed=seed,
         device=device,
         time_limit=time_limit,
+        minutes=minutes,
     )
     given = Given(
         # What has a name is found again by it, also by a later program.

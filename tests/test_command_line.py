@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench import run, train
-from bench.engine import costs
+from bench.guide import costs
 from bench.report import __main__ as report
 
 ODD_TEXT = st.one_of(

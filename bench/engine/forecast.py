@@ -21,8 +21,9 @@ KNOWN_BLOCKS, KNOWN_SECONDS, KNOWN_PART = 6, 10.0, 0.05
 BESIDE = 0.05
 """Seconds that a block takes beside its attack: to be judged and stored."""
 
-LATE = 30
-"""How many of the latest blocks say how fast the machine is now."""
+SPREAD, UNSEEN = 0.25, 0.5
+"""Where rows take e**SPREAD times what they should, or as many times less, the time left is known only once rows that were
+not seen are less than this part of it. A single block of such a row never is more."""
 
 
 class Forecast:
@@ -61,23 +62,18 @@ class Forecast:
         waiting = (key for key in self._left if key not in self._begun)
         for key in itertools.islice(waiting, self._workers - len(self._begun)):
             self._begun[key] = now
-        self._of.setdefault((block.network.name, block.row.name), []).append(seconds / len(block.images))
+        self._of.setdefault(self._place(block), []).append(seconds / len(block.images))
         known = self._known(block) * len(block.images)
-        self._done.append(_Done(block.network.name, seconds, seconds / known if known > 0 else math.nan))
+        self._done.append(_Done(self._place(block), seconds, seconds / known if known > 0 else math.nan))
 
     def left(self, now: float) -> float | None:
         """Seconds of wall time until all is done; None while too little is known."""
         if not self._left:
             return 0.0
         ratios = {name: self._ratio(name) for name in {block.network.name for block in self._left.values()}}
-        each = {
-            (block.network.name, block.row.name): self._expected(block, ratios[block.network.name])
-            for block in {(block.network, block.row): block for block in self._left.values()}.values()
-        }
-        rest = {
-            key: each[block.network.name, block.row.name] * len(block.images) + BESIDE
-            for key, block in self._left.items()
-        }
+        blocks = {self._place(block): block for block in self._left.values()}
+        each = {place: self._expected(block, ratios[block.network.name]) for place, block in blocks.items()}
+        rest = {key: each[self._place(block)] * len(block.images) + BESIDE for key, block in self._left.items()}
         busy = sum(done.seconds for done in self._done)
         if len(self._done) < KNOWN_BLOCKS or busy < min(KNOWN_SECONDS, KNOWN_PART * sum(rest.values())):
             return None
@@ -89,11 +85,15 @@ class Forecast:
             if key not in self._begun:
                 heapq.heapreplace(free, free[0] + seconds)
         whole = max(free)
-        return None if math.isnan(sum(rest.values())) else whole
+        unseen = [seconds for key, seconds in rest.items() if self._place(self._left[key]) not in self._of]
+        surprising = self._spread() > SPREAD and sum(unseen) > UNSEEN * sum(rest.values())
+        if math.isnan(sum(rest.values())) or surprising or max(unseen, default=0.0) > UNSEEN * whole:
+            return None
+        return whole
 
     def _expected(self, block: Block, ratio: float) -> float:
         """Seconds per image, by what a row took on its network and by what it should take; NaN where neither is known."""
-        found = self._of.get((block.network.name, block.row.name), [])
+        found = self._of.get(self._place(block), [])
         known = self._known(block) * ratio
         if not found or math.isnan(known):
             return statistics.median(found) if found else known
@@ -101,27 +101,38 @@ class Forecast:
         return statistics.median(found) if len(found) > 2 else math.sqrt(known * min(found))
 
     def _ratio(self, network: str) -> float:
-        """How many times what they should the blocks of a network took of late; of all, where few of it are done.
+        """How many times what they should the rows of a network took; of all networks, where few of it are done."""
+        # Each row has one vote, by its latest block: those that seem to take long come first, and not by chance.
+        known = {done.place: done for done in self._done if not math.isnan(done.ratio)}
+        of_it = [done for done in known.values() if done.place[0] == network]
+        few = len(of_it) < KNOWN_BLOCKS
+        chosen = list(known.values()) if few else of_it
+        return _weighted_median([(done.ratio, 1.0) for done in chosen])
 
-        NaN for a network that was never measured, as long as few of its blocks are done.
-        """
-        of_it = [done for done in self._done if done.network == network and not math.isnan(done.ratio)]
-        few = len(of_it) < KNOWN_BLOCKS or sum(done.seconds for done in of_it) < KNOWN_SECONDS
-        if few and network not in self._estimated:
-            return math.nan
-        chosen = [done for done in (self._done if few else of_it) if not math.isnan(done.ratio)]
-        return _weighted_median([(done.ratio, math.sqrt(done.seconds)) for done in chosen[-LATE:]])
+    def _spread(self) -> float:
+        """How far rows are from what their networks' ratios make them take: a median of logarithms."""
+        known = {done.place: done for done in self._done if done.ratio > 0}
+        ratios = {network: math.log(self._ratio(network)) for network, _ in known}
+        off = [
+            (abs(math.log(done.ratio) - ratios[network]), math.sqrt(done.seconds))
+            for (network, _), done in known.items()
+        ]
+        return _weighted_median(off) if off else math.inf
+
+    @staticmethod
+    def _place(block: Block) -> tuple[str, str]:
+        return block.network.name, block.row.name
 
     def _known(self, block: Block) -> float:
-        """Seconds per image as measured before; NaN where nothing was."""
-        known = isinstance(block.row, VerifierSpec) or any(block.row.name in rows for rows in self._estimated.values())
+        """Seconds per image as estimated before; NaN where nothing was."""
+        known = isinstance(block.row, VerifierSpec) or block.row.name in self._estimated.get(block.network.name, {})
         return expected(block.row, block.network.name, self._estimated) if known else math.nan
 
 
 class _Done(NamedTuple):
-    """A finished block: its network, seconds, and their ratio to those expected; NaN where nothing was."""
+    """A finished block: its network and row, seconds, and their ratio to those expected; NaN where nothing was."""
 
-    network: str
+    place: tuple[str, str]
     seconds: float
     ratio: float
 

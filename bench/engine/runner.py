@@ -183,14 +183,16 @@ def run(  # noqa: PLR0917 - a plan, its images and where they go: each is named 
 
 
 def _ordered(blocks: Sequence[Block], estimated: Estimates) -> list[Block]:
-    """Longest expected block first, so that the last ones end together; but a cheap one of each network before all.
+    """Longest expected block first, so that the last ones end together; but a block of each cheap row before all.
 
-    Those show within seconds that every network can be attacked, and the first numbers.
+    Those show within seconds that every network can be attacked, and how long the others will take. Half of the rows of a
+    network are cheap ones.
     """
-    most_expensive_first = sorted(blocks, key=lambda block: expected_seconds(block, estimated), reverse=True)
-    cheapest = {block.network: block for block in most_expensive_first}
-    rest = [block for block in most_expensive_first if block is not cheapest[block.network]]
-    return [*cheapest.values(), *rest]
+    cheapest_first = sorted(blocks, key=lambda block: expected_seconds(block, estimated))
+    firsts = list({(block.network, block.row): block for block in reversed(cheapest_first)}.values())[::-1]
+    head = sorted(firsts[: (len(firsts) + 1) // 2], key=lambda block: expected_seconds(block, estimated))
+    begun = {block.key for block in head}
+    return head + [block for block in reversed(cheapest_first) if block.key not in begun]
 
 
 def _results(tasks: Iterable[Task], executor: Executor, work: Work) -> Iterator[tuple[Task, Part]]:

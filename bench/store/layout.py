@@ -89,6 +89,13 @@ class _Domain(msgspec.Struct):
     unit: str = ""
 
 
+class _Budget(msgspec.Struct):
+    minutes: float
+    samples: int
+    asked: int
+    left_out: list[str]
+
+
 class _Manifest(msgspec.Struct):
     plan: str
     images_file_sha256: str
@@ -120,6 +127,7 @@ class _Manifest(msgspec.Struct):
     code: str | None = None
     device: str | None = None
     time_limit: float | None = None
+    budget: _Budget | None = None
 
 
 def check(content: Manifest, where: str) -> None:
