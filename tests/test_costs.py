@@ -80,7 +80,12 @@ def test_a_bound_costs_a_multiple_of_what_is_reckoned() -> None:
     ]
     cost = fitting.fitted(seen)
     assert isinstance(cost, BoundCost)
-    assert (cost.dense, cost.pooled) == pytest.approx((5.0, 6.0))
+    assert cost.dense == pytest.approx((5.0, 1.0))
+    assert cost.pooled == pytest.approx((6.0, 1.0))
+    two = fitting.fitted([replace(seen[0], pace=PACES[0], seconds=seen[0].seconds), seen[0]])
+    assert isinstance(two, BoundCost)
+    assert two.pooled is not None
+    assert two.pooled[1] == pytest.approx(0.0, abs=1e-9), "as long on a network that is twice as large"
 
 
 def test_what_a_row_should_take_is_its_queries_and_its_library() -> None:
@@ -95,7 +100,7 @@ def test_what_a_row_should_take_is_its_queries_and_its_library() -> None:
 
 def test_a_verifier_takes_no_longer_than_its_limit_and_nothing_where_it_cannot_run() -> None:
     network = paced(784, 1.0)
-    known = {EXACT.name: BoundCost(dense=None, pooled=1.0)}
+    known = {EXACT.name: BoundCost(dense=None, pooled=(1.0, 1.0))}
     assert costs.estimates([EXACT], known, {"mine": network})["mine"][EXACT.name] == pytest.approx(1.0)
     assert costs.estimates([EXACT], known, {"mine": replace(network, overhead=9.0)})["mine"][EXACT.name] == 5.0
     assert costs.estimates([EXACT], known, {"mine": replace(network, dense=True)})["mine"][EXACT.name] == 5.0
@@ -107,7 +112,7 @@ def test_a_verifier_takes_no_longer_than_its_limit_and_nothing_where_it_cannot_r
 def test_costs_and_paces_are_read_back() -> None:
     for cost in (
         AttackCost(forwards=Line(1, 2), backwards=Line(3), batch=5, own=Line(0.25, 0.5)),
-        BoundCost(dense=None, pooled=2.5),
+        BoundCost(dense=None, pooled=(2.5, 0.5)),
     ):
         assert costs.from_json(costs.to_json(cost)) == cost
     assert costs.pace_from_json(costs.pace_to_json(PACES[0])) == PACES[0]
@@ -131,7 +136,7 @@ def test_costs_are_kept_beside_those_that_are_known(
 ) -> None:
     file = tmp_path / "costs.json"
     monkeypatch.setattr(costs, "FILE", file)
-    old = BoundCost(dense=1.0, pooled=None)
+    old = BoundCost(dense=(1.0, 1.0), pooled=None)
     fitting._keep("synthetic", {"old": old})
     assert fitting.main([str(stored.path)]) == 0
     kept, records = costs.load("synthetic", file), stored.records()
@@ -200,7 +205,7 @@ def timed_plan(samples: int = 100) -> tuple[Plan, costs.Estimates]:
 def test_a_run_in_time_has_as_many_images_as_there_is_time_for(minutes: float, workers: int, samples: int) -> None:
     plan, estimated = timed_plan(samples)
     seconds = budget.FILLED * 60 * minutes - budget.AROUND
-    cheapest = min(plan.rows, key=lambda row: SECONDS[row.target.removeprefix("fakes:")])
+    cheapest = min(plan.rows, key=lambda row: estimated["MLP"][row.name])
     if budget.takes(plan, [cheapest], 1, estimated, workers) > seconds:
         with pytest.raises(UsageError, match="is not possible: one image takes about"):
             budget.fitted(plan, estimated, minutes, workers)
@@ -284,7 +289,7 @@ def test_the_time_left_is_never_off_by_a_factor_of_two_after_the_first_minute(kn
         "nothing": {},
     }[known]
     told = 0
-    for seed in range(10):
+    for seed in range(4):
         for now, left, true, longest in replayed(seconds, measured, workers, seed):
             if left is not None and now > 60 and true > 5:
                 told += 1

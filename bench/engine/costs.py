@@ -69,6 +69,7 @@ class AttackCost:
     Attributes:
         forwards, backwards: images passed through the network, by the number of values of an input.
         batch: how many images go through it together.
+        factor: how many times the fastest passes they take, among all that the attack does besides.
         own: what the library takes besides, in units of ``Pace.overhead``, by the number of values.
     """
 
@@ -76,11 +77,12 @@ class AttackCost:
     backwards: Line
     batch: float
     own: Line
+    factor: float = 1.0
 
     def passes(self, pace: Pace) -> float:
         """Seconds in the network."""
         forward, backward = (line.at(self.batch) / self.batch for line in (pace.forward, pace.backward))
-        return self.forwards.at(pace.values) * forward + self.backwards.at(pace.values) * backward
+        return self.factor * (self.forwards.at(pace.values) * forward + self.backwards.at(pace.values) * backward)
 
     def seconds(self, pace: Pace) -> float:
         """Seconds of an image that is attacked."""
@@ -89,15 +91,20 @@ class AttackCost:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BoundCost:
-    """What a verifier takes for an image, as a multiple of what is reckoned from a network's sizes.
+    """What a verifier takes for an image: ``a * x**p`` units of ``Pace.overhead``, x being what its network's sizes say.
 
     Attributes:
-        dense: on networks without pooling; None where it was never measured.
-        pooled: on others.
+        dense: a and p on networks without pooling; None where it was never measured.
+        pooled: the same on others.
     """
 
-    dense: float | None
-    pooled: float | None
+    dense: tuple[float, float] | None
+    pooled: tuple[float, float] | None
+
+    def seconds(self, pace: Pace, norm: Norm) -> float | None:
+        """Seconds of an image; None where that was never measured."""
+        power = self.dense if pace.dense else self.pooled
+        return None if power is None else power[0] * pace.bounds[norm] ** power[1] * pace.overhead
 
 
 Cost = AttackCost | BoundCost
@@ -112,19 +119,22 @@ def load(suite: str, file: Path = FILE) -> dict[str, Cost]:
 def to_json(cost: Cost) -> dict[str, Any]:
     """A cost as JSON data, with three digits."""
     if isinstance(cost, BoundCost):
-        return {name: None if value is None else _short(value) for name, value in _fields(cost).items()}
+        return {
+            name: None if value is None else [_short(part) for part in value] for name, value in _fields(cost).items()
+        }
     content: dict[str, Any] = {}
     for name, value in _fields(cost).items():
-        content[name] = [_short(value.constant), _short(value.slope)] if isinstance(value, Line) else value
+        content[name] = [_short(value.constant), _short(value.slope)] if isinstance(value, Line) else _short(value)
     return content
 
 
 def from_json(content: Mapping[str, Any]) -> Cost:
     """The cost that :func:`to_json` wrote."""
     if "batch" not in content:
-        return BoundCost(**content)
+        dense, pooled = (None if value is None else tuple(value) for value in (content["dense"], content["pooled"]))
+        return BoundCost(dense=dense, pooled=pooled)
     forwards, backwards, own = (Line(*content[name]) for name in ("forwards", "backwards", "own"))
-    return AttackCost(forwards=forwards, backwards=backwards, batch=content["batch"], own=own)
+    return AttackCost(forwards=forwards, backwards=backwards, batch=content["batch"], own=own, factor=content["factor"])
 
 
 def pace_to_json(pace: Pace) -> dict[str, Any]:
@@ -168,9 +178,8 @@ def _seconds(row: Row, cost: Cost | None, pace: Pace) -> float | None:
     if isinstance(row, VerifierSpec):
         if not pace.bounds:
             return 0.0
-        ratio = (cost.dense if pace.dense else cost.pooled) if isinstance(cost, BoundCost) else None
-        limit = row.seconds * pace.attacked
-        return limit if ratio is None else min(ratio * pace.overhead * pace.bounds[row.norm] * pace.attacked, limit)
+        found = cost.seconds(pace, row.norm) if isinstance(cost, BoundCost) else None
+        return pace.attacked * (row.seconds if found is None else min(found, row.seconds))
     return cost.seconds(pace) * pace.attacked if isinstance(cost, AttackCost) else None
 
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.optimize import nnls
 
 from bench import store
@@ -25,6 +25,8 @@ from bench.norms import Norm
 from bench.records import Status
 from bench.specs import Kind
 from bench.store import Run
+
+Floats = NDArray[np.float64]
 
 BATCHES = (1, 2, 5, 10, 20, 50, 100)
 """How many images of an attack may go through the network together, on average."""
@@ -87,15 +89,16 @@ def fitted(every: Sequence[Seen]) -> Cost:
 
 
 def _attack(every: Sequence[Seen]) -> AttackCost:
-    values = np.array([one.pace.values for one in every], dtype=np.float64)
+    values: Floats = np.array([one.pace.values for one in every], dtype=np.float64)
     forwards = _line(values, [one.forwards for one in every])
     backwards = _line(values, [one.backwards for one in every])
     best, least = None, math.inf
     for batch in BATCHES:
         passes = AttackCost(forwards=forwards, backwards=backwards, batch=batch, own=Line(0.0))
-        rest = [max(one.seconds - passes.passes(one.pace), 0.0) / one.pace.overhead for one in every]
-        weights = [one.pace.overhead / one.seconds for one in every]
-        cost = AttackCost(forwards=forwards, backwards=backwards, batch=batch, own=_line(values, rest, weights))
+        units = [passes.passes(one.pace) / one.pace.overhead for one in every]
+        taken = [one.seconds / one.pace.overhead for one in every]
+        constant, slope, factor = _parts([np.ones_like(values), values, np.array(units)], taken)
+        cost = replace(passes, own=Line(constant, slope), factor=factor)
         off = sum(math.log(max(cost.seconds(one.pace), 1e-9) / one.seconds) ** 2 for one in every)
         if off < least:
             best, least = cost, off
@@ -103,31 +106,34 @@ def _attack(every: Sequence[Seen]) -> AttackCost:
     return best
 
 
-def _line(values: np.ndarray[Any, np.dtype[np.float64]], found: Sequence[float], weights: Sequence[float] = ()) -> Line:
-    """The line without negative parts that fits best, each value relative to itself, or as ``weights`` say."""
-    target = np.array(found, dtype=np.float64)
-    scale = np.array(weights) if weights else 1 / np.maximum(target, 1e-9)
-    if not target.any():
-        return Line(0.0)
-    basis = np.stack([np.ones_like(values), values], axis=1)
-    if len(np.unique(values)) == 1:
-        basis[:, 1] = 0.0
-    unit = np.maximum(np.abs(basis).max(axis=0), 1e-30)
-    solution, _ = nnls(basis / unit * scale[:, None], target * scale)
-    constant, slope = solution / unit
-    return Line(float(constant), float(slope))
+def _line(values: Floats, found: Sequence[float]) -> Line:
+    """The line without negative parts that fits best."""
+    return Line(*_parts([np.ones_like(values), values], found))
+
+
+def _parts(columns: Sequence[Floats], found: Sequence[float]) -> list[float]:
+    """How much of each column gives the values found, each value relative to itself; nothing of it is negative."""
+    target = np.maximum(np.array(found, dtype=np.float64), 1e-12)
+    # What is the same for all is in the first column already.
+    basis = np.stack([c if i == 0 or len(np.unique(c)) > 1 else 0 * c for i, c in enumerate(columns)], axis=1)
+    scale = np.maximum(np.abs(basis).max(axis=0), 1e-30)
+    solution, _ = nnls(basis / scale / target[:, None], np.ones_like(target))
+    return [float(part) for part in solution / scale]
 
 
 def _bound(every: Sequence[Seen]) -> BoundCost:
-    ratios: dict[bool, list[float]] = {True: [], False: []}
-    for one in every:
-        ratios[one.pace.dense].append(one.seconds / (one.pace.bounds[one.norm] * one.pace.overhead))
-    return BoundCost(dense=_middle(ratios[True]), pooled=_middle(ratios[False]))
+    dense, pooled = (_power([one for one in every if one.pace.dense is kind]) for kind in (True, False))
+    return BoundCost(dense=dense, pooled=pooled)
 
 
-def _middle(values: Iterable[float]) -> float | None:
-    found = list(values)
-    return math.exp(sum(map(math.log, found)) / len(found)) if found else None
+def _power(every: Sequence[Seen]) -> tuple[float, float] | None:
+    """The power of what was reckoned that fits best, as a and p; p from 0 to 1, and 1 where there is one network."""
+    if not every:
+        return None
+    x = np.log([one.pace.bounds[one.norm] for one in every])
+    y = np.log([one.seconds / one.pace.overhead for one in every])
+    p = float(np.clip(np.polyfit(x, y, 1)[0], 0.0, 1.0)) if np.ptp(x) > 0 else 1.0
+    return float(np.exp((y - p * x).mean())), p
 
 
 def _keep(suite: str, found: Mapping[str, Cost]) -> None:
