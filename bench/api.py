@@ -455,7 +455,8 @@ def _suite(
         return found, tuple(patterns)
     names = [row.name for row in rows]
     kept = tuple(row for row in found.rows if row.name not in names) if patterns else ()
-    return replace(found, rows=(*kept, *rows)), (*patterns, *names) if patterns else None
+    on_request = found.on_request if patterns else ()
+    return replace(found, rows=(*kept, *rows), on_request=on_request), (*patterns, *names) if patterns else None
 
 
 def _workers(

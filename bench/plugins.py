@@ -6,7 +6,6 @@ import hashlib
 import importlib
 import re
 import sys
-import sysconfig
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -18,9 +17,7 @@ from typing import Any
 
 from bench.errors import UsageError, line, unknown
 from bench.usercode import UserFile, kept
-
-_INSTALLED = ("stdlib", "platstdlib", "purelib", "platlib")
-"""Where Python keeps what is installed, in the words of ``sysconfig``: its versions are compared, not its files."""
+from bench.usercode.sources import from_source, installed
 
 ENTRY_POINTS = "minimal_norm_bench"
 """Entry point groups are ``minimal_norm_bench.suites``, ``.libraries``, ``.datasets`` and ``.networks``."""
@@ -163,8 +160,9 @@ def _package(file: Path) -> dict[str, str]:
     module = next((name for name, each in sys.modules.items() if getattr(each, "__file__", None) == str(file)), "")
     parts = module.split(".")
     chain = [".".join(parts[:length]) for length in range(len(parts), 0, -1)]
-    installed = any(Path(place) in file.parents for key, place in sysconfig.get_paths().items() if key in _INSTALLED)
-    others = [] if installed else sorted(name for name in sys.modules if module and name.partition(".")[0] == parts[0])
+    others = (
+        [] if installed(file) else sorted(name for name in sys.modules if module and name.partition(".")[0] == parts[0])
+    )
     paths = [str(file), *(getattr(sys.modules.get(name), "__file__", None) for name in [*chain, *others])]
     return {
         path: hashlib.sha256(Path(path).read_bytes()).hexdigest()
@@ -180,7 +178,7 @@ def _short(name: str, usual: str, source: str) -> str:
 
 def _imported(module: str, name: str, what: str) -> tuple[Any, Path | None]:
     try:
-        with kept():
+        with kept(), from_source():
             loaded = importlib.import_module(module)
     except (Exception, SystemExit) as error:
         raise UsageError(f"{what}: module {module} cannot be imported: {line(error)}") from error

@@ -78,7 +78,9 @@ def parser() -> Parser:
         metavar="I",
         help="which images, in place of the first ones: numbers from 0, or ranges such as 0:100, without the 100",
     )
-    what.add_argument("--norms", nargs="+", metavar="NORM", help="l0, l1, l2, linf, of those that the suite has")
+    what.add_argument(
+        "--norms", nargs="+", metavar="NORM", help="l0, l1, l2, linf, of those that the suite has (all but l1)"
+    )
     what.add_argument("--libraries", nargs="+", metavar="LIBRARY", help="art, foolbox, paper, certify")
     what.add_argument("--attacks", nargs="+", metavar="ATTACK", help="names, or patterns such as 'foolbox-*'")
     what.add_argument(
@@ -317,13 +319,15 @@ def _list(console: Console, only: str) -> None:
         table = Table(title=f"suite {suite.name}: {suite.description}", title_justify="left")
         for column in ("name", "attack", "origin", "access", "images", "paper"):
             table.add_column(column)
-        for row in suite.rows:
+        for row in (*suite.rows, *suite.on_request):
             origin, access, paper = (
                 (row.origin, row.method.access, row.method.paper)
                 if isinstance(row, AttackSpec)
                 else (row.kind, "weights", row.paper)
             )
-            table.add_row(row.name, row.label, origin, access, "all" if row.cap is None else f"first {row.cap}", paper)
+            images = "all" if row.cap is None else f"first {row.cap}"
+            on_request = f" (with --norms {row.norm.value})" if row in suite.on_request else ""
+            table.add_row(row.name, row.label, origin, access, images + on_request, paper)
         console.print(table)
         for hole in suite.holes:
             console.print(f"  no {hole.family} in {hole.norm.label} with {hole.library}: {hole.reason}", markup=False)

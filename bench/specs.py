@@ -244,6 +244,7 @@ class Suite:
         name: the file's name in ``suites/`` and the ``--suite`` name.
         description: what it is for, in a sentence.
         rows: attacks and verifiers, each name once.
+        on_request: rows of other norms, which are run only where a user asks for their norm.
         holes: cells of the grid that are empty, with the reason.
         samples: how many images, unless the user says otherwise.
         data: which dataset, unless the user says otherwise.
@@ -254,6 +255,7 @@ class Suite:
     description: str
     rows: tuple[Row, ...]
     holes: tuple[Hole, ...] = ()
+    on_request: tuple[Row, ...] = ()
     samples: int
     data: str = "mnist"
     networks: tuple[str, ...] = ("MLP", "MLP_d", "CNN", "CNN_d")

@@ -43,7 +43,7 @@ def load(text: str) -> Suite:
         raise UsageError(f"suite {text!r} is a {type(suite).__name__}; it must be a bench.specs.Suite")
     if not suite.rows:
         raise UsageError(f"suite {text!r} has no rows; suites.rows() picks some of ours")
-    known = [row.name for row in suite.rows]
+    known = [row.name for row in (*suite.rows, *suite.on_request)]
     for name in known:
         if known.count(name) > 1:
             raise UsageError(
@@ -72,7 +72,8 @@ def rows(
     Raises:
         UsageError: a name is unknown, or no row is left.
     """
-    found = load(suite).rows
+    source = load(suite)
+    found = source.rows if norm is None and name is None else (*source.rows, *source.on_request)
     for what, asked, of_row in (
         ("norm", norm, lambda row: row.norm.value),
         ("family", family, lambda row: row.method.family.value if isinstance(row, AttackSpec) else ""),

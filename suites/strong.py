@@ -18,6 +18,7 @@ SUITE = Suite(
         foolbox.HOPSKIPJUMP_LINF,
         *certify.LOWER,
     ),
+    on_request=(*paper.L1_ROWS, foolbox.FMN_L1, *certify.LOWER_L1),
     samples=50,
     networks=("CNN", "CNN_at_linf", "CNN_at_l2"),
 )

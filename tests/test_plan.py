@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from bench import data
 from bench.engine import costs
 from bench.engine.images import Images
-from bench.engine.plan import block_seed, choose, expected_seconds, holes, with_exact
+from bench.engine.plan import block_seed, choose, expected_seconds, holes, with_exact, with_norms
 from bench.engine.task import Expected
 from bench.errors import UsageError
 from bench.networks import Identity
@@ -113,6 +113,15 @@ def test_the_exact_search_is_limited_or_left_out() -> None:
     waiting = replace(suite, rows=(lower, replace(exact, seconds=0)))
     assert with_exact(waiting, None).rows == (lower,)
     assert with_exact(waiting, 30.0).rows == (lower, replace(exact, seconds=30.0))
+
+
+def test_rows_of_other_norms_run_on_request_alone() -> None:
+    usual, other = fakes.row("noise"), replace(fakes.row("noise"), norm=Norm.L1)
+    suite = Suite(name="fake", description="", rows=(usual,), on_request=(other,), samples=4)
+    assert with_norms(suite, None).rows == with_norms(suite, ["L2"]).rows == (usual,)
+    assert choose(with_norms(suite, ["L1"]), norms=["L1"]) == (other,)
+    with pytest.raises(UsageError, match=r"norm 'l0'.*l2, l1"):
+        choose(with_norms(suite, ["l0"]), norms=["l0"])
 
 
 def test_a_long_search_gets_the_wall_time_that_it_needs() -> None:

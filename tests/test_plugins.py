@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import math
 import os
+import py_compile
 import subprocess
 import sys
 import warnings
 from collections.abc import Iterator
+from importlib.machinery import SourceFileLoader
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
@@ -161,6 +163,27 @@ def test_a_neighbour_is_part_of_what_a_file_is_known_by(tmp_path: Path) -> None:
     assert edited != known
     moved = (tmp_path / "here").rename(tmp_path / "there") / "make.py"
     assert THINGS.find(str(moved)).sha256 == edited
+
+
+def stale(path: Path, name: str) -> None:
+    """Bytecode of another source, that Python takes for this file's: one of the same length and second."""
+    source = path.read_text()
+    path.write_text(source.replace(f"'{name}'", f"'{name[::-1]}'"))
+    times = path.stat().st_atime_ns, path.stat().st_mtime_ns
+    py_compile.compile(str(path), doraise=True)
+    path.write_text(source)
+    os.utime(path, ns=times)
+
+
+def test_a_module_that_was_edited_within_a_second_is_what_its_source_says(module: str, tmp_path: Path) -> None:
+    file = folder(tmp_path, "here")
+    inner = tmp_path / "package_of_mine" / "inner.py"
+    stale(file.parent / "model_of_mine.py", "here")
+    stale(inner, "named")
+    files = set(tmp_path.rglob("*"))
+    assert [THINGS.find(f"{file}").value, THINGS.find(f"{module}:other").value] == ["here", "named"]
+    assert set(tmp_path.rglob("*")) == files, "bytecode is not written"
+    assert "get_code" not in vars(SourceFileLoader), "what the process imports is imported as ever"
 
 
 def test_a_file_that_puts_its_folder_on_the_path_itself(tmp_path: Path) -> None:

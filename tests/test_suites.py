@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 import suites
+from bench.engine.request import Request, resolve
 from bench.errors import UsageError
 from bench.norms import Norm
-from bench.specs import AttackSpec, Family
+from bench.specs import AttackSpec, Family, VerifierSpec
 
 MINE = """
 from bench.specs import Suite
@@ -52,6 +53,18 @@ def test_what_is_no_suite_is_refused_in_a_line(mine: Path, name: str, message: s
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("name", ["quick", "minimal_norm", "strong"])
+def test_l1_is_run_where_it_is_asked_for(name: str) -> None:
+    suite = suites.load(name)
+    assert Norm.L1 not in {row.norm for row in suite.rows}
+    asked = resolve(Request(suite=name, norms=("l1", "l2"))).plan.rows
+    assert {row.norm for row in asked} == {Norm.L1, Norm.L2}
+    assert set(suites.rows(norm="l1", suite=name)) == {row for row in asked if row.norm is Norm.L1} | {
+        row for row in suite.on_request if isinstance(row, VerifierSpec) and row.seconds == 0
+    }
+    assert Norm.L1 not in {row.norm for row in suites.rows(suite=name, library="foolbox")}
+
+
 def test_an_unknown_name_is_told_the_known_ones() -> None:
     with pytest.raises(
         UsageError, match=r"unknown suite 'minimal'; known: .*minimal_norm.*, quick, .*path/to/file\.py"
@@ -71,10 +84,10 @@ def test_rows_are_picked() -> None:
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
-        ({"norm": "l3"}, "unknown norm 'l3'; known: l0, l2, linf"),
+        ({"norm": "l3"}, "unknown norm 'l3'; known: l0, l1, l2, linf"),
         ({"library": "fools"}, "unknown library 'fools'; known: art, certify, foolbox, paper"),
-        ({"name": "ddn"}, "unknown row 'ddn'; known: art-bb-l0, art-bb-l2"),
-        ({"norm": "l1", "suite": "quick"}, "unknown norm 'l1'"),
+        ({"name": "ddn"}, "unknown row 'ddn'; known: art-bb-l0, art-bb-l1"),
+        ({"norm": "l1", "suite": "smoke"}, "unknown norm 'l1'"),
     ],
 )
 def test_what_leaves_nothing_is_refused(asked: dict[str, str], message: str) -> None:

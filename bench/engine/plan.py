@@ -124,7 +124,7 @@ def choose(
         ("library", libraries, lambda row: row.library),
     ):
         if names is not None:
-            known = list(dict.fromkeys(value(row) for row in suite.rows))
+            known = list(dict.fromkeys(value(row) for row in (*suite.rows, *suite.on_request)))
             wanted = {name.lower() for name in names}
             for name in sorted(wanted - set(known)):
                 raise unknown(what, name, known)
@@ -141,6 +141,12 @@ def choose(
             f"no attack of suite {suite.name!r} is left by {given}; --list shows every attack, its norm and library"
         )
     return rows
+
+
+def with_norms(suite: Suite, norms: Sequence[str] | None) -> Suite:
+    """The suite with its rows of the norms that are asked for, those that it runs on request among them."""
+    wanted = {name.lower() for name in norms or ()}
+    return replace(suite, rows=suite.rows + tuple(row for row in suite.on_request if row.norm.value in wanted))
 
 
 def with_exact(suite: Suite, seconds: float | None) -> Suite:

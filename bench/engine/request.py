@@ -163,7 +163,10 @@ def resolve(request: Request, given: Given | None = None) -> Job:
     sources: dict[str, Found] = {}
     suite, place = (given.suite, f"{LIVE}{given.suite.name}") if given.suite else _suite(request.suite, sources)
     rows = plan.choose(
-        plan.with_exact(suite, request.exact), norms=request.norms, libraries=request.libraries, attacks=request.attacks
+        plan.with_exact(plan.with_norms(suite, request.norms), request.exact),
+        norms=request.norms,
+        libraries=request.libraries,
+        attacks=request.attacks,
     )
     if request.full:
         rows = tuple(replace(row, cap=None) for row in rows)

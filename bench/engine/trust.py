@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import sys
 import sysconfig
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -119,7 +118,6 @@ def require(run: Run, *, trusted: bool) -> Mapping[str, str]:
                 f"{path} is not the file that the run was made with: it {state}, the manifest says {sha256}; nothing was "
                 "executed. Restore the file, or start a new run"
             )
-    _forget_bytecode(allowed)
     return allowed
 
 
@@ -196,21 +194,3 @@ def _sha256(path: str) -> str | None:
         return hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else None
     except (OSError, ValueError, MemoryError):
         return None
-
-
-def _forget_bytecode(files: Iterable[str]) -> None:
-    """Remove what Python keeps compiled of users' files, which it would execute without a look at their content.
-
-    Raises:
-        StoreError: it cannot be removed.
-    """
-    for file in files:
-        cached = Path(importlib.util.cache_from_source(file)) if file.endswith(".py") else None
-        if cached is None or "site-packages" in cached.parts:
-            continue
-        try:
-            cached.unlink(missing_ok=True)
-        except OSError as error:
-            raise StoreError(
-                f"{cached} cannot be removed: {error.strerror}; remove it, or mend its permissions"
-            ) from error

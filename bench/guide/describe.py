@@ -37,7 +37,7 @@ def page() -> str:
     main = replace(
         first,
         rows=first.rows + tuple(row for suite in others for row in suite.rows),
-        holes=first.holes + tuple(hole for suite in others for hole in suite.holes),
+        holes=tuple(dict.fromkeys(hole for suite in (first, *others) for hole in suite.holes)),
     )
     rows = [row for row in main.rows if isinstance(row, AttackSpec)]
     parts = [HEAD, "## The grid\n", "\n".join(_grid(main)) + "\n"]

@@ -15,6 +15,7 @@ from typing import Any
 
 from bench.usercode.globals import kept
 from bench.usercode.replaced import Originals
+from bench.usercode.sources import from_source
 
 OURS = ("bench", "adapters", "suites")
 """The packages of the bench; a file beside a user's never takes the place of one."""
@@ -94,10 +95,8 @@ class UserFile:
         paths = list(sys.path)
         sys.path[:0] = self._paths
         importlib.invalidate_caches()
-        # A file that is edited within a second, to the same length, would be taken for its old bytecode.
-        writes, sys.dont_write_bytecode = sys.dont_write_bytecode, True
         try:
-            with kept():
+            with kept(), from_source():
                 try:
                     yield
                 finally:
@@ -105,7 +104,6 @@ class UserFile:
                     added = [entry for entry in dict.fromkeys(sys.path) if entry not in paths and entry != folder]
                     self._paths = [folder, *added]
         finally:
-            sys.dont_write_bytecode = writes
             sys.path[:] = paths
             self._leave(before)
 
