@@ -141,6 +141,7 @@ def _network(one: Loaded, job: Job, images: Images) -> dict[str, Any]:
         "accuracy": accuracy,
         "accuracy_images": len(labels),
         "structure": printed(one.source.module),
+        "notes": list(one.source.notes),
         "preflight": {check.check.value: check.to_json() for check in one.checks},
     }
 

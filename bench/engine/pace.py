@@ -46,7 +46,9 @@ class Pace:
     dense: bool = False
 
 
-def with_own(measured: Costs, rows: Sequence[Row], specs: Sequence[NetworkSpec], domain: Domain) -> Costs:
+def with_own(
+    measured: Costs, rows: Sequence[Row], specs: Sequence[NetworkSpec], domain: Domain, *, download: bool = False
+) -> Costs:
     """The costs of a plan on this machine, where it has networks that were never measured.
 
     Nothing is loaded, and the costs are returned as they are, where every network was measured.
@@ -56,6 +58,7 @@ def with_own(measured: Costs, rows: Sequence[Row], specs: Sequence[NetworkSpec],
         rows: of the plan.
         specs: its networks.
         domain: of its images.
+        download: whether trained weights that a library brings may be downloaded.
 
     Returns:
         The costs of every network of the plan, in seconds of one core of this machine as fast as it is now.
@@ -67,7 +70,7 @@ def with_own(measured: Costs, rows: Sequence[Row], specs: Sequence[NetworkSpec],
     if not own or not set(REFERENCES) <= set(measured):
         return measured
     digits = data.find("mnist").domain
-    modules = {spec.name: (networks.load(spec), domain) for spec in own}
+    modules = {spec.name: (networks.source(spec, domain=domain, download=download).module, domain) for spec in own}
     for name, (module, _) in modules.items():
         networks.check_output(module, domain, name)
     paces = _paces(modules | {name: (networks.load(name), digits) for name in REFERENCES})

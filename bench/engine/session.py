@@ -57,12 +57,14 @@ class Watch:
     Attributes:
         stage: called with what begins now, such as ``checking MLP``.
         warn: called with a network's name and a warning about it.
+        note: called with a network's name and what was done to take it.
         tell: called with what else the user has to know, such as parts of the run that are damaged.
         progress: called after each stored block.
     """
 
     stage: Callable[[str], None] = lambda _: None
     warn: Callable[[str, str], None] = lambda _name, _message: None
+    note: Callable[[str, str], None] = lambda _name, _message: None
     tell: Callable[[str], None] = lambda _: None
     progress: Callable[[Progress], None] = lambda _: None
 
@@ -207,10 +209,12 @@ def checked_networks(
     identities: dict[str, Identity] = {}
     for spec in job.plan.networks:
         watch.stage(f"loading {spec.name}")
-        source = sources[spec.name] = networks.source(spec, device)
+        source = sources[spec.name] = networks.source(spec, device, images.domain, download=job.request.download)
         identity = identities[spec.name] = source.identity(images.domain)
         if difference := known.get(spec.name, identity).difference(identity):
             raise NetworkError(f"network {spec.name} is not the run's any more: {difference}")
+        for note in source.notes:
+            watch.note(spec.name, note)
         networks.check_output(Guarded(guard.copied(source.module), source.within), images.domain, spec.name)
     inputs, labels = (torch.from_numpy(values[:PROBED]).to(device) for values in (images.inputs, images.labels))
     changes = {name: _changes(source, inputs) for name, source in sources.items()}
@@ -225,7 +229,7 @@ def checked_networks(
         results = preflight.check(guarded[spec.name], inputs, labels, images.domain, others)
         preflight.require(spec.name, results)
         if spec.source and not spec.live:
-            again = networks.source(spec, device).identity(images.domain)
+            again = networks.source(spec, device, images.domain).identity(images.domain)
             if difference := identity.difference(again):
                 raise NetworkError(
                     f"network {spec.name}: its factory returns another network every time ({difference}), so that every "
