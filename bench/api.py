@@ -395,7 +395,10 @@ def _text(name: str, item: object) -> str:
     if isinstance(item, nn.Module):
         return f"{name}={LIVE}{name}"
     if isinstance(item, str):
-        return item if networks.specs([item])[0].name == name else f"{name}={item}"
+        (spec,) = networks.specs([item])
+        if spec.source is not None:
+            return replace(spec, name=name).text
+        return item if spec.name == name else f"{name}={item}"
     raise UsageError(f"network {name!r} is a {type(item).__name__}; give a torch.nn.Module, a name or file.py:factory")
 
 

@@ -330,11 +330,13 @@ def _list(console: Console, only: str) -> None:
 
     import suites
     from bench import data, libraries
+    from bench.networks.grammar import ALSO
     from bench.networks.spec import NETWORKS
     from bench.specs import AttackSpec
 
     for kind in (NETWORKS, data.DATASETS):
-        console.print(f"{kind.group}: {', '.join(kind.names())}, or path/to/file.py:object", markup=False)
+        also = ALSO if kind is NETWORKS else (*kind.also, "path/to/file.py:object")
+        console.print(f"{kind.group}: {', '.join((*kind.names(), *also))}", markup=False)
     console.print("libraries: " + ", ".join(libraries.LIBRARIES.names()), markup=False)
     for name in [only] if only else suites.names():
         suite = suites.load(name)

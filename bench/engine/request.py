@@ -189,7 +189,11 @@ def resolve(request: Request, given: Given | None = None) -> Job:
                 "bench.evaluate(..., out=...) from there, or start a new run with --networks file.py:factory"
             )
     wanted = request.data or suite.data
-    dataset, source = (given.dataset, wanted) if given.dataset else _dataset(wanted, request.options(networks), sources)
+    dataset, source = (
+        (given.dataset, wanted)
+        if given.dataset
+        else _dataset(wanted, replace(request, data=wanted).options(networks), sources)
+    )
     if request.normalize is not None:
         standard.shaped(request.normalize, dataset.domain)
     split = _split(dataset, request.split)

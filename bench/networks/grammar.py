@@ -85,11 +85,14 @@ def values(arguments: str) -> tuple[list[Any], dict[str, Any]]:
 
     Args:
         arguments: those of a :class:`Parts`.
+
+    Raises:
+        UsageError: they are none.
     """
     if not arguments:
         return [], {}
-    call = ast.parse(f"f{arguments}", mode="eval").body
-    assert isinstance(call, ast.Call)
+    call, _ = _call(arguments, arguments)
+    _canonical(call, arguments)
     named = {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in call.keywords}
     return [ast.literal_eval(each) for each in call.args], named
 

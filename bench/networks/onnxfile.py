@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import warnings
 from collections.abc import Iterator, Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -265,22 +266,19 @@ def _sequential(module: nn.Module) -> nn.Sequential | None:
 
 def _chain(module: torch.fx.GraphModule) -> Iterator[nn.Module | None]:
     """The layers of a chain in their order; None where it is none."""
-    before: Any = None
-    for node in module.graph.nodes:
-        first = node.args[0] if node.args else None
-        if node.op == "placeholder" and before is None:
-            before = node
-            continue
-        if node.op == "get_attr":
-            continue
+    nodes = [node for node in module.graph.nodes if node.op != "get_attr"]
+    if not nodes or nodes[0].op != "placeholder":
+        yield None
+        return
+    for before, node in pairwise(nodes):
         layer = module.get_submodule(str(node.target)) if node.op == "call_module" else None
         plain = None if layer is None else _plain(layer, module, node)
-        if before is None or first is not before or len(before.users) != 1 or (node.op != "output" and plain is None):
+        linked = bool(node.args) and node.args[0] is before and len(before.users) == 1
+        if not linked or (plain is None and node.op != "output"):
             yield None
             return
         if plain is not None:
             yield plain
-        before = node
 
 
 def _plain(layer: nn.Module, module: torch.fx.GraphModule, node: Any) -> nn.Module | None:
