@@ -248,7 +248,7 @@ def test_a_whole_module_is_not_unpickled_and_the_advice_works(tmp_path: Path, mo
     network = Executed(4, 3)
     torch.save(network, path)
     with pytest.raises(
-        NetworkError, match="hold Python objects beside tensors .* would execute code of the file"
+        NetworkError, match=r"hold Python objects beside tensors .* would execute code of the file"
     ) as raised:
         fill(nn.Linear(4, 3), path.read_bytes(), path)
     assert not Executed.ran
