@@ -134,6 +134,26 @@ class InUnitBox(nn.Module):
         return logits
 
 
+class Standardised(nn.Module):
+    """Inputs less a mean, divided by a deviation: the first layer of a network that was trained on such inputs.
+
+    Attributes:
+        mean, std: float32 buffers that broadcast to an input: (), one number along the channels, or (*shape).
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, mean: NDArray[np.float32], std: NDArray[np.float32]) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.from_numpy(mean.copy()))
+        self.register_buffer("std", torch.from_numpy(std.copy()))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(n, *shape) of (n, *shape)."""
+        return (images - self.mean) / self.std
+
+
 def _unit(inputs: Tensor, domain: Domain) -> Tensor:
     if domain.is_unit:
         return inputs

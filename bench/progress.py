@@ -67,6 +67,11 @@ def watching(console: Console) -> Iterator[Watch]:
         def warn(network: str, message: str) -> None:
             tell(f"network {network}: {message}")
 
+        def note(network: str, message: str) -> None:
+            console.print(
+                f"network {printable(network)}: {printable(message)}", markup=False, highlight=False, soft_wrap=True
+            )
+
         def tell(message: str) -> None:
             console.print(f"warning: {printable(message)}", style="yellow", markup=False, soft_wrap=True)
 
@@ -88,7 +93,7 @@ def watching(console: Console) -> Iterator[Watch]:
                 shown = twentieth
                 say(f"{text}, {time_left(step)}; last: {last}")
 
-        yield Watch(stage=stage, warn=warn, tell=tell, progress=progress)
+        yield Watch(stage=stage, warn=warn, note=note, tell=tell, progress=progress)
 
 
 def time_left(step: runner.Progress) -> str:

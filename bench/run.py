@@ -32,6 +32,7 @@ examples:
   python -m bench.run --suite smoke
   python -m bench.run --suite minimal_norm --networks MLP CNN --norms l2 --samples 100
   python -m bench.run --suite minimal_norm --networks path/to/mine.py:make --weights mine.safetensors
+  python -m bench.run --suite quick --networks 'a=mine.py:make(width=32)@a.pt' 'b=mine.py:make(width=64)@b.pt'
   python -m bench.run --suite quick --data mine.npz --networks path/to/mine.py:make
   python -m bench.run --resume results/minimal_norm-20260101-120000
 
@@ -57,9 +58,21 @@ def parser() -> Parser:
         "--networks",
         nargs="+",
         metavar="NETWORK",
-        help="names, path/to/file.py:factory, or name=path/to/file.py:factory",
+        help="[name=]SOURCE[(arguments)][@weights]; a SOURCE is a name, path/to/file.py:factory, torchvision:resnet18, timm:NAME "
+        "or onnx:file.onnx",
     )
-    what.add_argument("--weights", metavar="FILE", help="safetensors for the file.py:factory among the networks")
+    what.add_argument(
+        "--weights",
+        metavar="FILE",
+        help="safetensors, or tensors of torch.save, for the file.py:factory among the networks",
+    )
+    what.add_argument(
+        "--normalize",
+        type=_numbers,
+        nargs=2,
+        metavar=("MEAN", "STD"),
+        help="put (input - MEAN) / STD into every network of one's own: a number, or one for each channel, 0.49,0.48,0.45",
+    )
     what.add_argument(
         "--data",
         default="",
@@ -102,7 +115,11 @@ def parser() -> Parser:
     read.add_argument("--resize", type=int, metavar="N", help="scale pictures so that the shorter side has N pixels")
     read.add_argument("--crop", type=int, metavar="N", help="cut N x N pixels from the middle of pictures")
     read.add_argument("--data-root", metavar="FOLDER", help="where torchvision's datasets lie (data)")
-    read.add_argument("--download", action="store_true", help="download what is missing of a dataset of torchvision")
+    read.add_argument(
+        "--download",
+        action="store_true",
+        help="download what is missing of a dataset of torchvision, and weights of torchvision: and timm: networks",
+    )
     how = parser.add_argument_group("how to run")
     how.add_argument("--workers", type=int, default=None, metavar="N", help="processes (one for each core)")
     how.add_argument("--executor", choices=["local", "dask"], default="local", help="(%(default)s)")
@@ -137,6 +154,16 @@ def _indices(text: str) -> tuple[int, ...]:
     if colon and int(stop) - int(first) > INDICES:
         raise argparse.ArgumentTypeError(f"{text!r} is not possible; a range has at most {INDICES:,} images")
     return tuple(range(int(first), int(stop))) if colon else (int(first),)
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    """The numbers of a word, with commas between them."""
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not possible; give a number, or one for each channel with commas between them, 0.49,0.48,0.45"
+        ) from None
 
 
 class _Joined(argparse.Action):
@@ -308,11 +335,13 @@ def _list(console: Console, only: str) -> None:
 
     import suites
     from bench import data, libraries
+    from bench.networks.grammar import ALSO
     from bench.networks.spec import NETWORKS
     from bench.specs import AttackSpec
 
     for kind in (NETWORKS, data.DATASETS):
-        console.print(f"{kind.group}: {', '.join(kind.names())}, or path/to/file.py:object", markup=False)
+        also = ALSO if kind is NETWORKS else (*kind.also, "path/to/file.py:object")
+        console.print(f"{kind.group}: {', '.join((*kind.names(), *also))}", markup=False)
     console.print("libraries: " + ", ".join(libraries.LIBRARIES.names()), markup=False)
     for name in [only] if only else suites.names():
         suite = suites.load(name)

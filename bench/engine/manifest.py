@@ -141,6 +141,7 @@ def _network(one: Loaded, job: Job, images: Images) -> dict[str, Any]:
         "accuracy": accuracy,
         "accuracy_images": len(labels),
         "structure": printed(one.source.module),
+        "notes": list(one.source.notes),
         "preflight": {check.check.value: check.to_json() for check in one.checks},
     }
 
@@ -151,6 +152,11 @@ def identity(content: Manifest) -> dict[str, Any]:
         "suite": content["suite"]["name"],
         **{f"attack {row['name']}": row for row in content["rows"]},
         **{f"weights of {network['name']}": network["sha256"] for network in content["networks"]},
+        **{
+            f"arguments of {network['name']}": network["arguments"]
+            for network in content["networks"]
+            if network.get("arguments")
+        },
         **{f"code of {network['name']}": network["source_sha256"] for network in content["networks"]},
         **{f"file of {name}": sha256 for name, sha256 in content["sources"].items()},
         **{key: content[key] for key in ("samples", "split", "seed", "device", "time_limit", "code", "domain")},

@@ -60,12 +60,14 @@ class Watch:
     Attributes:
         stage: called with what begins now, such as ``checking MLP``.
         warn: called with a network's name and a warning about it.
+        note: called with a network's name and what was done to take it.
         tell: called with what else the user has to know, such as parts of the run that are damaged.
         progress: called after each stored block.
     """
 
     stage: Callable[[str], None] = lambda _: None
     warn: Callable[[str, str], None] = lambda _name, _message: None
+    note: Callable[[str, str], None] = lambda _name, _message: None
     tell: Callable[[str], None] = lambda _: None
     progress: Callable[[Progress], None] = lambda _: None
 
@@ -171,7 +173,7 @@ def _estimates(job: Job) -> costs.Estimates:
     """Seconds that an image of a job should take on this machine, by network and row."""
     device = job.request.device
     images = Images(job.dataset, job.split, job.plan)
-    sources = {spec.name: _loaded(spec, device, images)[0] for spec in job.plan.networks}
+    sources = {spec.name: _loaded(job, spec, images, device)[0] for spec in job.plan.networks}
     inputs = torch.from_numpy(images.inputs[:PROBED]).to(device)
     changes = {name: _changes(source, inputs) for name, source in sources.items()}
     paces = pace.measure(sources, changes, images, device)
@@ -281,7 +283,10 @@ def checked_networks(
     identities: dict[str, Identity] = {}
     for spec in job.plan.networks:
         watch.stage(f"loading {spec.name}")
-        sources[spec.name], identities[spec.name] = _loaded(spec, device, images, known)
+        source, identities[spec.name] = _loaded(job, spec, images, device, known)
+        sources[spec.name] = source
+        for note in source.notes:
+            watch.note(spec.name, note)
     inputs, labels = (torch.from_numpy(values[:PROBED]).to(device) for values in (images.inputs, images.labels))
     changes = {name: _changes(source, inputs) for name, source in sources.items()}
     guarded = {
@@ -295,7 +300,7 @@ def checked_networks(
         results = preflight.check(guarded[spec.name], inputs, labels, images.domain, others)
         preflight.require(spec.name, results)
         if spec.source and not spec.live:
-            again = networks.source(spec, device).identity(images.domain)
+            again = networks.source(spec, device, images.domain).identity(images.domain)
             if difference := identity.difference(again):
                 raise NetworkError(
                     f"network {spec.name}: its factory returns another network every time ({difference}), so that every "
@@ -309,13 +314,14 @@ def checked_networks(
 
 
 def _loaded(
+    job: Job,
     spec: NetworkSpec,
-    device: str,
     images: Images,
+    device: str,
     known: Mapping[str, Identity] = MappingProxyType({}),
 ) -> tuple[Source, Identity]:
     """A network that takes the images, and what it is known by."""
-    source = networks.source(spec, device)
+    source = networks.source(spec, device, images.domain, download=job.request.download)
     identity = source.identity(images.domain)
     if difference := known.get(spec.name, identity).difference(identity):
         raise NetworkError(f"network {spec.name} is not the run's any more: {difference}")

@@ -172,7 +172,7 @@ def failed(task: Task, status: Status, message: str) -> Part:
 def _load(task: Task) -> _Model:
     spec, expected = task.block.network, task.expected
     _check_code(task)
-    source = networks.source(spec, task.device)
+    source = networks.source(spec, task.device, task.domain)
     if difference := expected.identity.difference(source.identity(task.domain)):
         raise NetworkError(
             f"network {spec.name} is not the one that the run began with: {difference}; its file or its weights changed "

@@ -50,6 +50,9 @@ class _Network(msgspec.Struct):
     parameters: int | None = None
     source_sha256: str | None = None
     structure: str | None = None
+    arguments: str = ""
+    normalize: tuple[list[float], list[float]] | None = None
+    notes: list[str] = []
 
 
 class _Hole(msgspec.Struct):
