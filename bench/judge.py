@@ -114,9 +114,8 @@ class Judge:
         """
         values = torch.as_tensor(np.asarray(images, dtype=np.float64), device=self._device)
         true = [int(label) for label in labels]
-        logits = np.concatenate(
-            [self._logits(batch) for batch in values.split(BATCH)] if true else [np.zeros((0, 1))], axis=0
-        )
+        batches = values.split(self._domain.at_once(BATCH))
+        logits = np.concatenate([self._logits(batch) for batch in batches] if true else [np.zeros((0, 1))], axis=0)
         decisions = [_decision(row, label) for row, label in zip(logits, true, strict=True)]
         for i, row in enumerate(logits):
             if decisions[i].finite and _close(row, true[i]):

@@ -30,7 +30,10 @@ from bench.specs import Kind
 from bench.store import Manifest, Run, Writer
 
 PROBED = 200
-"""How many of a run's images the checks before it look at."""
+"""How many of a run's images the checks before it look at, at most."""
+
+PROBED_VALUES = 2**21
+"""How many values these may have together: the checks take gradients at all of them at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -212,7 +215,8 @@ def checked_networks(
         if difference := known.get(spec.name, identity).difference(identity):
             raise NetworkError(f"network {spec.name} is not the run's any more: {difference}")
         networks.check_output(Guarded(guard.copied(source.module), source.within), images.domain, spec.name)
-    inputs, labels = (torch.from_numpy(values[:PROBED]).to(device) for values in (images.inputs, images.labels))
+    probed = images.domain.at_once(PROBED, PROBED_VALUES)
+    inputs, labels = (torch.from_numpy(values[:probed]).to(device) for values in (images.inputs, images.labels))
     changes = {name: _changes(source, inputs) for name, source in sources.items()}
     guarded = {
         name: Guarded(guard.copied(source.module), source.guard(changes[name])) for name, source in sources.items()
