@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from bench.domain import ROUNDING, Domain
 from bench.errors import NetworkError, line
-from bench.guard import Guarded, converted, copied, device_of, frozen
+from bench.guard import Guarded, converted, copied, device_of, frozen, has_float64
 from bench.norms import L0_TOLERANCE, Norm, distances
 from bench.records import Status
 from bench.usercode import kept
@@ -95,7 +95,7 @@ class Judge:
         """
         device = device_of(network)
         # Devices without float64, Apple's among them, leave the judging to the CPU.
-        self._device = torch.device("cpu") if device.type == "mps" else device
+        self._device = device if has_float64(device) else torch.device("cpu")
         guarded = Guarded.of(network)
         try:
             judged = frozen(converted(copied(guarded.network), self._device, torch.float64))

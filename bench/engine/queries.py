@@ -102,7 +102,7 @@ class WatchedNetwork(CountedNetwork):
                 self.points[number] = point
 
     def _measured(self, points: Tensor, owners: Tensor) -> FloatArray:
-        changes = (points - self._images[owners]).to(torch.float64).numpy(force=True)
+        changes = (points - self._images[owners]).numpy(force=True).astype(np.float64)
         if self._norm.counts:
             changes = np.where(np.abs(changes) <= L0_TOLERANCE, 0.0, changes)
         return self._norm.of(changes)

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from bench import guard, libraries, networks, preflight, process, store
-from bench.engine import manifest, runner, worker
+from bench.engine import devices, manifest, runner, worker
 from bench.engine.executors import ATTACKING, Executor, InlineExecutor, LocalExecutor, Work
 from bench.engine.images import Images
 from bench.engine.manifest import Loaded
@@ -41,7 +41,7 @@ class How:
     """How a run is computed; none of it changes a record.
 
     Attributes:
-        workers: processes; 0 computes in this process; None for one for each core.
+        workers: processes; 0 computes in this process; None for one for each core, or for each CUDA device.
         cluster: whether to compute on a Dask cluster.
         scheduler: the address of its scheduler; None starts one here.
         work: what computes a task.
@@ -110,17 +110,19 @@ def _run(request: Request, path: Path, how: How, given: Given, watch: Watch) -> 
         raise UsageError(f"--scheduler {how.scheduler} is for --executor dask")
     job = resolve(request, given)
     device = usable_device(request.device)
+    if how.workers is None:
+        workers = devices.workers(device, workers)
     job = replace(job, request=replace(job.request, device=device))
     watch.stage(f"loading {job.dataset.title}")
     images = Images(job.dataset, job.split, job.plan)
-    with networks.live(given.networks):
+    with devices.deterministic(device), networks.live(given.networks):
         loaded = checked_networks(job, images, device, watch)
         watch.stage("measuring clean accuracy")
         current = manifest.describe(job, loaded, images, device) | {"name": path.name, "command": sys.argv}
         with store.writing(path) as writer:
             content = _begin(writer, current, job.plan, images, watch)
             try:
-                with _executor(how, workers, watch.stage, kernels(loaded)) as executor:
+                with _executor(how, workers, watch.stage, kernels(loaded), devices.shared_out(device)) as executor:
                     runner.run(
                         job.plan,
                         images,
@@ -164,7 +166,9 @@ def _stopped(path: Path) -> bool:
 
 
 def usable_device(name: str) -> str:
-    """The device of a name; ``auto`` is the first CUDA device where there is one, else the CPU.
+    """The device of a name; ``auto`` is ``cuda`` where there is a CUDA device, else the CPU.
+
+    ``cuda`` is all of them: each worker has one. ``cuda:1`` is that one.
 
     Raises:
         UsageError: it cannot be used here.
@@ -294,7 +298,7 @@ def kernels(loaded: Sequence[Loaded]) -> int:
 _LAYERS = nn.modules.conv._ConvNd, nn.Linear  # noqa: SLF001 - torch has no other word for every convolution
 
 
-def _executor(how: How, workers: int, stage: Callable[[str], None], kernels: int) -> Executor:
+def _executor(how: How, workers: int, stage: Callable[[str], None], kernels: int, cuda: int) -> Executor:
     if how.cluster:
         try:
             from bench.engine import cluster  # noqa: PLC0415 - Dask is an extra
@@ -305,4 +309,4 @@ def _executor(how: How, workers: int, stage: Callable[[str], None], kernels: int
         stage(ATTACKING)
         return executor
     stage("starting workers" if workers else ATTACKING)
-    return LocalExecutor(workers, stage, kernels) if workers else InlineExecutor()
+    return LocalExecutor(workers, stage, kernels, cuda) if workers else InlineExecutor()

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from adapters.layout import laid_out
 from bench import libraries, networks
 from bench.domain import Domain
+from bench.engine.devices import deterministic
 from bench.engine.provenance import decisive
 from bench.engine.queries import CountedNetwork, WatchedNetwork
 from bench.engine.task import Task
@@ -132,6 +133,12 @@ def run(task: Task) -> Part:
     Raises:
         BenchError: the network cannot be loaded, or is another one than the run began with.
     """
+    with deterministic(task.device):
+        return _computed(task)
+
+
+def _computed(task: Task) -> Part:
+    """What :func:`run` returns."""
     model = MODELS_OF_THIS_PROCESS.of(task)
     decisions = model.decide(task.inputs, task.labels)
     attacked = [i for i, decision in enumerate(decisions) if decision.finite and not decision.wrong]
