@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +19,13 @@ from bench.problem import InUnitBox
 
 
 @pytest.fixture
-def four(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
+def four(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """A machine with four CUDA devices, and the devices that were made current."""
     chosen: list[int] = []
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
     monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
-    yield chosen
+    return chosen
 
 
 def test_each_cuda_device_has_a_worker_unless_the_user_says_otherwise(four: list[int]) -> None:
@@ -38,7 +37,7 @@ def test_each_cuda_device_has_a_worker_unless_the_user_says_otherwise(four: list
 def test_the_executor_hands_the_devices_to_its_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     given: list[tuple[Any, ...]] = []
     monkeypatch.setattr(session, "LocalExecutor", lambda *arguments: given.append(arguments))
-    session._executor(session.How(), 4, lambda _: None, 16, 4)  # noqa: SLF001 - what is handed on has no other trace
+    session._executor(session.How(), 4, lambda _: None, 16, 4)
     assert given[0][0] == 4
     assert given[0][2:] == (16, 4)
 
@@ -51,7 +50,7 @@ def test_workers_take_places_in_turn_and_share_devices(four: list[int], tmp_path
 
 
 def _hold(folder: Path, pipe: Any) -> None:
-    torch.cuda.set_device = lambda _: None
+    torch.cuda.set_device = lambda device: None
     pipe.send(devices.take(folder, 2, 2))
     pipe.recv()
 
@@ -115,7 +114,7 @@ def test_where_there_is_no_float64_the_cpu_judges(monkeypatch: pytest.MonkeyPatc
     for module in ("judge", "problem"):
         monkeypatch.setattr(f"bench.{module}.device_of", lambda _: torch.device("mps"))
     domain = Domain(shape=(4,), classes=3, low=0.0, high=255.0)
-    decision = Judge(network, domain).decide([[1.0, 2.0, 3.0, 4.0]], [0])[0]
+    decision = Judge(network, domain).decide(torch.ones(1, 4), [0])[0]
     assert decision.finite
     box = InUnitBox(network, domain)
     assert box.width.device.type == "cpu"
