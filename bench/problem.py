@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from bench.domain import Domain
-from bench.guard import device_of
+from bench.guard import device_of, has_float64
 from bench.norms import FloatArray
 from bench.specs import AttackSpec, VerifierSpec
 
@@ -110,7 +110,7 @@ class InUnitBox(nn.Module):
 
     Attributes:
         network: takes inputs of the domain's box.
-        low, width: buffers, () or (*shape) in the dtype of the images.
+        low, width: buffers, () or (*shape) float64; on the CPU where the network's device has no float64.
     """
 
     low: Tensor
@@ -119,7 +119,8 @@ class InUnitBox(nn.Module):
     def __init__(self, network: nn.Module, domain: Domain) -> None:
         super().__init__()
         self.network = network
-        device = device_of(network)
+        own = device_of(network)
+        device = own if has_float64(own) else torch.device("cpu")
         low, high = domain.ends
         # A value that the box leaves no choice stays where it is.
         for name, value in (("low", low), ("width", high - low)):
@@ -129,7 +130,7 @@ class InUnitBox(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (n, classes) of (n, *shape) images in the unit box."""
-        low, width = self.low.to(images.dtype), self.width.to(images.dtype)
+        low, width = self.low.to(images.dtype).to(images.device), self.width.to(images.dtype).to(images.device)
         logits: Tensor = self.network(low + width * images)
         return logits
 

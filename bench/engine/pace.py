@@ -33,8 +33,8 @@ ROUNDS = 5
 SECONDS = 1.0
 """How long a network is timed at most, once it was timed at all."""
 
-LOOKED_AT = 200
-"""How many of a run's images say how many are attacked."""
+LOOKED_AT, VALUES = 200, 2_000_000
+"""How many of a run's images, and of their values, say at most how many are attacked."""
 
 
 def measure(
@@ -74,8 +74,9 @@ def _queries(layer: nn.Module, image: NDArray[np.float32], n: int) -> float:
 def _pace(source: Source, changes: Collection[str], images: Images, device: str, base: float) -> Pace:
     domain = images.domain
     network = in_unit_box(Guarded(laid_out(source.module), source.guard(changes)), domain)
-    points = torch.as_tensor(domain.to_unit(images.inputs[:LOOKED_AT]), dtype=torch.float32, device=device)
-    labels = torch.as_tensor(images.labels[:LOOKED_AT], device=device)
+    looked_at = domain.at_once(LOOKED_AT, VALUES)
+    points = torch.as_tensor(domain.to_unit(images.inputs[:looked_at]), dtype=torch.float32, device=device)
+    labels = torch.as_tensor(images.labels[:looked_at], device=device)
     with kept():
         torch.set_num_threads(1)
         single, many = _times(network, points[:1], device), _times(network, _repeated(points, MANY), device)

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from bench import guard, libraries, networks, preflight, process, store
-from bench.engine import budget, costs, manifest, pace, runner, worker
+from bench.engine import budget, costs, devices, manifest, pace, runner, worker
 from bench.engine.budget import Budget
 from bench.engine.executors import ATTACKING, Executor, InlineExecutor, LocalExecutor, Work
 from bench.engine.images import Images
@@ -33,7 +33,10 @@ from bench.specs import Kind
 from bench.store import Manifest, Run, Writer
 
 PROBED = 200
-"""How many of a run's images the checks before it look at."""
+"""How many of a run's images the checks before it look at, at most."""
+
+PROBED_VALUES = 2**21
+"""How many values these may have together: the checks take gradients at all of them at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +44,7 @@ class How:
     """How a run is computed; none of it changes a record.
 
     Attributes:
-        workers: processes; 0 computes in this process; None for one for each core.
+        workers: processes; 0 computes in this process; None for one for each core, or for each CUDA device.
         cluster: whether to compute on a Dask cluster.
         scheduler: the address of its scheduler; None starts one here.
         work: what computes a task.
@@ -112,8 +115,10 @@ def _run(request: Request, path: Path, how: How, given: Given, watch: Watch) -> 
         raise UsageError(f"--scheduler {how.scheduler} is for --executor dask")
     job = resolve(request, given)
     device = usable_device(request.device)
+    if how.workers is None:
+        workers = devices.workers(device, workers)
     job = replace(job, request=replace(job.request, device=device))
-    with networks.live(given.networks):
+    with devices.deterministic(device), networks.live(given.networks):
         chosen: dict[str, Any] | None = None
         if request.minutes is not None:
             in_time, chosen = _in_time(job, path, workers, watch)
@@ -129,7 +134,7 @@ def _run(request: Request, path: Path, how: How, given: Given, watch: Watch) -> 
         with store.writing(path) as writer:
             content = _begin(writer, current, job.plan, images, watch)
             try:
-                with _executor(how, workers, watch.stage, kernels(loaded)) as executor:
+                with _executor(how, workers, watch.stage, kernels(loaded), devices.shared_out(device)) as executor:
                     runner.run(
                         job.plan,
                         images,
@@ -174,7 +179,7 @@ def _estimates(job: Job) -> costs.Estimates:
     device = job.request.device
     images = Images(job.dataset, job.split, job.plan)
     sources = {spec.name: _loaded(job, spec, images, device)[0] for spec in job.plan.networks}
-    inputs = torch.from_numpy(images.inputs[:PROBED]).to(device)
+    inputs = torch.from_numpy(images.inputs[: images.domain.at_once(PROBED, PROBED_VALUES)]).to(device)
     changes = {name: _changes(source, inputs) for name, source in sources.items()}
     paces = pace.measure(sources, changes, images, device)
     return costs.estimates(job.plan.rows, costs.load(job.plan.suite.name), paces)
@@ -237,7 +242,9 @@ def _stopped(path: Path) -> bool:
 
 
 def usable_device(name: str) -> str:
-    """The device of a name; ``auto`` is the first CUDA device where there is one, else the CPU.
+    """The device of a name; ``auto`` is ``cuda`` where there is a CUDA device, else the CPU.
+
+    ``cuda`` is all of them: each worker has one. ``cuda:1`` is that one.
 
     Raises:
         UsageError: it cannot be used here.
@@ -287,7 +294,8 @@ def checked_networks(
         sources[spec.name] = source
         for note in source.notes:
             watch.note(spec.name, note)
-    inputs, labels = (torch.from_numpy(values[:PROBED]).to(device) for values in (images.inputs, images.labels))
+    probed = images.domain.at_once(PROBED, PROBED_VALUES)
+    inputs, labels = (torch.from_numpy(values[:probed]).to(device) for values in (images.inputs, images.labels))
     changes = {name: _changes(source, inputs) for name, source in sources.items()}
     guarded = {
         name: Guarded(guard.copied(source.module), source.guard(changes[name])) for name, source in sources.items()
@@ -381,7 +389,7 @@ def kernels(loaded: Sequence[Loaded]) -> int:
 _LAYERS = nn.modules.conv._ConvNd, nn.Linear  # noqa: SLF001 - torch has no other word for every convolution
 
 
-def _executor(how: How, workers: int, stage: Callable[[str], None], kernels: int) -> Executor:
+def _executor(how: How, workers: int, stage: Callable[[str], None], kernels: int, cuda: int) -> Executor:
     if how.cluster:
         try:
             from bench.engine import cluster  # noqa: PLC0415 - Dask is an extra
@@ -392,4 +400,4 @@ def _executor(how: How, workers: int, stage: Callable[[str], None], kernels: int
         stage(ATTACKING)
         return executor
     stage("starting workers" if workers else ATTACKING)
-    return LocalExecutor(workers, stage, kernels) if workers else InlineExecutor()
+    return LocalExecutor(workers, stage, kernels, cuda) if workers else InlineExecutor()

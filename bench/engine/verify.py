@@ -21,7 +21,7 @@ from torch import nn
 from bench import data, networks
 from bench.data.dataset import Dataset, Split
 from bench.domain import Domain
-from bench.engine import claims, manifest, session, trust
+from bench.engine import claims, devices, manifest, session, trust
 from bench.engine.again import Again, shuffled, where
 from bench.engine.claims import Findings, is_live
 from bench.engine.images import Images
@@ -306,7 +306,8 @@ def _loaded(stored: _Stored, job: Job, images: Images) -> list[Loaded]:
     """
     device = session.usable_device(str(stored.manifest.get("device") or "cpu")) if not stored.environment else "cpu"
     known = {entry["name"]: Identity.from_json(entry) for entry in stored.manifest["networks"]}
-    return session.checked_networks(job, images, device, known=known)
+    with devices.deterministic(device):
+        return session.checked_networks(job, images, device, known=known)
 
 
 def _judge(stored: _Stored, one: Loaded, images: Images, found: Findings) -> int:
