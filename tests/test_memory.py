@@ -58,7 +58,8 @@ def test_the_judge_takes_large_inputs_a_few_at_a_time() -> None:
     inputs = np.zeros((5, *WIDE.shape), dtype=np.float32)
     inputs[3] = 1.0
     assert [decision.wrong for decision in judge.decide(inputs, [0] * 5)] == [False, False, False, True, False]
-    assert max(judge._network.network.calls) == 2
+    calls: Any = judge._network.network.calls
+    assert max(calls) == 2
 
 
 def test_what_asks_for_no_gradient_passes_a_part_at_a_time() -> None:
