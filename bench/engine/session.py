@@ -208,7 +208,7 @@ def _in_time(job: Job, path: Path, workers: int, watch: Watch) -> tuple[Request,
             return Request.from_json(stored["request"]), known
     watch.stage("measuring how fast the networks are")
     fitted = budget.fitted(job.plan, _estimates(job), minutes, max(workers, 1))
-    watch.tell(fitted.words)
+    watch.stage(fitted.words)
     return _within(job, fitted), fitted.to_json()
 
 
