@@ -225,7 +225,7 @@ def test_a_run_in_time_has_as_many_images_as_there_is_time_for(minutes: float, w
 def test_a_run_in_minutes_says_what_it_left_out(tmp_path: Path) -> None:
     request = Request(suite="smoke", networks=("MLP",), samples=40, minutes=0.6)
     told: list[str] = []
-    run = session.run(request, tmp_path / "run", how=session.How(workers=0), watch=session.Watch(stage=told.append))
+    run = session.run(request, tmp_path / "run", how=session.How(workers=0), watch=session.Watch(say=told.append))
     chosen = run.manifest["budget"]
     assert chosen["minutes"] == 0.6
     assert chosen["asked"] == 40

@@ -63,14 +63,14 @@ class Watch:
     Attributes:
         stage: called with what begins now, such as ``checking MLP``.
         warn: called with a network's name and a warning about it.
-        note: called with a network's name and what was done to take it.
+        say: called with what the user may want to know, such as what was done to take a network.
         tell: called with what else the user has to know, such as parts of the run that are damaged.
         progress: called after each stored block.
     """
 
     stage: Callable[[str], None] = lambda _: None
     warn: Callable[[str, str], None] = lambda _name, _message: None
-    note: Callable[[str, str], None] = lambda _name, _message: None
+    say: Callable[[str], None] = lambda _: None
     tell: Callable[[str], None] = lambda _: None
     progress: Callable[[Progress], None] = lambda _: None
 
@@ -208,7 +208,7 @@ def _in_time(job: Job, path: Path, workers: int, watch: Watch) -> tuple[Request,
             return Request.from_json(stored["request"]), known
     watch.stage("measuring how fast the networks are")
     fitted = budget.fitted(job.plan, _estimates(job), minutes, max(workers, 1))
-    watch.stage(fitted.words)
+    watch.say(fitted.words)
     return _within(job, fitted), fitted.to_json()
 
 
@@ -293,7 +293,7 @@ def checked_networks(
         source, identities[spec.name] = _loaded(job, spec, images, device, known)
         sources[spec.name] = source
         for note in source.notes:
-            watch.note(spec.name, note)
+            watch.say(f"network {spec.name}: {note}")
     probed = images.domain.at_once(PROBED, PROBED_VALUES)
     inputs, labels = (torch.from_numpy(values[:probed]).to(device) for values in (images.inputs, images.labels))
     changes = {name: _changes(source, inputs) for name, source in sources.items()}
