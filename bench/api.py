@@ -44,6 +44,7 @@ from bench.findings import Level
 from bench.guard import Guarded, device_of
 from bench.metrics import Evidence, Leader
 from bench.networks.spec import LIVE
+from bench.networks.standard import Pair
 from bench.norms import Norm
 from bench.plots import PLOTS
 from bench.progress import watching
@@ -79,6 +80,9 @@ def evaluate(
     device: str | None = None,
     workers: int | None = None,
     time_limit: float = 600.0,
+    minutes: float | None = None,
+    normalize: tuple[ArrayLike, ArrayLike] | None = None,
+    download: bool = False,
     out: Path | str | None = None,
     progress: bool = True,
     **domain: Any,
@@ -90,7 +94,8 @@ def evaluate(
 
     Args:
         network: a module from (n, *shape) float32 images, in ``box``, to (n, classes) logits; a network's name, such as
-            ``CNN``, or ``file.py:factory``; or several of these by name.
+            ``CNN``, or ``file.py:factory``, ``torchvision:resnet18``, ``onnx:file.onnx``, with arguments and weights as on the
+            command line; or several of these by name.
         images: (n, *shape) numbers, an array or a tensor; a torch ``Dataset`` or ``DataLoader`` of images with labels; a
             :class:`bench.data.Dataset`; or a dataset's name, such as ``mnist``, which is also what None means.
         labels: (n,) integers, where ``images`` has none.
@@ -111,6 +116,10 @@ def evaluate(
         workers: processes; 0 computes in this process; None for one for each core, or for this process where the networks
             are on another device than the CPU or cannot be sent.
         time_limit: seconds of wall time per image and attack, in worker processes.
+        minutes: wall time of the run: as many images, and attacks, as there is time for; None for all.
+        normalize: mean and deviation, a number each or one for each channel or feature: ``(input - mean) / deviation`` is put
+            into every network but those of the bench, so that distances stay in the units of ``images``.
+        download: whether trained weights of ``torchvision:`` and ``timm:`` networks may be downloaded.
         out: a folder for the run; if it holds an unfinished run of the same call, that one goes on. None keeps the run in
             a temporary folder as long as the result lives.
         progress: whether to show a bar.
@@ -145,6 +154,9 @@ def evaluate(
         seed=seed,
         device=device,
         time_limit=time_limit,
+        minutes=minutes,
+        normalize=None if normalize is None else _pair(normalize),
+        download=download,
     )
     given = Given(
         # What has a name is found again by it, also by a later program.
@@ -386,8 +398,22 @@ def _text(name: str, item: object) -> str:
     if isinstance(item, nn.Module):
         return f"{name}={LIVE}{name}"
     if isinstance(item, str):
-        return item if networks.specs([item])[0].name == name else f"{name}={item}"
+        (spec,) = networks.specs([item])
+        if spec.source is not None:
+            return replace(spec, name=name).text
+        return item if spec.name == name else f"{name}={item}"
     raise UsageError(f"network {name!r} is a {type(item).__name__}; give a torch.nn.Module, a name or file.py:factory")
+
+
+def _pair(normalize: tuple[ArrayLike, ArrayLike]) -> Pair:
+    """Mean and deviation as a request has them."""
+    try:
+        mean, std = (tuple(np.asarray(part, dtype=np.float64).ravel().tolist()) for part in normalize)
+    except (TypeError, ValueError):
+        raise UsageError(
+            f"normalize={normalize!r} is not possible; give (mean, deviation), a number each or one for each channel"
+        ) from None
+    return mean, std
 
 
 def _device(modules: Mapping[str, nn.Module]) -> str:
@@ -424,7 +450,9 @@ def _classes(module: nn.Module, dataset: Dataset) -> int:
     inputs, _ = dataset.load(data.WHOLE, [0])
     try:
         with networks.live({"asked": module}), torch.no_grad():
-            guarded = Guarded(networks.load(networks.NetworkSpec("asked", f"{LIVE}asked"), device), kept)
+            guarded = Guarded(
+                networks.load(networks.NetworkSpec("asked", f"{LIVE}asked"), device, dataset.domain), kept
+            )
             return int(guarded(torch.from_numpy(np.repeat(inputs, 2, axis=0)).to(device)).shape[1])
     except Exception:
         return 0

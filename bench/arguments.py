@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 import unicodedata
 from collections.abc import Callable, Sequence
@@ -16,6 +17,11 @@ EXIT_USAGE, EXIT_INTERRUPTED = 2, 130
 
 class Parser(argparse.ArgumentParser):
     """A parser whose errors are one line, and which takes only text that can be shown and stored."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        # Values, and no options: argparse's own pattern knows neither exponents nor several numbers.
+        self._negative_number_matcher = re.compile(r"-\.?\d[\d.,eE+-]*\Z")
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """As argparse does, after a look at every argument."""

@@ -16,6 +16,12 @@ from bench.norms import Norm
 
 Floats = NDArray[np.float64]
 
+VALUES = 2**20
+"""How many values the inputs of one call of a network may have together: 1,337 pictures of 28 x 28, 6 of 3 x 224 x 224.
+
+What a call holds in memory grows with them, and more are no faster on a CPU.
+"""
+
 UNIT_BOX = (0.0, 1.0)
 """The box of every :class:`bench.problem.Problem`: attacks and verifiers see inputs scaled to it."""
 
@@ -121,6 +127,10 @@ class Domain:
     def pixels(self) -> int:
         """How many pixels an input has: values, divided by channels where there is a channel axis."""
         return self.size if self.channel_axis is None else self.size // self.shape[self.channel_axis]
+
+    def at_once(self, most: int, values: int = VALUES) -> int:
+        """How many inputs go through a network in one call: ``most``, or as many as have ``values`` values; at least 1."""
+        return max(1, min(most, values // self.size))
 
     def scale(self, norm: Norm) -> float:
         """What a distance of 1 in the unit box is in the distances of records.

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from bench.domain import ROUNDING, Domain
 from bench.errors import NetworkError, line
-from bench.guard import Guarded, converted, copied, device_of, frozen
+from bench.guard import Guarded, converted, copied, device_of, frozen, has_float64
 from bench.norms import L0_TOLERANCE, Norm, distances
 from bench.records import Status
 from bench.usercode import kept
@@ -95,7 +95,7 @@ class Judge:
         """
         device = device_of(network)
         # Devices without float64, Apple's among them, leave the judging to the CPU.
-        self._device = torch.device("cpu") if device.type == "mps" else device
+        self._device = device if has_float64(device) else torch.device("cpu")
         guarded = Guarded.of(network)
         try:
             judged = frozen(converted(copied(guarded.network), self._device, torch.float64))
@@ -114,9 +114,8 @@ class Judge:
         """
         values = torch.as_tensor(np.asarray(images, dtype=np.float64), device=self._device)
         true = [int(label) for label in labels]
-        logits = np.concatenate(
-            [self._logits(batch) for batch in values.split(BATCH)] if true else [np.zeros((0, 1))], axis=0
-        )
+        batches = values.split(self._domain.at_once(BATCH))
+        logits = np.concatenate([self._logits(batch) for batch in batches] if true else [np.zeros((0, 1))], axis=0)
         decisions = [_decision(row, label) for row, label in zip(logits, true, strict=True)]
         for i, row in enumerate(logits):
             if decisions[i].finite and _close(row, true[i]):

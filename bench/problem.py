@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from bench.domain import Domain
-from bench.guard import device_of
+from bench.guard import device_of, has_float64
 from bench.norms import FloatArray
 from bench.specs import AttackSpec, VerifierSpec
 
@@ -110,7 +110,7 @@ class InUnitBox(nn.Module):
 
     Attributes:
         network: takes inputs of the domain's box.
-        low, width: buffers, () or (*shape) in the dtype of the images.
+        low, width: buffers, () or (*shape) float64; on the CPU where the network's device has no float64.
     """
 
     low: Tensor
@@ -119,7 +119,8 @@ class InUnitBox(nn.Module):
     def __init__(self, network: nn.Module, domain: Domain) -> None:
         super().__init__()
         self.network = network
-        device = device_of(network)
+        own = device_of(network)
+        device = own if has_float64(own) else torch.device("cpu")
         low, high = domain.ends
         # A value that the box leaves no choice stays where it is.
         for name, value in (("low", low), ("width", high - low)):
@@ -129,9 +130,29 @@ class InUnitBox(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (n, classes) of (n, *shape) images in the unit box."""
-        low, width = self.low.to(images.dtype), self.width.to(images.dtype)
+        low, width = self.low.to(images.dtype).to(images.device), self.width.to(images.dtype).to(images.device)
         logits: Tensor = self.network(low + width * images)
         return logits
+
+
+class Standardised(nn.Module):
+    """Inputs less a mean, divided by a deviation: the first layer of a network that was trained on such inputs.
+
+    Attributes:
+        mean, std: float32 buffers that broadcast to an input: (), one number along the channels, or (*shape).
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, mean: NDArray[np.float32], std: NDArray[np.float32]) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.from_numpy(mean.copy()))
+        self.register_buffer("std", torch.from_numpy(std.copy()))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(n, *shape) of (n, *shape)."""
+        return (images - self.mean) / self.std
 
 
 def _unit(inputs: Tensor, domain: Domain) -> Tensor:

@@ -55,17 +55,20 @@ def watching(console: Console) -> Iterator[Watch]:
     with Progress(*columns, console=console, disable=not live, transient=True) as bar:
         task = bar.add_task("starting", total=None, left="", until=None, last="")
 
-        def say(text: str) -> None:
+        def line(text: str) -> None:
             if not live:
                 console.print(printable(text), markup=False, highlight=False, soft_wrap=True)
                 console.file.flush()
 
         def stage(text: str) -> None:
             bar.update(task, description=printable(text), left=MEASURING if text == ATTACKING else "", until=None)
-            say(printable(text))
+            line(printable(text))
 
         def warn(network: str, message: str) -> None:
             tell(f"network {network}: {message}")
+
+        def say(message: str) -> None:
+            console.print(printable(message), markup=False, highlight=False, soft_wrap=True)
 
         def tell(message: str) -> None:
             console.print(f"warning: {printable(message)}", style="yellow", markup=False, soft_wrap=True)
@@ -86,9 +89,9 @@ def watching(console: Console) -> Iterator[Watch]:
             )
             if (twentieth := 20 * step.done // step.planned) > shown:
                 shown = twentieth
-                say(f"{text}, {time_left(step)}; last: {last}")
+                line(f"{text}, {time_left(step)}; last: {last}")
 
-        yield Watch(stage=stage, warn=warn, tell=tell, progress=progress)
+        yield Watch(stage=stage, warn=warn, say=say, tell=tell, progress=progress)
 
 
 def time_left(step: runner.Progress) -> str:

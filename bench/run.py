@@ -19,7 +19,7 @@ from bench.errors import UsageError, printable
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from bench.engine.request import Job, Request
+    from bench.engine.request import Request
     from bench.store import Run
 
 EXIT_BROKEN = 1
@@ -32,6 +32,7 @@ examples:
   python -m bench.run --suite smoke
   python -m bench.run --suite minimal_norm --networks MLP CNN --norms l2 --samples 100
   python -m bench.run --suite minimal_norm --networks path/to/mine.py:make --weights mine.safetensors
+  python -m bench.run --suite quick --networks 'a=mine.py:make(width=32)@a.pt' 'b=mine.py:make(width=64)@b.pt'
   python -m bench.run --suite quick --data mine.npz --networks path/to/mine.py:make
   python -m bench.run --resume results/minimal_norm-20260101-120000
 
@@ -57,9 +58,21 @@ def parser() -> Parser:
         "--networks",
         nargs="+",
         metavar="NETWORK",
-        help="names, path/to/file.py:factory, or name=path/to/file.py:factory",
+        help="[name=]SOURCE[(arguments)][@weights]; a SOURCE is a name, path/to/file.py:factory, torchvision:resnet18, timm:NAME "
+        "or onnx:file.onnx",
     )
-    what.add_argument("--weights", metavar="FILE", help="safetensors for the file.py:factory among the networks")
+    what.add_argument(
+        "--weights",
+        metavar="FILE",
+        help="safetensors, or tensors of torch.save, for the file.py:factory among the networks",
+    )
+    what.add_argument(
+        "--normalize",
+        type=_numbers,
+        nargs=2,
+        metavar=("MEAN", "STD"),
+        help="put (input - MEAN) / STD into every network of one's own: a number, or one for each channel, 0.49,0.48,0.45",
+    )
     what.add_argument(
         "--data",
         default="",
@@ -102,7 +115,11 @@ def parser() -> Parser:
     read.add_argument("--resize", type=int, metavar="N", help="scale pictures so that the shorter side has N pixels")
     read.add_argument("--crop", type=int, metavar="N", help="cut N x N pixels from the middle of pictures")
     read.add_argument("--data-root", metavar="FOLDER", help="where torchvision's datasets lie (data)")
-    read.add_argument("--download", action="store_true", help="download what is missing of a dataset of torchvision")
+    read.add_argument(
+        "--download",
+        action="store_true",
+        help="download what is missing of a dataset of torchvision, and weights of torchvision: and timm: networks",
+    )
     how = parser.add_argument_group("how to run")
     how.add_argument("--workers", type=int, default=None, metavar="N", help="processes (one for each core)")
     how.add_argument("--executor", choices=["local", "dask"], default="local", help="(%(default)s)")
@@ -114,6 +131,9 @@ def parser() -> Parser:
         default=600.0,
         metavar="SECONDS",
         help="wall time per image and attack (%(default)g)",
+    )
+    how.add_argument(
+        "--minutes", type=float, metavar="N", help="end in this time: as many images, and attacks, as there is time for"
     )
     how.add_argument("--out", type=Path, default=Path("results"), metavar="FOLDER", help="of all runs (%(default)s)")
     how.add_argument("--name", help="name of this run (suite and time); an unfinished run of this name goes on")
@@ -134,6 +154,16 @@ def _indices(text: str) -> tuple[int, ...]:
     if colon and int(stop) - int(first) > INDICES:
         raise argparse.ArgumentTypeError(f"{text!r} is not possible; a range has at most {INDICES:,} images")
     return tuple(range(int(first), int(stop))) if colon else (int(first),)
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    """The numbers of a word, with commas between them."""
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not possible; give a number, or one for each channel with commas between them, 0.49,0.48,0.45"
+        ) from None
 
 
 class _Joined(argparse.Action):
@@ -305,11 +335,13 @@ def _list(console: Console, only: str) -> None:
 
     import suites
     from bench import data, libraries
+    from bench.networks.grammar import ALSO
     from bench.networks.spec import NETWORKS
     from bench.specs import AttackSpec
 
     for kind in (NETWORKS, data.DATASETS):
-        console.print(f"{kind.group}: {', '.join(kind.names())}, or path/to/file.py:object", markup=False)
+        also = ALSO if kind is NETWORKS else (*kind.also, "path/to/file.py:object")
+        console.print(f"{kind.group}: {', '.join((*kind.names(), *also))}", markup=False)
     console.print("libraries: " + ", ".join(libraries.LIBRARIES.names()), markup=False)
     for name in [only] if only else suites.names():
         suite = suites.load(name)
@@ -331,34 +363,19 @@ def _list(console: Console, only: str) -> None:
 
 
 def _dry_run(request: Request, options: argparse.Namespace) -> int:
-    """Show the plan and what it should take."""
-    from bench.engine.request import resolve
-
-    job = resolve(request)
-    _show_plan(_console(), job, _workers(options))
-    return 0
-
-
-def _workers(options: argparse.Namespace) -> int:
-    from bench.engine.request import processes
-
-    return max(processes(options.workers), 1)
-
-
-def _show_plan(console: Console, job: Job, workers: int) -> None:
+    """Show the plan and what it should take on this machine, as fast as it is now."""
     from rich.table import Table
 
-    from bench.engine import costs
-    from bench.engine.plan import expected_seconds
+    from bench.engine.request import processes, resolve
 
+    resolve(request)
+    console, workers = _console(), max(processes(options.workers), 1)
+    with console.status("measuring how fast the networks are"):
+        from bench.engine import session
+        from bench.engine.plan import expected_seconds
+
+        job, estimated, fitted = session.planned(request, workers)
     plan = job.plan
-    measured = costs.load(plan.suite.name)
-    own = any(spec.name not in measured for spec in plan.networks)
-    if own:
-        # Only a network that was never measured is loaded, and torch with it.
-        from bench.engine import pace
-
-        measured = pace.with_own(measured, plan.rows, plan.networks, job.dataset.domain)
     table = Table(title=f"plan of suite {plan.suite.name}, {len(plan.indices)} images", title_justify="left")
     for column in ("attack", "images", "blocks", *(f"{spec.name}, s" for spec in plan.networks)):
         table.add_column(column, justify="left" if column == "attack" else "right")
@@ -366,16 +383,20 @@ def _show_plan(console: Console, job: Job, workers: int) -> None:
     seconds: dict[tuple[str, str], float] = {}
     for block in blocks:
         key = block.network.name, block.row.name
-        seconds[key] = seconds.get(key, 0.0) + expected_seconds(block, measured)
+        seconds[key] = seconds.get(key, 0.0) + expected_seconds(block, estimated)
     for row in plan.rows:
         n = plan.count(row)
         count = f"{n} (capped)" if n < len(plan.indices) else str(n)
         cells = [f"{seconds[spec.name, row.name]:.1f}" for spec in plan.networks]
         table.add_row(row.label, count, str(-(-n // row.block)), *cells)
     console.print(table)
+    if fitted is not None:
+        print(fitted.words)
     total = timedelta(seconds=round(sum(seconds.values()) / workers))
-    where = "as fast as this machine is now" if own else "as measured on a quiet machine; a busy one takes longer"
-    print(f"{len(blocks)} blocks, {plan.records} records, about {total} with {workers} workers, {where}")
+    print(
+        f"{len(blocks)} blocks, {plan.records} records, about {total} with {workers} workers, as fast as this machine is now"
+    )
+    return 0
 
 
 if __name__ == "__main__":

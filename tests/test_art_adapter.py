@@ -24,7 +24,7 @@ from adapters.art.classifier import Array, LeanClassifier
 from adapters.art.repaired import RepairedCarliniL2
 from adapters.layout import laid_out
 from bench.engine.queries import CountedNetwork
-from bench.problem import Problem
+from bench.problem import Problem, Unsupported
 from bench.specs import AttackSpec, Origin, Start
 from suites.grid import art
 
@@ -414,3 +414,16 @@ def test_repaired_cw_reaches_the_boundary_where_the_stock_one_does_not() -> None
     assert lean.predict(repaired).argmax() == 1
     assert found[0] == pytest.approx(optimum, rel=0.1)
     assert found[1] == 0 or found[1] > 1.25 * optimum
+
+
+def test_carlini_in_l0_refuses_images_that_it_would_search_for_hours() -> None:
+    class Two(nn.Module):
+        def forward(self, images: Tensor) -> Tensor:
+            assert len(images) <= 2, "an attack was begun"
+            first = images.flatten(1)[:, 0]
+            return torch.stack([1 - first, first], 1)
+
+    shape = (3, 96, 96)
+    problem = rows.unit(Two().eval(), torch.zeros(1, *shape), torch.tensor([0]))
+    with pytest.raises(Unsupported, match="27,648 searches for an image"):
+        ATTACKER.attack(art.CW_L0, problem)

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench import run, train
-from bench.engine import costs
+from bench.guide import costs
 from bench.report import __main__ as report
 
 ODD_TEXT = st.one_of(
@@ -24,9 +24,9 @@ ODD_TEXT = st.one_of(
 ODD_PATHS = st.builds(
     "{}{}".format,
     st.sampled_from(
-        ["", "x=", "MLP=", "/nowhere/", "folder", "pipe", "file", "/dev/zero", "/dev/null", "latin.py", "nul.py", "pipe.py", "folder.py", "ends.py", "/", ".", ".."]
+        ["", "x=", "MLP=", "onnx:", "x=onnx:", "torchvision:", "timm:", "/nowhere/", "folder", "pipe", "file", "/dev/zero", "/dev/null", "latin.py", "nul.py", "pipe.py", "folder.py", "ends.py", "/", ".", ".."]
     ),
-    st.sampled_from(["", ":", ":f", ":g", ":f.g", ".py", ".py:f", "/x", ":f:g", "=x"]) | ODD_TEXT,
+    st.sampled_from(["", ":", ":f", ":g", ":f.g", ".py", ".py:f", "/x", ":f:g", "=x", ":f(1)", ":f(a=b)", ":f@", ":f@w.pt", ".onnx"]) | ODD_TEXT,
 )  # fmt: skip
 NAMES = st.sampled_from(
     [
@@ -56,7 +56,7 @@ DEVICES = st.sampled_from(["cpu", "cpu:0", "meta", "hpu", "mps", "cuda", "cuda:9
 VALUES = ODD_TEXT | ODD_PATHS | NAMES | NUMBERS | DEVICES
 
 OF_RUN = [
-    "--suite", "--networks", "--weights", "--data", "--split", "--samples", "--norms", "--libraries", "--attacks", "--exact", "--seed",
+    "--suite", "--networks", "--weights", "--normalize", "--data", "--split", "--samples", "--norms", "--libraries", "--attacks", "--exact", "--seed",
     "--workers", "--executor", "--scheduler", "--device", "--time-limit", "--out", "--name", "--resume", "--full",
 ]  # fmt: skip
 

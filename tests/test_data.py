@@ -14,11 +14,13 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from bench import data
+from bench.data import dataset
 from bench.data.sets import mnist
-from bench.data.starts import nearest_of_other_classes
+from bench.data.starts import Pool
 from bench.domain import Domain
 from bench.errors import BenchError, DataError
 
@@ -246,6 +248,13 @@ def test_a_users_file_brings_a_dataset(tmp_path: Path) -> None:
         data.find("cifar")
 
 
+def starts(
+    pool: tuple[Any, Any], images: NDArray[np.float32], labels: NDArray[np.int64], domain: Domain, k: int
+) -> NDArray[np.float32]:
+    made = Pool(pool, domain)
+    return made.starts(images, made.nearest(images, labels, k))
+
+
 @given(seed=st.integers(0, 50), k=st.integers(1, 6))
 def test_starts_are_the_nearest_of_other_classes(seed: int, k: int) -> None:
     random = np.random.default_rng(seed)
@@ -253,35 +262,55 @@ def test_starts_are_the_nearest_of_other_classes(seed: int, k: int) -> None:
     low, high = domain.ends
     pool = (low + (high - low) * random.random((20, 4))).astype(np.float32)
     classes = random.integers(0, 3, 20)
-    found = nearest_of_other_classes((pool, classes), pool[:5], classes[:5], domain, k)
-    for image, label, starts in zip(pool[:5], classes[:5], found, strict=True):
+    found = starts((pool, classes), pool[:5], classes[:5], domain, k)
+    for image, label, of_one in zip(pool[:5], classes[:5], found, strict=True):
         others = pool[classes != label]
         distances = np.linalg.norm((others - image) / domain.width, axis=1)
-        expected = np.sort(distances)[: len(starts)]
-        assert np.linalg.norm((starts - image) / domain.width, axis=1) == pytest.approx(expected, abs=1e-3)
-        assert len(starts) == k
+        expected = np.sort(distances)[: len(of_one)]
+        assert np.linalg.norm((of_one - image) / domain.width, axis=1) == pytest.approx(expected, abs=1e-3)
+        assert len(of_one) == k
 
 
 def test_where_the_pool_has_few_of_other_classes_the_image_itself_fills_the_rest() -> None:
     domain = Domain(shape=(2,), classes=3, low=0.0, high=1.0)
     pool = np.array([[0.0, 0.0], [0.1, 0.0], [0.2, 0.0], [1.0, 1.0]], dtype=np.float32)
     classes = np.array([0, 0, 0, 1])
-    together = nearest_of_other_classes((pool, classes), pool, classes, domain, 16)
+    together = starts((pool, classes), pool, classes, domain, 16)
     assert together.shape == (4, 4, 2)
     assert (together[0] == pool[[3, 0, 0, 0]]).all()
     assert (together[3] == pool[[2, 1, 0, 3]]).all()
     # What an image gets does not depend on its neighbours.
     for i in range(4):
-        alone = nearest_of_other_classes((pool, classes), pool[[i]], classes[[i]], domain, 16)
+        alone = starts((pool, classes), pool[[i]], classes[[i]], domain, 16)
         assert (alone[0] == together[i]).all()
+
+
+def sorted_by_class(shape: tuple[int, ...], each: int) -> data.Dataset:
+    """A dataset of three classes, all images of one class before those of the next."""
+    images = np.arange(3 * each, dtype=np.float32).reshape(-1, *[1] * len(shape)) / (3 * each) + np.zeros(shape)
+    return data.from_arrays(images.astype(np.float32), np.repeat(np.arange(3), each), box=(0, 1))
+
+
+def test_a_pool_is_limited_in_images_and_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    images, labels = MNIST.pool("test")
+    assert len(images) == 5_000
+    assert (images == MNIST.load("train", range(5_000))[0]).all()
+    pictures = sorted_by_class((3, 8, 8), 10)
+    assert len(pictures.pool("all")[0]) == 30
+    monkeypatch.setattr(dataset, "POOL_BYTES", 6 * 4 * 3 * 8 * 8)
+    images, labels = pictures.pool("all")
+    assert len(images) == 6
+    # The first six would all be of one class.
+    assert labels.tolist() == [0, 0, 1, 1, 2, 2]
+    monkeypatch.setattr(dataset, "POOL_BYTES", 1)
+    assert len(pictures.pool("all")[0]) == 1
 
 
 def test_mnist_starts_are_those_of_the_first_release() -> None:
     images, labels = MNIST.load("test", range(3))
     pool = MNIST.pool("test")
-    starts = nearest_of_other_classes(pool, images, labels, MNIST.domain, 16)
-    places = {image.tobytes(): place for place, image in enumerate(pool[0])}
-    found = [[places[start.tobytes()] for start in of_one[:4]] for of_one in starts]
+    places = Pool(pool, MNIST.domain).nearest(images, labels, 16)
+    found = places[:, :4].tolist()
     assert found == [[2579, 1811, 133, 1500], [2410, 3136, 602, 2302], [3350, 2844, 2108, 1079]]
 
 

@@ -131,8 +131,7 @@ def test_a_long_search_gets_the_wall_time_that_it_needs() -> None:
     assert chosen.limit(replace(exact, seconds=1000)) == 3000
 
 
-def test_expected_seconds_come_from_measurements_or_the_most_expensive_network() -> None:
+def test_a_block_takes_what_its_images_should_take() -> None:
     (first, *_) = fakes.plan(ROWS[0], samples=4).blocks()
     assert expected_seconds(first, {"MLP": {first.row.name: 0.5}, "CNN": {first.row.name: 2.0}}) == 2.0
-    assert expected_seconds(first, {"CNN": {first.row.name: 2.0}}) == 8.0
-    assert expected_seconds(first, {}) == 4 * costs.UNKNOWN
+    assert expected_seconds(first, {"CNN": {first.row.name: 2.0}}) == 4 * costs.UNKNOWN

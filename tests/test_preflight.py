@@ -142,7 +142,10 @@ def command(tmp_path: Path, name: str, *more: str) -> list[str]:
         ("few_classes", "has 5 classes; the dataset has 10"),
         ("wrong_shape", r"returns \(10,\) for 2 images; it must return logits"),
         ("raises", "fails on a .* input: ZeroDivisionError: division by zero"),
-        ("returns_tuple", "returns tuple for 2 images; it must return logits"),
+        (
+            "returns_tuple",
+            r"returns a tuple with 0 \(3, 10\), 1 \(3, 10\) for 3 inputs, and several of them may be the logits",
+        ),
         ("returns_numpy", "returns ndarray for 2 images; it must return logits"),
         ("factory_raises", "raises RuntimeError: two lines$"),
         ("factory_exits", "raises SystemExit: bye$"),

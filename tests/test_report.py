@@ -626,6 +626,28 @@ def test_the_gallery_shows_the_easiest_the_median_and_the_hardest(healthy: synth
         assert size == pytest.approx(example.distance, rel=1e-6)
 
 
+def _shown(space: Domain, moved: dict[int, float], **of_record: float) -> gallery.Example:
+    """The gallery's entry of an input of zeros, some of whose values were moved, for a record in L0."""
+    original = np.zeros(space.shape, dtype=np.float32)
+    changed = original.copy()
+    for place, value in moved.items():
+        changed.flat[place] = value
+    line = {"network": "N", "norm": "l0", "attack": "a", "image": 0, "label": 0, "adversarial_class": 1, **of_record}
+    return gallery._example(line, "easiest", original, changed, labels={}, domain=space)
+
+
+def test_the_gallery_shows_what_the_record_counts() -> None:
+    space = Domain(
+        shape=(4,), classes=2, low=(0.0,) * 4, high=(1.0, 10.0, 100.0, 1000.0), feature_names=("a", "b", "c", "d")
+    )
+    # The third change is below the tolerance of L0: the record holds two.
+    example = _shown(space, {1: 5.0, 3: 100.0, 2: 1e-6}, distance=2.0, pixels=2.0)
+    assert example.changes == (gallery.Change("b", 0.0, 5.0), gallery.Change("d", 0.0, 100.0))
+    assert example.changed == 2
+    colours = domain((3, 2, 2), 0)
+    assert _shown(colours, {0: 255.0, 4: 255.0, 1: 1e-6}, distance=2.0, pixels=1.0).pixels == 1
+
+
 def domain(shape: tuple[int, ...], axis: int | None) -> Domain:
     return Domain(shape=shape, classes=2, low=0, high=255, channel_axis=axis)
 

@@ -121,23 +121,18 @@ def test_each_block_is_stored_before_the_next_is_computed_where_none_runs_beside
     assert stored == [0, 1, 2]
 
 
-def test_a_cheap_block_of_each_network_goes_first_and_then_the_most_expensive(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_cheap_block_of_each_network_goes_first_and_then_the_most_expensive(tmp_path: Path) -> None:
     cheap, expensive = fakes.row("clean", block=12), fakes.row("noise", block=6)
     seconds = {cheap.name: 0.1, expensive.name: 5.0}
-    monkeypatch.setattr(
-        "bench.engine.costs.load", lambda suite: {"MLP": seconds, "MLP_d": {**seconds, expensive.name: 9.0}}
-    )
+    estimated = {"MLP": seconds, "MLP_d": {**seconds, expensive.name: 9.0}}
     order: list[tuple[str, str]] = []
 
     def work(task: Task) -> Part:
         order.append((task.block.network.name, task.block.row.name))
         return worker.run(task)
 
-    fakes.execute(
-        fakes.plan(expensive, cheap, networks=("MLP", "MLP_d")), tmp_path / "run", InlineExecutor(), work=work
-    )
+    plan = fakes.plan(expensive, cheap, networks=("MLP", "MLP_d"))
+    fakes.execute(plan, tmp_path / "run", InlineExecutor(), work=work, estimated=estimated)
     assert set(order[:2]) == {("MLP", cheap.name), ("MLP_d", cheap.name)}
     assert order[2:] == [("MLP_d", expensive.name)] * 2 + [("MLP", expensive.name)] * 2
 

@@ -16,11 +16,15 @@ from torch import Tensor, nn
 
 from adapters.compiled import CachedSolver
 from adapters.margins import other_classes
+from bench.problem import Unsupported
 
 Array = NDArray[Any]
 
 MOST_HALVINGS = 1_100
 """Halving a float64 this often makes it 0: a search that has not ended by then never will."""
+
+MOST_VALUES = 20_000
+"""ART's C&W in L0 takes images of at most so many values: it makes a search for each of them."""
 
 
 class DeepFool(evasion.DeepFool):  # type: ignore[misc]  # ART has no type information, its classes are Any
@@ -90,7 +94,16 @@ class CarliniL0Method(evasion.CarliniL0Method):  # type: ignore[misc]  # as abov
     """
 
     def generate(self, x: Array, y: Array | None = None, **kwargs: Any) -> Array:
-        """The library's attack on (n, ...) images of (n,) classes ``y``; (n, ...) candidates."""
+        """The library's attack on (n, ...) images of (n,) classes ``y``; (n, ...) candidates.
+
+        Raises:
+            Unsupported: an image has more than ``MOST_VALUES`` values.
+        """
+        if x[0].size > MOST_VALUES:
+            raise Unsupported(
+                f"ART's C&W in L0 gives up one value at a time: {x[0].size:,} searches for an image, which take hours; at most "
+                f"{MOST_VALUES:,} values are possible"
+            )
         if y is None:
             y = self.estimator.predict(x).argmax(axis=1)
         flat = x.reshape(len(x), -1, 1, 1)

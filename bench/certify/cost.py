@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import torch
+from torch import Tensor, nn
 
+from bench import guard
 from bench.certify.layers import PlainNetwork
 from bench.norms import Norm
 from bench.problem import Unsupported
@@ -20,6 +23,10 @@ _RATE = 1e9
 
 _ATTACK_PASSES, _RADII, _MARGIN_STEPS, _CUT_EVALUATIONS = 60 * 3, 12, 14, 8 * 16
 _POOLED_ROUNDS, _PLANE_STEPS, _ROWS_AT_ONCE = 13, 60, 256
+_L0_ROWS = 40
+
+_BYTES_OF_ENTRY = 12
+"""What a number of a sparse matrix takes: a float64 and its column."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +54,7 @@ def forecast(plain: PlainNetwork, norm: Norm) -> Cost:
     entries = [_entries(stage.weight) for stage in plain.stages]
     every = sum(entries) + plain.weight.size
     units = sum(len(stage.bias) for stage in plain.stages)
-    rows = targets if norm is not Norm.L0 else 40
+    rows = targets if norm is not Norm.L0 else _L0_ROWS
     products = float(_ATTACK_PASSES * rows * every)
     memory = 8.0 * rows * (8 * inputs + 4 * units)
     if norm is Norm.L0:
@@ -79,6 +86,45 @@ def forecast(plain: PlainNetwork, norm: Norm) -> Cost:
     return Cost(products / _RATE, memory)
 
 
+def check_size(network: nn.Module, images: Tensor, norm: Norm) -> None:
+    """Refuse a network that is too large by far before it is read: its matrices alone would take gigabytes.
+
+    Args:
+        network: (n, *shape) images to (n, classes) logits; what cannot be called is left for the reading to refuse.
+        images: (n, *shape), n at least 1; one of them goes through a copy of the network.
+        norm: that is to be bounded.
+
+    Raises:
+        Unsupported: its convolutions and linear layers, written as matrices, are more than can be kept, or more than
+            can be gone through in time.
+    """
+    entries, classes = _entries_of_layers(network, images[:1])
+    seconds = _ATTACK_PASSES * (_L0_ROWS if norm is Norm.L0 else classes - 1) * entries / _RATE
+    memory = _BYTES_OF_ENTRY * entries
+    if seconds > _MOST_SECONDS or memory > _MOST_BYTES:
+        raise _too_large(f"{classes - 1:,} margins of layers that are matrices of {entries:,} numbers", seconds, memory)
+
+
+def _entries_of_layers(network: nn.Module, image: Tensor) -> tuple[int, int]:
+    """How many numbers the matrices of all convolutions and linear layers have, and how many classes there are."""
+    found: list[int] = []
+
+    def count(layer: nn.Module, _: object, output: Tensor) -> None:
+        weight: Tensor = layer.weight  # type: ignore[assignment]  # of a layer that is known
+        found.append(output.numel() * (weight.numel() // len(weight)))
+
+    try:
+        copied = guard.copied(network)
+        for layer in copied.modules():
+            if type(layer) in (nn.Conv2d, nn.Linear):
+                layer.register_forward_hook(count)
+        with torch.no_grad():
+            classes = int(copied(image.clone()).shape[1])
+    except Exception:
+        return 0, 1
+    return sum(found), classes
+
+
 def check(plain: PlainNetwork, norm: Norm) -> None:
     """Refuse what cannot be bounded here.
 
@@ -91,9 +137,13 @@ def check(plain: PlainNetwork, norm: Norm) -> None:
     units = sum(len(stage.bias) for stage in plain.stages)
     weights = sum(_entries(stage.weight) for stage in plain.stages) + plain.weight.size
     what = f"{len(plain.bias) - 1:,} margins of {units:,} units and {weights:,} weights"
-    raise Unsupported(
-        f"no verifier for a network of this size: bounding {what} would take about {cost.seconds / 60:,.0f} minutes and "
-        f"{cost.memory / 2**30:,.1f} GiB an image; at most {_MOST_SECONDS / 60:.0f} minutes and "
+    raise _too_large(what, cost.seconds, cost.memory)
+
+
+def _too_large(what: str, seconds: float, memory: float) -> Unsupported:
+    return Unsupported(
+        f"no verifier for a network of this size: bounding {what} would take about {seconds / 60:,.0f} minutes and "
+        f"{memory / 2**30:,.1f} GiB an image; at most {_MOST_SECONDS / 60:.0f} minutes and "
         f"{_MOST_BYTES / 2**30:.0f} GiB are possible"
     )
 

@@ -16,7 +16,7 @@ from torch.nn.utils import parametrize
 
 from bench import guard
 from bench.certify.layers import FloatArray, IntArray, PlainNetwork, Stage, dense
-from bench.problem import InUnitBox, Unsupported
+from bench.problem import InUnitBox, Standardised, Unsupported
 
 _AGREEMENT = 1e-8
 """Logits of the module and of its plain form may differ by this much, relative to 1 + the largest logit."""
@@ -58,7 +58,8 @@ def read(network: nn.Module, images: Tensor) -> PlainNetwork:
 
     Args:
         network: ``nn.Sequential`` (nested ones too) of Linear, Conv2d, ReLU, MaxPool2d, AvgPool2d, Flatten, Dropout,
-            BatchNorm, Identity, in eval mode; :class:`bench.problem.InUnitBox` may stand in front.
+            BatchNorm, Identity, :class:`bench.problem.Standardised`, in eval mode; :class:`bench.problem.InUnitBox` may stand
+            in front.
         images: (n, *shape) points of the unit box, n at least 1: the shape is read, and the plain network must agree
             with the module on them, between them, at random points and at corners of the box.
 
@@ -269,6 +270,12 @@ class _Reader:
         places = self._size() // len(scale)
         self._compose(sparse.csr_array(sparse.diags_array(np.repeat(scale, places))), np.repeat(shift, places))
 
+    def standardisation(self, layer: Any) -> None:
+        scale, shift = (
+            np.broadcast_to(part.numpy(), self.shape).ravel() for part in (1.0 / layer.std, -layer.mean / layer.std)
+        )
+        self._compose(sparse.csr_array(sparse.diags_array(scale)), shift)
+
     def _check_channels(self, layer: nn.Module, channels: int) -> None:
         if len(self.shape) != 3 or self.shape[0] != channels:
             raise Unsupported(f"no verifier for {type(layer).__name__} on inputs of shape {self.shape}")
@@ -327,6 +334,7 @@ _LAYERS: Mapping[type[nn.Module], Callable[[_Reader, Any], None]] = {
     nn.BatchNorm1d: _Reader.normalisation,
     nn.BatchNorm2d: _Reader.normalisation,
     nn.AvgPool2d: _Reader.average_pool,
+    Standardised: _Reader.standardisation,
 }
 """How each layer is read: exactly these types, since a subclass may compute something else."""
 

@@ -62,6 +62,7 @@ class Verifier:
         """
         if spec.norm not in CODES:
             raise Unsupported(f"no verifier for {spec.norm.label}")
+        cost.check_size(problem.network, problem.images, spec.norm)
         plain = read(problem.network, problem.images)
         cost.check(plain, spec.norm)
         forms = _forms(plain)

@@ -19,6 +19,9 @@ Indices = Sequence[int] | NDArray[np.int64] | None
 POOL = 5_000
 """How many images of a split attacks may start from."""
 
+POOL_BYTES = 200_000_000
+"""How much memory these may take: 5,000 pictures up to 3 x 57 x 57, or 332 of 3 x 224 x 224."""
+
 
 @dataclass(frozen=True, slots=True)
 class Split:
@@ -98,9 +101,28 @@ class Dataset:
         return checked, truth
 
     def pool(self, split: str) -> Images:
-        """Images that attacks on a split may start from: the first of ``start_split``, or of the split itself."""
+        """Images that attacks on a split may start from, of ``start_split`` or of the split itself.
+
+        They are the first ones. Where those lack a class, as in a folder whose pictures are sorted by class, images from
+        all over the split take their place.
+
+        Args:
+            split: the one that is attacked.
+
+        Returns:
+            At most ``POOL`` images, of at most ``POOL_BYTES``, and their labels, as :meth:`load` gives them.
+
+        Raises:
+            UsageError: there is no such split.
+            DataError: the images cannot be read.
+        """
         name = self.start_split or split
-        return self.load(name, range(min(POOL, self._split(name).size)))
+        size = self._split(name).size
+        most = min(POOL, size, max(1, POOL_BYTES // (4 * self.domain.size)))
+        images, labels = self.load(name, range(most))
+        if most < size and len(np.unique(labels)) < self.domain.classes:
+            return self.load(name, np.arange(most) * size // most)
+        return images, labels
 
     def _split(self, name: str) -> Split:
         if name not in self.splits:

@@ -131,7 +131,7 @@ def _compare_network(
         return
     if whole and entry.get("accuracy_images") != now["accuracy_images"]:
         found.broken(name, f"its accuracy is of {now['accuracy_images']} images, not {entry.get('accuracy_images')}")
-    for key in ("name", "source", "weights", "source_sha256"):
+    for key in ("name", "source", "weights", "arguments", "normalize", "source_sha256", "notes"):
         if entry.get(key) != now[key]:
             found.broken(name, f"its {key} is {now[key]}, the manifest says {entry.get(key)}")
     if words(str(entry.get("structure"))) != words(now["structure"]):

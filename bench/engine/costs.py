@@ -1,223 +1,191 @@
-"""Measured seconds per image of every row: what a run is ordered and predicted by.
+"""What a row costs on a network: the queries it makes, times what they take there, and what its library takes besides.
 
-``python -m bench.engine.costs results/<run>`` keeps the measurements of a finished run in ``suites/costs.json``.
+Reading costs imports no torch. ``python -m bench.guide.costs`` keeps those of stored runs.
 """
 
 from __future__ import annotations
 
-import heapq
-import itertools
 import json
-import math
-import statistics
-import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import Any
 
-from bench.arguments import Parser, tell
-from bench.errors import BenchError, StoreError
+from bench.norms import Norm
 from bench.specs import Row, VerifierSpec
 
-if TYPE_CHECKING:
-    from bench.engine.plan import Block
-    from bench.store import Run
-
 FILE = Path(__file__).parents[2] / "suites" / "costs.json"
+
+USUAL = "minimal_norm"
+"""The suite whose costs those of rows are that a suite has no own ones for."""
+
 UNKNOWN = 1.0
-"""Seconds an image assumed for an attack that was never measured on any network."""
+"""Seconds an image assumed for a row whose cost is not known."""
 
-KNOWN_BLOCKS, KNOWN_SECONDS, KNOWN_PART = 6, 10.0, 0.05
-"""How many blocks, and how many seconds of work or which part of it, are done before the time left is known."""
-
-BESIDE = 0.05
-"""Seconds that a block takes beside its attack: to be judged and stored."""
-
-LATE = 30
-"""How many of the latest blocks say how fast the machine is now."""
-
-Costs = Mapping[str, Mapping[str, float]]
-"""Seconds of one core per image, by network and row."""
+Estimates = Mapping[str, Mapping[str, float]]
+"""Seconds an image should take, on one core or on the device, by network and row; rows of unknown cost are left out."""
 
 
-def load(suite: str, file: Path = FILE) -> Costs:
-    """The costs of a suite's rows, by default those of ``minimal_norm``; empty where nothing was measured."""
-    content: dict[str, Costs] = json.loads(file.read_text()) if file.is_file() else {}
-    return content.get(suite) or content.get("minimal_norm", {})
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A quantity that grows with another one: ``constant + slope * x``."""
+
+    constant: float
+    slope: float = 0.0
+
+    def at(self, x: float) -> float:
+        """The quantity at a value of the other one."""
+        return self.constant + self.slope * x
 
 
-def expected(row: Row, network: str, measured: Costs) -> float:
-    """Seconds per image that a row should take on one core.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """How fast a network is on this machine.
 
-    A network that was never measured is taken to cost what the most expensive measured one does. A verifier takes no
-    longer than its limit.
+    Attributes:
+        forward: seconds of a pass, by the number of images in it.
+        backward: the same of the gradient of an image.
+        overhead: seconds of :func:`bench.engine.pace.overhead`, a fixed piece of work: the machine's own speed.
+        values: how many values an input has.
+        attacked: the fraction of images that the network classifies right; others are not attacked.
+        bounds: what certified bounds of an image cost by norm, as :func:`bench.certify.cost.forecast` reckons; empty where
+            the network has none.
+        dense: whether these are those of a network without pooling.
     """
-    largest = max((rows[row.name] for rows in measured.values() if row.name in rows), default=None)
-    known = measured.get(network, {}).get(row.name, largest)
+
+    forward: Line
+    backward: Line
+    overhead: float
+    values: int
+    attacked: float = 1.0
+    bounds: Mapping[Norm, float] = field(default_factory=dict)
+    dense: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttackCost:
+    """What an attack asks of any network, for an image.
+
+    Attributes:
+        forwards, backwards: images passed through the network, by the number of values of an input.
+        batch: how many images go through it together.
+        factor: how many times the fastest passes they take, among all that the attack does besides.
+        own: what the library takes besides, in units of ``Pace.overhead``, by the number of values.
+    """
+
+    forwards: Line
+    backwards: Line
+    batch: float
+    own: Line
+    factor: float = 1.0
+
+    def passes(self, pace: Pace) -> float:
+        """Seconds in the network."""
+        forward, backward = (line.at(self.batch) / self.batch for line in (pace.forward, pace.backward))
+        return self.factor * (self.forwards.at(pace.values) * forward + self.backwards.at(pace.values) * backward)
+
+    def seconds(self, pace: Pace) -> float:
+        """Seconds of an image that is attacked."""
+        return self.passes(pace) + pace.overhead * self.own.at(pace.values)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BoundCost:
+    """What a verifier takes for an image: ``a * x**p`` units of ``Pace.overhead``, x being what its network's sizes say.
+
+    Attributes:
+        dense: a and p on networks without pooling; None where it was never measured.
+        pooled: the same on others.
+    """
+
+    dense: tuple[float, float] | None
+    pooled: tuple[float, float] | None
+
+    def seconds(self, pace: Pace, norm: Norm) -> float | None:
+        """Seconds of an image; None where that was never measured."""
+        power = self.dense if pace.dense else self.pooled
+        return None if power is None else power[0] * pace.bounds[norm] ** power[1] * pace.overhead
+
+
+Cost = AttackCost | BoundCost
+
+
+def load(suite: str, file: Path = FILE) -> dict[str, Cost]:
+    """The costs of a suite's rows by name, and of those of the usual suite; empty where nothing was measured."""
+    content: dict[str, dict[str, Any]] = json.loads(file.read_text()) if file.is_file() else {}
+    return {name: from_json(entry) for name, entry in (content.get(USUAL, {}) | content.get(suite, {})).items()}
+
+
+def to_json(cost: Cost) -> dict[str, Any]:
+    """A cost as JSON data, with three digits."""
+    if isinstance(cost, BoundCost):
+        return {
+            name: None if value is None else [_short(part) for part in value] for name, value in _fields(cost).items()
+        }
+    content: dict[str, Any] = {}
+    for name, value in _fields(cost).items():
+        content[name] = [_short(value.constant), _short(value.slope)] if isinstance(value, Line) else _short(value)
+    return content
+
+
+def from_json(content: Mapping[str, Any]) -> Cost:
+    """The cost that :func:`to_json` wrote."""
+    if "batch" not in content:
+        dense, pooled = (None if value is None else tuple(value) for value in (content["dense"], content["pooled"]))
+        return BoundCost(dense=dense, pooled=pooled)
+    forwards, backwards, own = (Line(*content[name]) for name in ("forwards", "backwards", "own"))
+    return AttackCost(forwards=forwards, backwards=backwards, batch=content["batch"], own=own, factor=content["factor"])
+
+
+def pace_to_json(pace: Pace) -> dict[str, Any]:
+    """A pace as JSON data; :func:`pace_from_json` reads it."""
+    lines = {
+        name: [line.constant, line.slope] for name, line in (("forward", pace.forward), ("backward", pace.backward))
+    }
+    return _fields(pace) | lines | {"bounds": {norm.value: seconds for norm, seconds in pace.bounds.items()}}
+
+
+def pace_from_json(content: Mapping[str, Any]) -> Pace:
+    """The pace that :func:`pace_to_json` wrote."""
+    lines = {name: Line(*content[name]) for name in ("forward", "backward")}
+    return Pace(**{**content, **lines, "bounds": {Norm(norm): value for norm, value in content["bounds"].items()}})
+
+
+def estimates(rows: Sequence[Row], known: Mapping[str, Cost], paces: Mapping[str, Pace]) -> dict[str, dict[str, float]]:
+    """What every row should take on every network, misclassified images included.
+
+    Args:
+        rows: of a plan.
+        known: costs by row, of :func:`load`.
+        paces: of the plan's networks, by name.
+    """
+    found = {name: {row.name: _seconds(row, known.get(row.name), pace) for row in rows} for name, pace in paces.items()}
+    return {
+        name: {row: seconds for row, seconds in entries.items() if seconds is not None}
+        for name, entries in found.items()
+    }
+
+
+def expected(row: Row, network: str, estimated: Estimates) -> float:
+    """Seconds per image that a row should take on one core; :data:`UNKNOWN`, or a verifier's limit, where it is not known."""
+    known = estimated.get(network, {}).get(row.name)
+    if known is None:
+        return row.seconds if isinstance(row, VerifierSpec) else UNKNOWN
+    return known
+
+
+def _seconds(row: Row, cost: Cost | None, pace: Pace) -> float | None:
     if isinstance(row, VerifierSpec):
-        return row.seconds if known is None else min(known, row.seconds)
-    return UNKNOWN if known is None else known
-
-
-class Forecast:
-    """How long the blocks that are left will take, from what those that are done took.
-
-    Seconds are those of attacks, which their records hold: starting processes is not among them. A row that was done on a
-    network is expected to go on as it did. Others are expected to take what was measured before, times the ratio that is
-    usual now, so that one row's compilation, or one odd row, changes nothing else.
-    """
-
-    def __init__(self, blocks: Iterable[Block], measured: Costs, workers: int) -> None:
-        """Begin.
-
-        Args:
-            blocks: what is left to do, in the order in which it is begun.
-            measured: seconds per image from earlier runs.
-            workers: how many blocks are computed at once.
-        """
-        self._left = {block.key: block for block in blocks}
-        self._measured = measured
-        self._workers = workers
-        self._begun: dict[str, float] = {}
-        self._done: list[_Done] = []
-        self._of: dict[tuple[str, str], list[float]] = {}
-
-    def finished(self, block: Block, seconds: float, now: float) -> None:
-        """A block is done.
-
-        Args:
-            block: which.
-            seconds: of all its images together.
-            now: the time in seconds, of any clock.
-        """
-        del self._left[block.key]
-        self._begun.pop(block.key, None)
-        waiting = (key for key in self._left if key not in self._begun)
-        for key in itertools.islice(waiting, self._workers - len(self._begun)):
-            self._begun[key] = now
-        self._of.setdefault((block.network.name, block.row.name), []).append(seconds / len(block.images))
-        known = self._known(block) * len(block.images)
-        self._done.append(_Done(block.network.name, seconds, seconds / known if known > 0 else math.nan))
-
-    def left(self, now: float) -> float | None:
-        """Seconds of wall time until all is done; None while too little is known."""
-        if not self._left:
+        if not pace.bounds:
             return 0.0
-        ratios = {name: self._ratio(name) for name in {block.network.name for block in self._left.values()}}
-        each = {
-            (block.network.name, block.row.name): self._expected(block, ratios[block.network.name])
-            for block in {(block.network, block.row): block for block in self._left.values()}.values()
-        }
-        rest = {
-            key: each[block.network.name, block.row.name] * len(block.images) + BESIDE
-            for key, block in self._left.items()
-        }
-        busy = sum(done.seconds for done in self._done)
-        if len(self._done) < KNOWN_BLOCKS or busy < min(KNOWN_SECONDS, KNOWN_PART * sum(rest.values())):
-            return None
-        # As the blocks will be done: each by the worker that is free first.
-        free = [max(rest[key] - (now - begun), 0.1 * rest[key]) for key, begun in self._begun.items()]
-        free += [0.0] * (self._workers - len(free))
-        heapq.heapify(free)
-        for key, seconds in rest.items():
-            if key not in self._begun:
-                heapq.heapreplace(free, free[0] + seconds)
-        whole = max(free)
-        return None if math.isnan(sum(rest.values())) else whole
-
-    def _expected(self, block: Block, ratio: float) -> float:
-        """Seconds per image, by what a row took on its network and by what it should take; NaN where neither is known."""
-        found = self._of.get((block.network.name, block.row.name), [])
-        known = self._known(block) * ratio
-        if not found or math.isnan(known):
-            return statistics.median(found) if found else known
-        # The first blocks of a row may have compiled it.
-        return statistics.median(found) if len(found) > 2 else math.sqrt(known * min(found))
-
-    def _ratio(self, network: str) -> float:
-        """How many times what they should the blocks of a network took of late; of all, where few of it are done.
-
-        NaN for a network that was never measured, as long as few of its blocks are done.
-        """
-        of_it = [done for done in self._done if done.network == network and not math.isnan(done.ratio)]
-        few = len(of_it) < KNOWN_BLOCKS or sum(done.seconds for done in of_it) < KNOWN_SECONDS
-        if few and network not in self._measured:
-            return math.nan
-        chosen = [done for done in (self._done if few else of_it) if not math.isnan(done.ratio)]
-        return _weighted_median([(done.ratio, math.sqrt(done.seconds)) for done in chosen[-LATE:]])
-
-    def _known(self, block: Block) -> float:
-        """Seconds per image as measured before; NaN where nothing was."""
-        known = isinstance(block.row, VerifierSpec) or any(block.row.name in rows for rows in self._measured.values())
-        return expected(block.row, block.network.name, self._measured) if known else math.nan
+        found = cost.seconds(pace, row.norm) if isinstance(cost, BoundCost) else None
+        return pace.attacked * (row.seconds if found is None else min(found, row.seconds))
+    return cost.seconds(pace) * pace.attacked if isinstance(cost, AttackCost) else None
 
 
-class _Done(NamedTuple):
-    """A finished block: its network, seconds, and their ratio to those expected; NaN where nothing was."""
-
-    network: str
-    seconds: float
-    ratio: float
+def _fields(cost: Cost | Pace) -> dict[str, Any]:
+    return {name: getattr(cost, name) for name in cost.__slots__}
 
 
-def _weighted_median(pairs: Sequence[tuple[float, float]]) -> float:
-    """The median of values, of (value, weight); 1 where there is no weight."""
-    half, before = sum(weight for _, weight in pairs) / 2, 0.0
-    for value, weight in sorted(pairs):
-        before += weight
-        if before >= half > 0:
-            return value
-    return 1.0
-
-
-def measure(run: Run) -> dict[str, dict[str, float]]:
-    """The mean seconds per image of a stored run, misclassified images included, by network and row.
-
-    Raises:
-        StoreError: the run is not finished, or damaged.
-    """
-    if run.manifest["status"] != "finished":
-        raise StoreError(f"{run.path} is {run.manifest['status']}; costs are taken from a finished run")
-    means = run.records().groupby(["network", "attack"], observed=True)["seconds"].mean()
-    found: dict[str, dict[str, float]] = {}
-    for entry in means.reset_index().itertuples():
-        found.setdefault(str(entry.network), {})[str(entry.attack)] = float(f"{entry.seconds:.3g}")
-    return found
-
-
-def _keep(suite: str, found: Mapping[str, Mapping[str, float]]) -> None:
-    """Write measurements beside those that are known.
-
-    Raises:
-        StoreError: the file cannot be read or written.
-    """
-    try:
-        content = json.loads(FILE.read_text()) if FILE.is_file() else {}
-        kept = content.setdefault(suite, {})
-        for network, rows in found.items():
-            kept.setdefault(network, {}).update(rows)
-        FILE.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n")
-    except (OSError, ValueError) as error:
-        raise StoreError(f"{FILE} cannot be read or written: {error}; mend it, or its permissions") from error
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Keep a run's costs; returns the exit code."""
-    parser = Parser(
-        prog="python -m bench.engine.costs", description="Keep the seconds per image of a finished run with the suites."
-    )
-    parser.add_argument("run", type=Path, help="results/<run>")
-    options = parser.parse_args(arguments)
-    from bench import store  # noqa: PLC0415 - only this command reads a run; pandas takes half a second to import
-
-    try:
-        run = store.read(options.run)
-        _keep(str(run.manifest["suite"]["name"]), measure(run))
-    except BenchError as error:
-        return tell(error)
-    print(FILE)
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+def _short(value: float) -> float:
+    return float(f"{value:.3g}")

@@ -96,7 +96,9 @@ class LocalExecutor(Executor):
     A task that exceeds its limit has its process killed. Other tasks go on then, and when a process dies.
     """
 
-    def __init__(self, workers: int, tell: Callable[[str], None] = lambda _: None, kernels: int = 64) -> None:
+    def __init__(
+        self, workers: int, tell: Callable[[str], None] = lambda _: None, kernels: int = 64, devices: int = 0
+    ) -> None:
         """Start the processes when the first task comes.
 
         Args:
@@ -104,12 +106,14 @@ class LocalExecutor(Executor):
             tell: called when they are at work.
             kernels: how many compiled convolutions each keeps: attacks call with ever other numbers of images, and for
                 each number every layer of a network is compiled anew.
+            devices: how many CUDA devices they share, each process with one of them; 0 for none.
 
         Raises:
             MachineError: no temporary folder can be made.
         """
         self._workers = workers
         self._kernels = kernels
+        self._devices = devices
         self._tell: Callable[[str], None] | None = tell
         try:
             self._folder = Path(tempfile.mkdtemp(prefix="bench-tasks-"))
@@ -125,7 +129,10 @@ class LocalExecutor(Executor):
 
     def _new_pool(self) -> ProcessPool:
         context = Context(self._folder / "stderr", self._kernels)
-        return ProcessPool(1 if self._alone else self._workers, initializer=prepare_worker, context=context)
+        initargs = (self._folder, self._workers, self._devices)
+        return ProcessPool(
+            1 if self._alone else self._workers, initializer=prepare_worker, initargs=initargs, context=context
+        )
 
     @property
     def workers(self) -> int:

@@ -6,13 +6,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.data.dataset import Dataset
-from bench.data.starts import nearest_of_other_classes
+from bench.data.starts import Pool
 from bench.engine.plan import Block, Plan
 from bench.engine.task import Expected, Task
 from bench.specs import AttackSpec, Start
 
 STARTS = 16
 """How many images of other classes, the nearest first, an attack may try to start from."""
+
+STARTS_VALUES = 2**19
+"""How many values these may have together, for each image: a task carries them."""
 
 
 class Images:
@@ -33,8 +36,8 @@ class Images:
         self._dataset = dataset
         self._split = split
         self._place = {image: place for place, image in enumerate(plan.indices)}
-        self._pool: tuple[NDArray[np.float32], NDArray[np.int64]] | None = None
-        self._starts: dict[int, NDArray[np.float32]] = {}
+        self._pool: Pool | None = None
+        self._starts: dict[int, NDArray[np.int64]] = {}
 
     def task(self, block: Block, device: str, expected: Expected) -> Task:
         """A block with its images."""
@@ -54,11 +57,11 @@ class Images:
         if not isinstance(row, AttackSpec) or row.start is Start.IMAGE:
             return np.empty((len(places), 0, *self.domain.shape), dtype=np.float32)
         if self._pool is None:
-            self._pool = self._dataset.pool(self._split)
+            self._pool = Pool(self._dataset.pool(self._split), self.domain)
         missing = [place for place in places if place not in self._starts]
         if missing:
-            found = nearest_of_other_classes(
-                self._pool, self.inputs[missing], self.labels[missing], self.domain, STARTS
-            )
+            most = self.domain.at_once(STARTS, STARTS_VALUES)
+            found = self._pool.nearest(self.inputs[missing], self.labels[missing], most)
+            # Places, not images: those of all blocks would take many times what the run's images take.
             self._starts.update(zip(missing, found, strict=True))
-        return np.stack([self._starts[place] for place in places])
+        return self._pool.starts(self.inputs[places], np.stack([self._starts[place] for place in places]))

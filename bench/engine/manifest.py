@@ -13,7 +13,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from bench import guard, libraries
@@ -24,6 +23,7 @@ from bench.errors import StoreError
 from bench.guard import Guarded
 from bench.networks import Identity, Source, evaluate
 from bench.networks.identity import printed
+from bench.networks.loading import BATCH
 from bench.networks.spec import NetworkSpec
 from bench.preflight import Finding
 from bench.specs import to_json
@@ -130,19 +130,33 @@ def describe(job: Job, networks: Sequence[Loaded], images: Images, device: str) 
 def _network(one: Loaded, job: Job, images: Images) -> dict[str, Any]:
     size = job.dataset.splits[job.split].size
     whole = size <= EVALUATED and size > len(images.labels)
-    inputs, labels = job.dataset.load(job.split) if whole else (images.inputs, images.labels)
-    module = Guarded(guard.copied(one.source.module), one.source.within)
-    accuracy = evaluate(module, torch.from_numpy(np.asarray(inputs)), torch.from_numpy(np.asarray(labels)))[1]
+    n = size if whole else len(images.labels)
     return {
         **to_json(one.spec),
         **one.identity.to_json(),
         "source_sha256": one.source.code.sha256 if one.source.code else next(iter(one.source.files.values()), None),
         "parameters": sum(parameter.numel() for parameter in one.source.module.parameters()),
-        "accuracy": accuracy,
-        "accuracy_images": len(labels),
+        "accuracy": _accuracy(one, n, job if whole else None, images),
+        "accuracy_images": n,
         "structure": printed(one.source.module),
+        "notes": list(one.source.notes),
         "preflight": {check.check.value: check.to_json() for check in one.checks},
     }
+
+
+def _accuracy(one: Loaded, n: int, job: Job | None, images: Images) -> float:
+    """Clean accuracy on all ``n`` images of a job's split, or of the run, a part of them at a time."""
+    module = Guarded(guard.copied(one.source.module), one.source.within)
+    step, correct = images.domain.at_once(BATCH), 0
+    for first in range(0, n, step):
+        part = range(first, min(first + step, n))
+        inputs, labels = (
+            job.dataset.load(job.split, part)
+            if job is not None
+            else (images.inputs[part.start : part.stop], images.labels[part.start : part.stop])
+        )
+        correct += round(len(part) * evaluate(module, torch.from_numpy(inputs), torch.from_numpy(labels))[1])
+    return correct / n
 
 
 def identity(content: Manifest) -> dict[str, Any]:
@@ -151,6 +165,11 @@ def identity(content: Manifest) -> dict[str, Any]:
         "suite": content["suite"]["name"],
         **{f"attack {row['name']}": row for row in content["rows"]},
         **{f"weights of {network['name']}": network["sha256"] for network in content["networks"]},
+        **{
+            f"arguments of {network['name']}": network["arguments"]
+            for network in content["networks"]
+            if network.get("arguments")
+        },
         **{f"code of {network['name']}": network["source_sha256"] for network in content["networks"]},
         **{f"file of {name}": sha256 for name, sha256 in content["sources"].items()},
         **{key: content[key] for key in ("samples", "split", "seed", "device", "time_limit", "code", "domain")},

@@ -1,140 +1,150 @@
-"""How fast networks are on this machine: what the time of a network of one's own is reckoned by before it was ever run."""
+"""How fast networks are on this machine: by which what a run takes is estimated before it begins."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from contextlib import suppress
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-import suites
 from adapters.layout import laid_out
-from bench import data, networks
+from bench import guard
 from bench.certify import cost, reading
 from bench.domain import Domain
-from bench.engine.costs import Costs
-from bench.networks.spec import NetworkSpec
+from bench.engine.costs import Line, Pace
+from bench.engine.images import Images
+from bench.guard import Guarded
+from bench.networks import Source
 from bench.norms import Norm
 from bench.problem import Unsupported, in_unit_box
-from bench.specs import AttackSpec, Row, VerifierSpec
 from bench.usercode import kept
 
-REFERENCES = ("MLP", "CNN")
-"""A fast and a slow network whose costs are known: a row of an attack costs what the line through the two says."""
+MANY = 16
+"""Images in the larger of the two passes that are timed."""
 
-STEADY = "foolbox-ddn-l2"
-"""A row that takes an image through the network and back once in each step, and does little else."""
+QUERIES, PART = 1_000, 20
+"""How many queries :func:`overhead` is the time of, and how many of them are timed together."""
 
-IMAGES, ROUNDS = 50, 5
+ROUNDS = 5
+SECONDS = 1.0
+"""How long a network is timed at most, once it was timed at all."""
 
-
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """What a network takes on this machine.
-
-    Attributes:
-        seconds: of one core, to take an image through the network and back, in a batch.
-        bounds: what certified bounds of an image cost by norm, as :func:`bench.certify.cost.forecast` reckons; empty where
-            the network has none.
-        dense: whether these are those of a network without pooling.
-    """
-
-    seconds: float
-    bounds: Mapping[Norm, float]
-    dense: bool = False
+LOOKED_AT, VALUES = 200, 2_000_000
+"""How many of a run's images, and of their values, say at most how many are attacked."""
 
 
-def with_own(measured: Costs, rows: Sequence[Row], specs: Sequence[NetworkSpec], domain: Domain) -> Costs:
-    """The costs of a plan on this machine, where it has networks that were never measured.
-
-    Nothing is loaded, and the costs are returned as they are, where every network was measured.
+def measure(
+    sources: Mapping[str, Source], changes: Mapping[str, Collection[str]], images: Images, device: str
+) -> dict[str, Pace]:
+    """The pace of a run's networks, by name.
 
     Args:
-        measured: costs of other networks, of :data:`REFERENCES` among them.
-        rows: of the plan.
-        specs: its networks.
-        domain: of its images.
-
-    Returns:
-        The costs of every network of the plan, in seconds of one core of this machine as fast as it is now.
-
-    Raises:
-        BenchError: a network cannot be loaded, or returns no logits.
+        sources: the networks as they were loaded, by name.
+        changes: what a call of each changes of the process, by name.
+        images: of the run.
+        device: where it computes.
     """
-    own = [spec for spec in specs if spec.name not in measured]
-    if not own or not set(REFERENCES) <= set(measured):
-        return measured
-    digits = data.find("mnist").domain
-    modules = {spec.name: (networks.load(spec), domain) for spec in own}
-    for name, (module, _) in modules.items():
-        networks.check_output(module, domain, name)
-    paces = _paces(modules | {name: (networks.load(name), digits) for name in REFERENCES})
-    fast, slow = (paces[name] for name in REFERENCES)
-    speed = slow.seconds / _measured_pass(measured)
-    scaled = {name: {row: speed * seconds for row, seconds in costs.items()} for name, costs in measured.items()}
-    return scaled | {name: _estimated(paces[name], rows, scaled, (fast, slow)) for name in modules}
+    base = overhead()
+    return {name: _pace(source, changes[name], images, device, base) for name, source in sources.items()}
 
 
-def _measured_pass(measured: Costs) -> float:
-    """Seconds of an image's pass through the slow reference and back, where the costs were measured."""
-    (row,) = suites.rows(name=STEADY)
-    assert isinstance(row, AttackSpec)
-    return measured[REFERENCES[1]][row.name] / int(str(row.params[row.steps]))
-
-
-def _estimated(pace: Pace, rows: Sequence[Row], known: Costs, references: tuple[Pace, Pace]) -> dict[str, float]:
-    fast, slow = references
-    place = max(0.0, (pace.seconds - fast.seconds) / max(slow.seconds - fast.seconds, 1e-9))
-    found = {}
-    for row in rows:
-        costs = [known[name].get(row.name) for name in REFERENCES]
-        low, high = costs
-        if low is None or high is None:
-            continue
-        if not isinstance(row, VerifierSpec):
-            found[row.name] = low + place * max(high - low, 0.0)
-        else:
-            like, seconds = (fast, low) if pace.dense else (slow, high)
-            found[row.name] = seconds * pace.bounds.get(row.norm, 0.0) / like.bounds[row.norm]
-    return found
-
-
-def _paces(modules: Mapping[str, tuple[nn.Module, Domain]]) -> dict[str, Pace]:
-    """Every network timed by turns, so that what else the machine does falls on all of them alike."""
+def overhead() -> float:
+    """Seconds of a fixed piece of work that is Python more than arithmetic, as what libraries do between queries."""
     with kept():
         torch.set_num_threads(1)
-        generator = torch.Generator().manual_seed(0)
-        images = {
-            name: torch.rand((IMAGES, *domain.shape), generator=generator) for name, (_, domain) in modules.items()
-        }
-        unit = {name: in_unit_box(module, domain) for name, (module, domain) in modules.items()}
-        attacked = {name: laid_out(module) for name, module in unit.items()}
-        fastest = dict.fromkeys(modules, float("inf"))
-        for _ in range(ROUNDS):
-            for name in modules:
-                fastest[name] = min(fastest[name], _passed(attacked[name], images[name]))
-    return {name: _pace(unit[name], images[name][:4], fastest[name] / IMAGES) for name in modules}
+        layer = nn.Linear(100, 10)
+        image = np.full((1, 100), 0.5, dtype=np.float32)
+        return QUERIES / PART * min(_queries(layer, image, PART) for _ in range(QUERIES // PART))
 
 
-def _passed(network: nn.Module, images: Tensor) -> float:
-    inputs = images.clone().requires_grad_(True)
+def _queries(layer: nn.Module, image: NDArray[np.float32], n: int) -> float:
+    """Seconds of some queries of a tiny network, with their gradients."""
     begin = time.thread_time()
-    try:
-        with torch.enable_grad():
-            torch.autograd.grad(network(inputs).sum(), inputs, allow_unused=True)
-    except Exception:  # noqa: S110 - such as no gradient that reaches the image: the checks before a run tell
-        pass
+    for _ in range(n):
+        inputs = torch.from_numpy(image.copy()).requires_grad_(True)
+        (gradient,) = torch.autograd.grad(layer(inputs).square().sum(), inputs)
+        np.clip(image + gradient.numpy(), 0.0, 1.0)
     return time.thread_time() - begin
 
 
-def _pace(network: nn.Module, images: Tensor, seconds: float) -> Pace:
+def _pace(source: Source, changes: Collection[str], images: Images, device: str, base: float) -> Pace:
+    domain = images.domain
+    network = in_unit_box(Guarded(laid_out(source.module), source.guard(changes)), domain)
+    looked_at = domain.at_once(LOOKED_AT, VALUES)
+    points = torch.as_tensor(domain.to_unit(images.inputs[:looked_at]), dtype=torch.float32, device=device)
+    labels = torch.as_tensor(images.labels[:looked_at], device=device)
+    with kept():
+        torch.set_num_threads(1)
+        single, many = _times(network, points[:1], device), _times(network, _repeated(points, MANY), device)
+        attacked = _attacked(network, points, labels)
+    forward, backward = (_line(one, several) for one, several in zip(single, many, strict=True))
+    bounds, dense = _bounds(guard.copied(source.module), points[:4], domain)
+    return Pace(
+        forward=forward,
+        backward=backward,
+        overhead=base,
+        values=domain.size,
+        attacked=attacked,
+        bounds=bounds,
+        dense=dense,
+    )
+
+
+def _times(network: nn.Module, points: Tensor, device: str) -> tuple[float, float]:
+    """Seconds of a pass forward and of the gradient behind it, each the least of some rounds."""
+    forward = backward = float("inf")
+    begin = _now(device)
+    for _ in range(ROUNDS):
+        inputs = points.clone().requires_grad_(True)
+        with torch.enable_grad():
+            start = _now(device)
+            logits = network(inputs)
+            middle = _now(device)
+            # Where no gradient reaches the image, the checks before a run say so.
+            with suppress(Exception):
+                torch.autograd.grad(logits.sum(), inputs, allow_unused=True)
+            end = _now(device)
+        forward, backward = min(forward, middle - start), min(backward, end - middle)
+        if end - begin > SECONDS:
+            break
+    return forward, backward
+
+
+def _now(device: str) -> float:
+    """Seconds of this thread's own work on the CPU, whatever else the machine does; of the clock on another device."""
+    if torch.device(device).type == "cpu":
+        return time.thread_time()
+    if torch.device(device).type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
+
+
+def _repeated(points: Tensor, n: int) -> Tensor:
+    return points.repeat(-(-n // len(points)), *[1] * (points.ndim - 1))[:n]
+
+
+def _line(one: float, several: float) -> Line:
+    slope = max((several - one) / (MANY - 1), several / MANY / 10)
+    return Line(max(one - slope, 0.0), slope)
+
+
+def _attacked(network: nn.Module, points: Tensor, labels: Tensor) -> float:
+    with torch.no_grad():
+        right = [
+            network(some).argmax(1) == truth for some, truth in zip(points.split(MANY), labels.split(MANY), strict=True)
+        ]
+    return float(torch.cat(right).double().mean())
+
+
+def _bounds(network: nn.Module, points: Tensor, domain: Domain) -> tuple[Mapping[Norm, float], bool]:
     try:
-        plain = reading.read(network, images)
-        bounds = {norm: cost.forecast(plain, norm).seconds for norm in Norm}
+        plain = reading.read(in_unit_box(network, domain), points.cpu())
         for norm in Norm:
             cost.check(plain, norm)
+        return {norm: cost.forecast(plain, norm).seconds for norm in Norm}, cost.is_dense(plain)
     except Unsupported:
-        return Pace(seconds, {})
-    return Pace(seconds, bounds, cost.is_dense(plain))
+        return {}, False

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
-from bench.engine.costs import Costs, expected
+from bench.engine.costs import Estimates, expected
 from bench.errors import UsageError, unknown
 from bench.networks.spec import NetworkSpec
 from bench.norms import Norm
@@ -176,6 +176,6 @@ def holes(suite: Suite, rows: Sequence[Row]) -> tuple[Hole, ...]:
     return tuple(hole for hole in suite.holes if hole.norm in norms and hole.library in libraries)
 
 
-def expected_seconds(block: Block, measured: Costs) -> float:
+def expected_seconds(block: Block, estimated: Estimates) -> float:
     """How long a block should take on one core."""
-    return expected(block.row, block.network.name, measured) * len(block.images)
+    return expected(block.row, block.network.name, estimated) * len(block.images)

@@ -9,11 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from adapters.margins import adversarial, size
+from bench.domain import VALUES
 from bench.norms import L0_TOLERANCE, FloatArray, Norm
 
 
 class CountedNetwork(nn.Module):
     """A network that counts the images passed forward and backward through it.
+
+    Images of more than ``bench.domain.VALUES`` values together, of which no gradient is asked, pass a part at a time.
 
     Attributes:
         network: the network itself.
@@ -31,6 +34,9 @@ class CountedNetwork(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """The network's logits for (n, ...) images."""
         self.forwards += len(images)
+        if images.numel() > VALUES and not (torch.is_grad_enabled() and images.requires_grad):
+            parts = images.split(max(1, VALUES // images[0].numel()))
+            return torch.cat([self.network(part) for part in parts])
         logits: Tensor = self.network(images)
         if logits.requires_grad:
             logits.register_hook(self._count)
@@ -96,7 +102,7 @@ class WatchedNetwork(CountedNetwork):
                 self.points[number] = point
 
     def _measured(self, points: Tensor, owners: Tensor) -> FloatArray:
-        changes = (points - self._images[owners]).to(torch.float64).numpy(force=True)
+        changes = (points - self._images[owners]).numpy(force=True).astype(np.float64)
         if self._norm.counts:
             changes = np.where(np.abs(changes) <= L0_TOLERANCE, 0.0, changes)
         return self._norm.of(changes)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Self
 
@@ -19,7 +19,9 @@ from bench.engine import choice, plan
 from bench.engine.choice import Choice
 from bench.engine.plan import Plan
 from bench.errors import StoreError, UsageError, unknown
-from bench.networks.spec import LIVE, specs
+from bench.networks import standard
+from bench.networks.spec import LIVE, NetworkSpec, specs
+from bench.networks.standard import Pair
 from bench.plugins import Found, file_path
 from bench.specs import AttackSpec, Suite
 
@@ -41,9 +43,9 @@ class Request:
 
     Attributes:
         suite: a suite's name, ``file.py`` or ``module:object``.
-        networks: names, ``file.py:factory``, ``module:factory``, each with ``name=`` in front where it wants another
-            name; empty for the suite's own.
-        weights: a safetensors file for the user's network among them.
+        networks: each as :func:`bench.networks.specs` takes it; empty for the suite's own.
+        weights: a file of weights for the user's network among them.
+        normalize: means and deviations by which the user's networks standardise their inputs.
         data: a dataset as :func:`bench.data.find` takes it; empty for the suite's own.
         box, class_names, label, resize, crop, data_root, download: how it is read, see :class:`bench.data.Options`.
         split: a split of the dataset; empty for its usual one.
@@ -56,11 +58,13 @@ class Request:
         seed: of everything, below 2**31.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ...
         time_limit: seconds of wall time per image and row.
+        minutes: wall time of the run, by which images and rows are chosen; None for all of them.
     """
 
     suite: str
     networks: tuple[str, ...] = ()
     weights: str | None = None
+    normalize: Pair | None = None
     data: str = ""
     box: tuple[float, float] | None = None
     class_names: str | None = None
@@ -81,15 +85,20 @@ class Request:
     seed: int = 0
     device: str = "auto"
     time_limit: float = 600.0
+    minutes: float | None = None
 
-    @property
-    def options(self) -> Options:
+    def options(self, networks: Sequence[NetworkSpec]) -> Options:
         """How the dataset is read.
+
+        Args:
+            networks: of the request: ``download`` is for weights that a library brings to them, too.
 
         Raises:
             UsageError: a number is not possible.
         """
-        return Options(**{item.name: getattr(self, item.name) for item in fields(Options)})
+        found = Options(**{item.name: getattr(self, item.name) for item in fields(Options)})
+        for_data = self.data.startswith(data.TORCHVISION) or not any(spec.pretrained for spec in networks)
+        return found if for_data else replace(found, download=False)
 
     def to_json(self) -> dict[str, Any]:
         """For the manifest; :meth:`from_json` reads it."""
@@ -175,7 +184,7 @@ def resolve(request: Request, given: Given | None = None) -> Job:
             and not row.target.startswith(own.LIVE_PREFIX)
         ):
             _keep(f"attack {row.name}", own.ATTACKS.find(row.target), sources)
-    networks = specs(request.networks or suite.networks, request.weights)
+    networks = specs(request.networks or suite.networks, request.weights, request.normalize)
     if not networks:
         raise UsageError(f"suite {suite.name!r} names no network; give one with --networks")
     for spec in networks:
@@ -185,7 +194,13 @@ def resolve(request: Request, given: Given | None = None) -> Job:
                 "bench.evaluate(..., out=...) from there, or start a new run with --networks file.py:factory"
             )
     wanted = request.data or suite.data
-    dataset, source = (given.dataset, wanted) if given.dataset else _dataset(wanted, request.options, sources)
+    dataset, source = (
+        (given.dataset, wanted)
+        if given.dataset
+        else _dataset(wanted, replace(request, data=wanted).options(networks), sources)
+    )
+    if request.normalize is not None:
+        standard.shaped(request.normalize, dataset.domain)
     split = _split(dataset, request.split)
     chosen = Choice(request.samples, suite.samples, request.indices, request.balanced)
     indices = choice.indices(dataset, split, chosen)
@@ -194,7 +209,7 @@ def resolve(request: Request, given: Given | None = None) -> Job:
             request,
             suite=place,
             networks=tuple(spec.text for spec in networks),
-            weights=next((spec.weights for spec in networks if spec.weights), None),
+            weights=None,
             data=source,
             split=split,
             samples=len(indices) if request.indices is None else None,
@@ -250,6 +265,8 @@ def _check_numbers(request: Request) -> None:
         raise UsageError(
             f"--time-limit {request.time_limit:g} is not possible; give a finite number of seconds above 0"
         )
+    if request.minutes is not None and not (request.minutes > 0 and math.isfinite(request.minutes)):
+        raise UsageError(f"--minutes {request.minutes:g} is not possible; give a finite number above 0")
     if not 0 <= request.seed < SEEDS:
         raise UsageError(f"--seed {request.seed} is not possible; give a whole number from 0 to {SEEDS - 1}")
     if request.exact is not None and not (request.exact >= 0 and math.isfinite(request.exact)):

@@ -7,10 +7,12 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 
-from bench.engine import costs, worker
-from bench.engine.costs import Costs
+from bench.engine import worker
+from bench.engine.costs import Estimates
 from bench.engine.executors import Executor, Work
+from bench.engine.forecast import Forecast
 from bench.engine.images import Images
 from bench.engine.lost import Crash, OutOfTime
 from bench.engine.plan import Block, Plan, expected_seconds
@@ -141,6 +143,7 @@ def run(  # noqa: PLR0917 - a plan, its images and where they go: each is named 
     writer: Writer,
     executor: Executor,
     *,
+    estimated: Estimates = MappingProxyType({}),
     device: str = "cpu",
     report: Callable[[Progress], None] = lambda _: None,
     work: Work = worker.run,
@@ -158,6 +161,7 @@ def run(  # noqa: PLR0917 - a plan, its images and where they go: each is named 
         stored: the run's folder as it is.
         writer: the same folder, for writing.
         executor: where ``work`` is called.
+        estimated: seconds an image should take, by network and row.
         device: where workers compute.
         report: called after each stored block.
         work: what computes a task.
@@ -166,10 +170,9 @@ def run(  # noqa: PLR0917 - a plan, its images and where they go: each is named 
         MachineError: work was lost again and again; nothing is stored for it, and what is stored stays.
         BenchError: the store refuses, or a worker cannot load the network.
     """
-    measured = costs.load(plan.suite.name)
     blocks = plan.blocks()
-    left = _ordered([block for block in blocks if block.key not in stored.finished], measured)
-    done, forecast = len(blocks) - len(left), costs.Forecast(left, measured, executor.workers)
+    left = _ordered([block for block in blocks if block.key not in stored.finished], estimated)
+    done, forecast = len(blocks) - len(left), Forecast(left, estimated, executor.workers)
     tasks = (images.task(block, device, expected[block.network.name]) for block in left)
     for task, part in _results(tasks, executor, work):
         block, now = task.block, time.monotonic()
@@ -179,15 +182,17 @@ def run(  # noqa: PLR0917 - a plan, its images and where they go: each is named 
         report(Progress(block, part.records, done, len(blocks), forecast.left(now)))
 
 
-def _ordered(blocks: Sequence[Block], measured: Costs) -> list[Block]:
-    """Longest expected block first, so that the last ones end together; but a cheap one of each network before all.
+def _ordered(blocks: Sequence[Block], estimated: Estimates) -> list[Block]:
+    """Longest expected block first, so that the last ones end together; but a block of each cheap row before all.
 
-    Those show within seconds that every network can be attacked, and the first numbers.
+    Those show within seconds that every network can be attacked, and how long the others will take. Half of the rows of a
+    network are cheap ones.
     """
-    most_expensive_first = sorted(blocks, key=lambda block: expected_seconds(block, measured), reverse=True)
-    cheapest = {block.network: block for block in most_expensive_first}
-    rest = [block for block in most_expensive_first if block is not cheapest[block.network]]
-    return [*cheapest.values(), *rest]
+    cheapest_first = sorted(blocks, key=lambda block: expected_seconds(block, estimated))
+    firsts = list({(block.network, block.row): block for block in reversed(cheapest_first)}.values())[::-1]
+    head = sorted(firsts[: (len(firsts) + 1) // 2], key=lambda block: expected_seconds(block, estimated))
+    begun = {block.key for block in head}
+    return head + [block for block in reversed(cheapest_first) if block.key not in begun]
 
 
 def _results(tasks: Iterable[Task], executor: Executor, work: Work) -> Iterator[tuple[Task, Part]]:

@@ -9,12 +9,14 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import torch
 from torch import nn
 
 from bench import guard, libraries, networks, preflight, process, store
-from bench.engine import manifest, runner, worker
+from bench.engine import budget, costs, devices, manifest, pace, runner, worker
+from bench.engine.budget import Budget
 from bench.engine.executors import ATTACKING, Executor, InlineExecutor, LocalExecutor, Work
 from bench.engine.images import Images
 from bench.engine.manifest import Loaded
@@ -26,11 +28,15 @@ from bench.engine.task import Expected
 from bench.errors import BenchError, MachineError, NetworkError, UsageError
 from bench.guard import Guarded
 from bench.networks import Identity, Source
+from bench.networks.spec import NetworkSpec
 from bench.specs import Kind
 from bench.store import Manifest, Run, Writer
 
 PROBED = 200
-"""How many of a run's images the checks before it look at."""
+"""How many of a run's images the checks before it look at, at most."""
+
+PROBED_VALUES = 2**21
+"""How many values these may have together: the checks take gradients at all of them at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +44,7 @@ class How:
     """How a run is computed; none of it changes a record.
 
     Attributes:
-        workers: processes; 0 computes in this process; None for one for each core.
+        workers: processes; 0 computes in this process; None for one for each core, or for each CUDA device.
         cluster: whether to compute on a Dask cluster.
         scheduler: the address of its scheduler; None starts one here.
         work: what computes a task.
@@ -57,12 +63,14 @@ class Watch:
     Attributes:
         stage: called with what begins now, such as ``checking MLP``.
         warn: called with a network's name and a warning about it.
+        say: called with what the user may want to know, such as what was done to take a network.
         tell: called with what else the user has to know, such as parts of the run that are damaged.
         progress: called after each stored block.
     """
 
     stage: Callable[[str], None] = lambda _: None
     warn: Callable[[str, str], None] = lambda _name, _message: None
+    say: Callable[[str], None] = lambda _: None
     tell: Callable[[str], None] = lambda _: None
     progress: Callable[[Progress], None] = lambda _: None
 
@@ -107,17 +115,26 @@ def _run(request: Request, path: Path, how: How, given: Given, watch: Watch) -> 
         raise UsageError(f"--scheduler {how.scheduler} is for --executor dask")
     job = resolve(request, given)
     device = usable_device(request.device)
+    if how.workers is None:
+        workers = devices.workers(device, workers)
     job = replace(job, request=replace(job.request, device=device))
-    watch.stage(f"loading {job.dataset.title}")
-    images = Images(job.dataset, job.split, job.plan)
-    with networks.live(given.networks):
+    with devices.deterministic(device), networks.live(given.networks):
+        chosen: dict[str, Any] | None = None
+        if request.minutes is not None:
+            in_time, chosen = _in_time(job, path, workers, watch)
+            job = resolve(in_time, given)
+        watch.stage(f"loading {job.dataset.title}")
+        images = Images(job.dataset, job.split, job.plan)
         loaded = checked_networks(job, images, device, watch)
         watch.stage("measuring clean accuracy")
         current = manifest.describe(job, loaded, images, device) | {"name": path.name, "command": sys.argv}
+        paces = pace.measure({one.spec.name: one.source for one in loaded}, _changed(loaded), images, device)
+        current["machine"] |= {"pace": {name: costs.pace_to_json(one) for name, one in paces.items()}}
+        current["budget"] = chosen
         with store.writing(path) as writer:
             content = _begin(writer, current, job.plan, images, watch)
             try:
-                with _executor(how, workers, watch.stage, kernels(loaded)) as executor:
+                with _executor(how, workers, watch.stage, kernels(loaded), devices.shared_out(device)) as executor:
                     runner.run(
                         job.plan,
                         images,
@@ -125,6 +142,7 @@ def _run(request: Request, path: Path, how: How, given: Given, watch: Watch) -> 
                         store.read(path),
                         writer,
                         executor,
+                        estimated=costs.estimates(job.plan.rows, costs.load(job.plan.suite.name), paces),
                         device=device,
                         report=watch.progress,
                         work=how.work,
@@ -133,6 +151,69 @@ def _run(request: Request, path: Path, how: How, given: Given, watch: Watch) -> 
                 worker.MODELS_OF_THIS_PROCESS.forget()
             with process.held():
                 writer.manifest(content | {"status": "finished", "ended": manifest.now()})
+
+
+def planned(request: Request, workers: int) -> tuple[Job, costs.Estimates, Budget | None]:
+    """What a run would do, the seconds that an image should take, by network and row, and what there is time for.
+
+    No attack is run.
+
+    Args:
+        request: what to run.
+        workers: processes, at least 1.
+
+    Raises:
+        BenchError: something named is unknown or unusable, a network cannot be loaded, or does not take the images.
+    """
+    job = resolve(request)
+    job = replace(job, request=replace(job.request, device=usable_device(request.device)))
+    estimated = _estimates(job)
+    if request.minutes is None:
+        return job, estimated, None
+    fitted = budget.fitted(job.plan, estimated, request.minutes, workers)
+    return resolve(_within(job, fitted)), estimated, fitted
+
+
+def _estimates(job: Job) -> costs.Estimates:
+    """Seconds that an image of a job should take on this machine, by network and row."""
+    device = job.request.device
+    images = Images(job.dataset, job.split, job.plan)
+    sources = {spec.name: _loaded(job, spec, images, device)[0] for spec in job.plan.networks}
+    inputs = torch.from_numpy(images.inputs[: images.domain.at_once(PROBED, PROBED_VALUES)]).to(device)
+    changes = {name: _changes(source, inputs) for name, source in sources.items()}
+    paces = pace.measure(sources, changes, images, device)
+    return costs.estimates(job.plan.rows, costs.load(job.plan.suite.name), paces)
+
+
+def _within(job: Job, fitted: Budget) -> Request:
+    """A job's request, for what there is time for."""
+    listed = job.request.indices is not None
+    return replace(
+        job.request,
+        minutes=None,
+        attacks=tuple(row.name for row in fitted.rows),
+        samples=None if listed else fitted.samples,
+        indices=job.plan.indices[: fitted.samples] if listed else None,
+    )
+
+
+def _in_time(job: Job, path: Path, workers: int, watch: Watch) -> tuple[Request, dict[str, Any]]:
+    """The request for what there is time for, and the budget; those of a stored run of the same minutes, where it goes on."""
+    minutes = job.request.minutes
+    assert minutes is not None
+    if (path / "manifest.json").exists():
+        stored = store.read(path).manifest
+        known = stored.get("budget") or {}
+        if known.get("minutes") == minutes and "request" in stored:
+            return Request.from_json(stored["request"]), known
+    watch.stage("measuring how fast the networks are")
+    fitted = budget.fitted(job.plan, _estimates(job), minutes, max(workers, 1))
+    watch.say(fitted.words)
+    return _within(job, fitted), fitted.to_json()
+
+
+def _changed(loaded: Sequence[Loaded]) -> dict[str, tuple[str, ...]]:
+    return {one.spec.name: one.changes for one in loaded}
 
 
 def _heeding(watch: Watch) -> Watch:
@@ -161,7 +242,9 @@ def _stopped(path: Path) -> bool:
 
 
 def usable_device(name: str) -> str:
-    """The device of a name; ``auto`` is the first CUDA device where there is one, else the CPU.
+    """The device of a name; ``auto`` is ``cuda`` where there is a CUDA device, else the CPU.
+
+    ``cuda`` is all of them: each worker has one. ``cuda:1`` is that one.
 
     Raises:
         UsageError: it cannot be used here.
@@ -207,12 +290,12 @@ def checked_networks(
     identities: dict[str, Identity] = {}
     for spec in job.plan.networks:
         watch.stage(f"loading {spec.name}")
-        source = sources[spec.name] = networks.source(spec, device)
-        identity = identities[spec.name] = source.identity(images.domain)
-        if difference := known.get(spec.name, identity).difference(identity):
-            raise NetworkError(f"network {spec.name} is not the run's any more: {difference}")
-        networks.check_output(Guarded(guard.copied(source.module), source.within), images.domain, spec.name)
-    inputs, labels = (torch.from_numpy(values[:PROBED]).to(device) for values in (images.inputs, images.labels))
+        source, identities[spec.name] = _loaded(job, spec, images, device, known)
+        sources[spec.name] = source
+        for note in source.notes:
+            watch.say(f"network {spec.name}: {note}")
+    probed = images.domain.at_once(PROBED, PROBED_VALUES)
+    inputs, labels = (torch.from_numpy(values[:probed]).to(device) for values in (images.inputs, images.labels))
     changes = {name: _changes(source, inputs) for name, source in sources.items()}
     guarded = {
         name: Guarded(guard.copied(source.module), source.guard(changes[name])) for name, source in sources.items()
@@ -225,7 +308,7 @@ def checked_networks(
         results = preflight.check(guarded[spec.name], inputs, labels, images.domain, others)
         preflight.require(spec.name, results)
         if spec.source and not spec.live:
-            again = networks.source(spec, device).identity(images.domain)
+            again = networks.source(spec, device, images.domain).identity(images.domain)
             if difference := identity.difference(again):
                 raise NetworkError(
                     f"network {spec.name}: its factory returns another network every time ({difference}), so that every "
@@ -236,6 +319,22 @@ def checked_networks(
                 watch.warn(spec.name, result.message)
         loaded.append(Loaded(source, identity, changes[spec.name], results))
     return loaded
+
+
+def _loaded(
+    job: Job,
+    spec: NetworkSpec,
+    images: Images,
+    device: str,
+    known: Mapping[str, Identity] = MappingProxyType({}),
+) -> tuple[Source, Identity]:
+    """A network that takes the images, and what it is known by."""
+    source = networks.source(spec, device, images.domain, download=job.request.download)
+    identity = source.identity(images.domain)
+    if difference := known.get(spec.name, identity).difference(identity):
+        raise NetworkError(f"network {spec.name} is not the run's any more: {difference}")
+    networks.check_output(Guarded(guard.copied(source.module), source.within), images.domain, spec.name)
+    return source, identity
 
 
 def expected(job: Job, loaded: Sequence[Loaded]) -> dict[str, Expected]:
@@ -263,7 +362,7 @@ def _begin(writer: Writer, current: Manifest, plan: Plan, images: Images, watch:
         stored = store.read(path).manifest
         manifest.check_same(path.name, stored, current)
         # What was found today of the same things takes the place of what stood there.
-        kept = ("started", "command", "git", "machine", "images_file_sha256")
+        kept = ("started", "command", "git", "machine", "images_file_sha256", "budget")
         content = current | {key: stored[key] for key in kept if key in stored}
         run = Run(path, content)
         planned = {block.key: block.images for block in plan.blocks()}
@@ -290,7 +389,7 @@ def kernels(loaded: Sequence[Loaded]) -> int:
 _LAYERS = nn.modules.conv._ConvNd, nn.Linear  # noqa: SLF001 - torch has no other word for every convolution
 
 
-def _executor(how: How, workers: int, stage: Callable[[str], None], kernels: int) -> Executor:
+def _executor(how: How, workers: int, stage: Callable[[str], None], kernels: int, cuda: int) -> Executor:
     if how.cluster:
         try:
             from bench.engine import cluster  # noqa: PLC0415 - Dask is an extra
@@ -301,4 +400,4 @@ def _executor(how: How, workers: int, stage: Callable[[str], None], kernels: int
         stage(ATTACKING)
         return executor
     stage("starting workers" if workers else ATTACKING)
-    return LocalExecutor(workers, stage, kernels) if workers else InlineExecutor()
+    return LocalExecutor(workers, stage, kernels, cuda) if workers else InlineExecutor()

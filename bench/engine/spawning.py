@@ -20,6 +20,7 @@ import torch
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
+from bench.engine import devices
 from bench.errors import MachineError, line
 from bench.process import tolerate_streams
 
@@ -73,10 +74,18 @@ def trim() -> None:
         ctypes.CDLL(None).malloc_trim(0)
 
 
-def prepare_worker() -> None:
-    """Make a process a local worker, which leaves Ctrl-C to the main process and ends with it."""
+def prepare_worker(folder: Path, workers: int, cuda: int) -> None:
+    """Make a process a local worker, which leaves Ctrl-C to the main process and ends with it.
+
+    Args:
+        folder: the workers' own.
+        workers: how many there are.
+        cuda: how many CUDA devices they share; 0 for none.
+    """
     tolerate_streams()
     prepare()
+    if cuda:
+        devices.take(folder, workers, cuda)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # As for every other program: the exit code says that it was a signal.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)

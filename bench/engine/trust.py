@@ -17,7 +17,7 @@ from adapters.own import ATTACKS, LIBRARY
 from bench import data
 from bench.engine.request import Request
 from bench.errors import StoreError, UsageError
-from bench.networks.spec import LIVE, NETWORKS, specs
+from bench.networks.spec import LIVE, NETWORKS, NO_CODE, specs
 from bench.plugins import Kind
 from bench.store import Run
 from bench.usercode import OURS
@@ -70,7 +70,8 @@ def named(manifest: Mapping[str, Any]) -> tuple[Code, ...]:
         texts += [(f"network {spec.name}", NETWORKS, spec.source) for spec in specs(request.networks, request.weights)]
     found = {}
     for what, kind, text in texts:
-        if text and not str(text).startswith(LIVE) and (what, text) not in found:
+        plain = NO_CODE if kind is NETWORKS else (data.TORCHVISION,) if kind is data.DATASETS else ()
+        if text and not str(text).startswith((LIVE, *plain)) and (what, text) not in found:
             first = kind.executed(str(text))
             if first is not None:
                 recorded = _recorded(manifest, what) or _of_one_file(manifest, what, first)

@@ -21,7 +21,7 @@ from torch import nn
 from bench import data, networks
 from bench.data.dataset import Dataset, Split
 from bench.domain import Domain
-from bench.engine import claims, manifest, session, trust
+from bench.engine import claims, devices, manifest, session, trust
 from bench.engine.again import Again, shuffled, where
 from bench.engine.claims import Findings, is_live
 from bench.engine.images import Images
@@ -198,13 +198,27 @@ def _planned(content: Manifest) -> Iterator[tuple[str, tuple[int, ...]]]:
                 yield block_key(network["name"], row["name"], number), tuple(sorted(images))
 
 
+def _specs(content: Manifest) -> tuple[NetworkSpec, ...]:
+    """Where the networks of a manifest are from."""
+    return tuple(
+        NetworkSpec(
+            entry["name"],
+            entry.get("source"),
+            entry.get("weights"),
+            entry.get("arguments") or "",
+            (tuple(entry["normalize"][0]), tuple(entry["normalize"][1])) if entry.get("normalize") else None,
+        )
+        for entry in content["networks"]
+    )
+
+
 def _asked(stored: _Stored, modules: Mapping[str, nn.Module], found: Findings) -> tuple[Job, Images]:
     """What the run was asked for, resolved today, and the images from their own source.
 
     Where the run cannot be computed again, the job has no rows.
     """
     content = stored.manifest
-    specs = tuple(NetworkSpec(n["name"], n.get("source"), n.get("weights")) for n in content["networks"])
+    specs = _specs(content)
     for spec in specs:
         if spec.live and str(spec.source).removeprefix(LIVE) not in modules:
             raise NetworkError(
@@ -256,7 +270,7 @@ def _dataset(stored: _Stored, found: Findings) -> Dataset:
     split = str(content["data"]["split"])
     if not is_live(stored.manifest):
         request = Request.from_json(content["request"]) if content.get("request") else Request(suite="")
-        dataset, _ = data.located(str(content["data"]["source"]), request.options)
+        dataset, _ = data.located(str(content["data"]["source"]), request.options(_specs(content)))
         if split not in dataset.splits:
             raise unknown(f"split of {dataset.title}", split, dataset.splits)
         known, _ = dataset.load(split, [i for i in indices.tolist() if 0 <= i < dataset.splits[split].size])
@@ -292,7 +306,8 @@ def _loaded(stored: _Stored, job: Job, images: Images) -> list[Loaded]:
     """
     device = session.usable_device(str(stored.manifest.get("device") or "cpu")) if not stored.environment else "cpu"
     known = {entry["name"]: Identity.from_json(entry) for entry in stored.manifest["networks"]}
-    return session.checked_networks(job, images, device, known=known)
+    with devices.deterministic(device):
+        return session.checked_networks(job, images, device, known=known)
 
 
 def _judge(stored: _Stored, one: Loaded, images: Images, found: Findings) -> int:

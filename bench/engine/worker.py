@@ -7,6 +7,7 @@ import time
 import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from hashlib import sha256
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 from adapters.layout import laid_out
 from bench import libraries, networks
 from bench.domain import Domain
+from bench.engine.devices import deterministic
 from bench.engine.provenance import decisive
 from bench.engine.queries import CountedNetwork, WatchedNetwork
 from bench.engine.task import Task
@@ -74,7 +76,7 @@ class _Model:
         plain: as the user made it, in eval mode: what verifiers read.
         lean: what attacks call, a copy whose convolutions are laid out for speed.
         judge: decides on a float64 copy.
-        decisions: on clean images, by their bytes and labels; every row of a network needs them.
+        decisions: on clean images, by the SHA-256 of their bytes and their labels; every row of a network needs them.
     """
 
     plain: nn.Module
@@ -84,7 +86,8 @@ class _Model:
 
     def decide(self, inputs: NDArray[np.float32], labels: NDArray[np.int64]) -> list[Decision]:
         """The judge's decision on each clean image, made once."""
-        keys = [(image.tobytes(), int(label)) for image, label in zip(inputs, labels, strict=True)]
+        # A process meets all images of a run: it keeps none of them.
+        keys = [(sha256(image.tobytes()).digest(), int(label)) for image, label in zip(inputs, labels, strict=True)]
         missing = [i for i, key in enumerate(keys) if key not in self.decisions]
         made = self.judge.decide(inputs[missing], labels[missing])
         self.decisions.update(zip((keys[i] for i in missing), made, strict=True))
@@ -130,6 +133,12 @@ def run(task: Task) -> Part:
     Raises:
         BenchError: the network cannot be loaded, or is another one than the run began with.
     """
+    with deterministic(task.device):
+        return _computed(task)
+
+
+def _computed(task: Task) -> Part:
+    """What :func:`run` returns."""
     model = MODELS_OF_THIS_PROCESS.of(task)
     decisions = model.decide(task.inputs, task.labels)
     attacked = [i for i, decision in enumerate(decisions) if decision.finite and not decision.wrong]
@@ -172,7 +181,7 @@ def failed(task: Task, status: Status, message: str) -> Part:
 def _load(task: Task) -> _Model:
     spec, expected = task.block.network, task.expected
     _check_code(task)
-    source = networks.source(spec, task.device)
+    source = networks.source(spec, task.device, task.domain)
     if difference := expected.identity.difference(source.identity(task.domain)):
         raise NetworkError(
             f"network {spec.name} is not the one that the run began with: {difference}; its file or its weights changed "
@@ -198,10 +207,10 @@ def _check_code(task: Task) -> None:
 def _proposals(task: Task, model: _Model, attacked: list[int]) -> Iterator[tuple[list[int], Proposal]]:
     """One call for as many attacked images as the row takes, or one for each image where that call raises."""
     row = task.block.row
-    # Images that draw from one stream of random numbers stay together.
+    # Images that draw from one stream of random numbers stay together, as far as memory allows it on every machine.
     most = row.batch if isinstance(row, AttackSpec) and row.coupling is not Coupling.NOISE else None
-    most = most or len(attacked)
-    for first in range(0, len(attacked), max(most, 1)):
+    most = task.domain.at_once(most or max(len(attacked), 1))
+    for first in range(0, len(attacked), most):
         chosen = attacked[first : first + most]
         together = _propose(task, model, chosen)
         if together.status is not Status.ERROR or len(chosen) == 1:

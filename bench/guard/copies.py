@@ -57,3 +57,12 @@ def device_of(network: nn.Module) -> torch.device:
 
 def _attributes(network: nn.Module) -> list[Tensor]:
     return [value for layer in network.modules() for value in vars(layer).values() if isinstance(value, Tensor)]
+
+
+def has_float64(device: torch.device) -> bool:
+    """Whether a device computes in float64: Apple's do not."""
+    try:
+        torch.zeros(1, dtype=torch.float64, device=device)
+    except (TypeError, RuntimeError):
+        return False
+    return True

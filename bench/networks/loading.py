@@ -6,20 +6,17 @@ import hashlib
 import json
 import os
 import pickletools
-import stat
 import sys
 import tempfile
+from collections import OrderedDict
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import cloudpickle
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load as load_safetensors
 from torch import Tensor, nn
 from torch.nn.parameter import UninitializedParameter
 
@@ -27,9 +24,11 @@ from bench import guard
 from bench.domain import Domain
 from bench.errors import BenchError, NetworkError, line, no_room, unknown
 from bench.guard import IMPORTS, Guarded, Within, device_of, frozen
+from bench.networks import makers, onnxfile, outputs, standard, weights
+from bench.networks.grammar import ONNX, TIMM, TORCHVISION, values
 from bench.networks.identity import Identity, identify
 from bench.networks.spec import LIVE, NETWORKS, ZOO, NetworkSpec
-from bench.plugins import Found
+from bench.problem import Standardised
 from bench.usercode import UserFile, kept
 
 BATCH = 1_000
@@ -56,12 +55,14 @@ class Source:
         module: in eval mode, its parameters frozen; nothing else refers to it.
         code: the user's file that made it; None for a network of the zoo, of a module or of the program.
         files: SHA-256 of the content of every file it was made from, by absolute path, the first one first.
+        notes: what was done to take it, in words; empty where it was taken as it is.
     """
 
     spec: NetworkSpec
     module: nn.Module
     code: UserFile | None
     files: Mapping[str, str]
+    notes: tuple[str, ...] = ()
 
     def within(self) -> AbstractContextManager[None]:
         """What its calls are made within: its neighbours are found, and the process is given back as it was."""
@@ -82,32 +83,41 @@ class Source:
         return identify(self.module, domain, self.files, self.within)
 
 
-def source(network: NetworkSpec | str, device: str | torch.device = "cpu") -> Source:
-    """A network ready to be attacked, and the files it was made from.
+def source(
+    network: NetworkSpec | str,
+    device: str | torch.device = "cpu",
+    domain: Domain | None = None,
+    *,
+    download: bool = False,
+) -> Source:
+    """A network ready to be attacked, the files it was made from, and what was done to take it.
 
     Args:
         network: a spec, or the name of one of the zoo.
         device: where to put it.
+        domain: of its inputs; None leaves its outputs as they are, and can standardise nothing.
+        download: whether trained weights that a library brings may be downloaded.
 
     Raises:
         NetworkError: its file or its weights are not what they must be.
+        UsageError: it is to be standardised by another number of values than its inputs have.
     """
     spec = NetworkSpec(network) if isinstance(network, str) else network
-    code: UserFile | None = None
-    files: Mapping[str, str] = {}
-    if spec.source is None:
-        module = _from_zoo(spec)
-    elif spec.live:
-        module = _from_program(spec)
-    else:
-        module, found = _from_factory(spec, spec.source)
-        code, files = found.code, found.files
+    made = _made(spec, domain, download=download)
+    module, notes = made.module, made.notes
     lazy = [name for name, value in module.named_parameters() if isinstance(value, UninitializedParameter)]
     if lazy:
         raise NetworkError(
             f"network {spec.name} has lazy layers without weights ({', '.join(lazy[:3])}); call it once on an image in its "
             "factory, or give --weights"
         )
+    if spec.normalize is not None:
+        if domain is None:
+            raise NetworkError(f"network {spec.name} is standardised inside; say the domain of its inputs")
+        module = nn.Sequential(
+            OrderedDict(standardised=Standardised(*standard.shaped(spec.normalize, domain)), network=module)
+        )
+        notes = (*notes, standard.words(spec.normalize))
     try:
         with kept():
             module = frozen(module.to(device))
@@ -115,15 +125,20 @@ def source(network: NetworkSpec | str, device: str | torch.device = "cpu") -> So
         raise NetworkError(
             f"network {spec.name} cannot be put on device {str(device)!r} in eval mode: {line(error)}"
         ) from error
-    return Source(spec, module, code, files)
+    found = Source(spec, module, made.code, made.files, notes)
+    if domain is None or spec.source is None:
+        return found
+    module, more = outputs.logits_of(module, domain, spec.name, found.within)
+    return replace(found, module=module, notes=(*notes, *more))
 
 
-def load(network: NetworkSpec | str, device: str | torch.device = "cpu") -> nn.Module:
+def load(network: NetworkSpec | str, device: str | torch.device = "cpu", domain: Domain | None = None) -> nn.Module:
     """A network ready to be attacked: in eval mode, its parameters frozen.
 
     Args:
         network: a spec, or the name of one of the zoo.
         device: where to put it.
+        domain: of its inputs; None leaves its outputs as they are.
 
     Returns:
         A module from (n, *shape) float32 images to (n, classes) float32 logits.
@@ -131,7 +146,7 @@ def load(network: NetworkSpec | str, device: str | torch.device = "cpu") -> nn.M
     Raises:
         NetworkError: its file or its weights are not what they must be.
     """
-    return source(network, device).module
+    return source(network, device, domain).module
 
 
 @contextmanager
@@ -251,46 +266,78 @@ def pinned(name: str) -> dict[str, object]:
     return content
 
 
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """A network as its source gives it, and what a :class:`Source` says of it."""
+
+    module: nn.Module
+    code: UserFile | None = None
+    files: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+def _made(spec: NetworkSpec, domain: Domain | None, *, download: bool) -> _Made:
+    """The network of a spec, with its weights."""
+    place = spec.source
+    if place is None:
+        return _Made(_from_zoo(spec))
+    if spec.live:
+        return _Made(_from_program(spec))
+    if place.startswith(ONNX):
+        module, files, notes = onnxfile.load(spec, domain)
+        return _Made(module, files=files, notes=notes)
+    if place.startswith((TORCHVISION, TIMM)):
+        maker = makers.torchvision if place.startswith(TORCHVISION) else makers.timm
+        module, notes = maker(spec, download=download)
+        made = _Made(module, notes=notes)
+    else:
+        made = _from_factory(spec, place)
+    if spec.weights is None:
+        return made
+    path = Path(spec.weights)
+    return replace(made, notes=(*made.notes, *weights.fill(made.module, weights.read(path), path)))
+
+
 def _from_zoo(spec: NetworkSpec) -> nn.Module:
     if spec.name not in ZOO:
         raise unknown("network", spec.name, ZOO)
     module: nn.Module = NETWORKS.find(spec.name).value()
     path = WEIGHTS / f"{spec.name}.safetensors"
-    content = _read(path)
+    content = weights.read(path)
     found, expected = hashlib.sha256(content).hexdigest(), pinned(spec.name)["sha256"]
     if found != expected:
         raise NetworkError(
             f"weights {path} are not those that were shipped: SHA-256 {found}, expected {expected}; "
             f"install the package again, or train with 'python -m bench.train {spec.name} --save'"
         )
-    _fill(module, content, path)
+    weights.fill(module, content, path)
     return module
 
 
-def _from_factory(spec: NetworkSpec, source: str) -> tuple[nn.Module, Found]:
+def _from_factory(spec: NetworkSpec, place: str) -> _Made:
     try:
-        found = NETWORKS.find(source)
+        found = NETWORKS.find(place)
     except BenchError as error:
         raise NetworkError(str(error)) from error
+    call = f"{place}{spec.arguments or '()'}"
     if isinstance(found.value, nn.Module):
+        if spec.arguments:
+            raise NetworkError(f"{place} is a module and takes no arguments; leave out {spec.arguments}")
         made: object = found.value
     elif callable(found.value):
+        placed, named = values(spec.arguments)
         try:
-            made = found.call()
+            made = found.call(*placed, **named)
         except (Exception, SystemExit) as error:
-            raise NetworkError(f"{source}() raises {line(error)}") from error
+            raise NetworkError(f"{call} raises {line(error)}") from error
     else:
         raise NetworkError(
-            f"{source} is a {type(found.value).__name__}; it must be a function that returns a torch.nn.Module"
+            f"{place} is a {type(found.value).__name__}; it must be a function that returns a torch.nn.Module"
         )
     if not isinstance(made, nn.Module):
-        raise NetworkError(f"{source} returned {type(made).__name__}; it must return a torch.nn.Module")
+        raise NetworkError(f"{place} returned {type(made).__name__}; it must return a torch.nn.Module")
     # Whatever keeps the module that was returned, a later call of the factory included, is not this one's concern.
-    module = _copied(made, spec.name)
-    if spec.weights is not None:
-        weights = Path(spec.weights)
-        _fill(module, _read(weights), weights)
-    return module, found
+    return _Made(_copied(made, spec.name), found.code, found.files)
 
 
 def _from_program(spec: NetworkSpec) -> nn.Module:
@@ -381,38 +428,3 @@ def _kept(content: bytes, folder: Path) -> Path:
     except OSError as error:
         raise no_room(error) from error
     return path
-
-
-def _read(path: Path) -> bytes:
-    try:
-        if not stat.S_ISREG(path.stat().st_mode):
-            raise NetworkError(f"weights {path} cannot be read: it is no regular file")
-        return path.read_bytes()
-    except MemoryError as error:
-        raise NetworkError(f"weights {path} cannot be read: the file is larger than the memory") from error
-    except OSError as error:
-        raise NetworkError(f"weights {path} cannot be read: {error.strerror}") from error
-
-
-def _fill(module: nn.Module, content: bytes, path: Path) -> None:
-    try:
-        state = load_safetensors(content)
-    except SafetensorError as error:
-        raise NetworkError(f"weights {path} are not a safetensors file: {error}") from error
-    except (AttributeError, KeyError) as error:
-        raise NetworkError(f"weights {path} have a dtype that this torch cannot read: {line(error)}") from error
-    # Of tensors that share their memory, safetensors' ``save_model`` keeps one.
-    places = {name: _memory(value) for name, value in module.state_dict().items()}
-    kept = {place: name for name, place in places.items() if place and name in state}
-    tied = {name: state[kept[place]] for name, place in places.items() if name not in state and place in kept}
-    try:
-        module.load_state_dict(state | tied)
-    except Exception as error:
-        raise NetworkError(f"weights {path} do not fit the network: {' '.join(str(error).split())}") from error
-
-
-def _memory(value: object) -> tuple[Any, ...] | None:
-    """Where a tensor lies in memory, and how; None for what shares none."""
-    if not isinstance(value, Tensor) or value.layout is not torch.strided or not value.numel() or value.is_meta:
-        return None
-    return value.data_ptr(), value.shape, value.stride(), value.dtype

@@ -200,7 +200,7 @@ def accuracy(probe: Probe) -> Iterator[Finding]:
             grade(clean == 0, warns=True),
             clean,
             f"it is right on {clean:.1%} of the images, but on {others[best]:.1%} of them given {best}: it seems to "
-            f"expect another input range. Put that scaling into the network; images here are in [{low:g}, {high:g}]",
+            f"expect another input range. Put that scaling into the network, or give --normalize MEAN STD; images here are in [{low:g}, {high:g}]",
         )
     elif clean == 0:
         yield Finding(

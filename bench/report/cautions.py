@@ -28,6 +28,7 @@ def cautions(manifest: Mapping[str, Any], frames: Frames, found: Sequence[CheckR
     lines = [
         *_unfinished(evidence, manifest),
         *_unfair(frames, manifest),
+        *_in_time(manifest),
         *_few_images(evidence),
         *_by_products(evidence),
     ]
@@ -90,6 +91,19 @@ def _unfinished(evidence: Evidence, manifest: Mapping[str, Any]) -> list[str]:
     return [
         f"This run is {status}: {stored:,}{of} records are stored. Comparisons use the images that two networks have in common."
     ]
+
+
+def _in_time(manifest: Mapping[str, Any]) -> list[str]:
+    """What was left out to end in time."""
+    budget = manifest.get("budget")
+    if not budget:
+        return []
+    fewer, left_out = budget["samples"] < budget["asked"], budget["left_out"]
+    if not fewer and not left_out:
+        return []
+    images = f"only {budget['samples']:,} of {budget['asked']:,} images were attacked" if fewer else ""
+    attacks = f"left out: {listed(left_out)}" if left_out else ""
+    return [f"The run was given {budget['minutes']:g} minutes: {'; '.join(filter(None, (images, attacks)))}."]
 
 
 def _few_images(evidence: Evidence) -> list[str]:

@@ -62,10 +62,11 @@ class Example:
         shown: the distance with its unit.
         place: easiest, median or hardest.
         label, adversarial_class: what the classes are called.
-        pixels: how many pixels are changed, where a pixel has several values and the norm counts them; else None.
+        pixels: how many pixels the record says are changed, where a pixel has several values and the norm counts them;
+            else None.
         pictures: original, adversarial example and change; empty where inputs are no pictures.
         changes: the values that change most, the largest change first; empty where there are pictures.
-        changed: how many values change.
+        changed: how many values change; in L0 those that count.
     """
 
     network: str
@@ -146,6 +147,8 @@ def _example(
     label, other = (domain.class_name(int(line[key])) for key in ("label", "adversarial_class"))
     pictured = data.is_picture(domain)
     several = norm.counts and data.channels(domain) > 1
+    # What is so small that L0 does not count it is not shown as a change either.
+    counted = int(line["distance"]) if norm.counts else int(np.count_nonzero(difference))
     return Example(
         network=str(line["network"]),
         norm=norm.value,
@@ -155,11 +158,11 @@ def _example(
         adversarial_class=other,
         distance=float(line["distance"]),
         shown=data.distance(domain, norm, float(line["distance"])),
-        pixels=int(domain.changed_pixels(difference[None])[0]) if several else None,
+        pixels=int(line["pixels"]) if several else None,
         attack=labels.get(str(line["attack"]), str(line["attack"])),
         pictures=_pictures(original, changed, domain, (f"Image {image}, class {label}", other)) if pictured else (),
-        changes=() if pictured else _changes(original, changed, domain),
-        changed=int(np.count_nonzero(difference)),
+        changes=() if pictured else _changes(original, changed, domain, counted),
+        changed=counted,
     )
 
 
@@ -173,12 +176,12 @@ def _pictures(original: Pictures, changed: Pictures, domain: Domain, words: tupl
     )
 
 
-def _changes(original: Pictures, changed: Pictures, domain: Domain) -> tuple[Change, ...]:
-    """The values that change most for their box, the largest change first."""
+def _changes(original: Pictures, changed: Pictures, domain: Domain, most: int) -> tuple[Change, ...]:
+    """The values that change most for their box, at most ``most`` of them, the largest change first."""
     before, after = original.astype(np.float64), changed.astype(np.float64)
     size = np.abs((after - before) / domain.width).ravel()
     names = data.value_names(domain)
-    order = [place for place in np.argsort(-size, kind="stable")[:CHANGES] if size[place] > 0]
+    order = [place for place in np.argsort(-size, kind="stable")[: min(CHANGES, most)] if size[place] > 0]
     return tuple(Change(names[place], float(before.flat[place]), float(after.flat[place])) for place in order)
 
 

@@ -192,6 +192,7 @@ def _networks(manifest: Mapping[str, Any]) -> Table:
             "parameters": [int(network.get("parameters") or 0) for network in networks],
             "source": [_source(network) for network in networks],
             "sha256": [str(network.get("sha256", ""))[:12] for network in networks],
+            "notes": ["; ".join(map(str, network.get("notes") or ())) or "as it is" for network in networks],
         }
     )
     columns = [
@@ -201,13 +202,18 @@ def _networks(manifest: Mapping[str, Any]) -> Table:
         text("source", "Source"),
         text("sha256", "SHA-256", "of weights and structure, its beginning"),
     ]
+    if any(network.get("notes") for network in networks):
+        columns.append(text("notes", "Taken", "what was done to take it", wrap=True))
     return table("table-networks", "The networks under test.", columns, content)
 
 
 def _source(network: Mapping[str, Any]) -> str:
     """Where a network is from, in words."""
     source = str(network.get("source") or "")
-    return "a module of the calling program" if source.startswith(LIVE) else source or "shipped with the bench"
+    if source.startswith(LIVE):
+        return "a module of the calling program"
+    weights = f", weights {network['weights']}" if network.get("weights") else ""
+    return f"{source}{network.get('arguments') or ''}{weights}" if source else "shipped with the bench"
 
 
 def _accuracy_images(networks: Sequence[Mapping[str, Any]]) -> str:

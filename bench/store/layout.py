@@ -50,6 +50,9 @@ class _Network(msgspec.Struct):
     parameters: int | None = None
     source_sha256: str | None = None
     structure: str | None = None
+    arguments: str = ""
+    normalize: tuple[list[float], list[float]] | None = None
+    notes: list[str] = []
 
 
 class _Hole(msgspec.Struct):
@@ -89,6 +92,13 @@ class _Domain(msgspec.Struct):
     unit: str = ""
 
 
+class _Budget(msgspec.Struct):
+    minutes: float
+    samples: int
+    asked: int
+    left_out: list[str]
+
+
 class _Manifest(msgspec.Struct):
     plan: str
     images_file_sha256: str
@@ -120,6 +130,7 @@ class _Manifest(msgspec.Struct):
     code: str | None = None
     device: str | None = None
     time_limit: float | None = None
+    budget: _Budget | None = None
 
 
 def check(content: Manifest, where: str) -> None:

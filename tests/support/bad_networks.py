@@ -61,7 +61,7 @@ def raises() -> nn.Module:
 
 
 def returns_tuple() -> nn.Module:
-    return Mlp(lambda z: (z, None))
+    return Mlp(lambda z: (z, 2 * z))
 
 
 def returns_numpy() -> nn.Module:

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
@@ -20,6 +21,7 @@ from torch import Tensor, nn
 
 from bench import data, networks, store
 from bench.engine import manifest, runner, worker
+from bench.engine.costs import Estimates
 from bench.engine.executors import Executor, Work
 from bench.engine.images import Images
 from bench.engine.manifest import Loaded
@@ -185,7 +187,13 @@ def plan(*rows: AttackSpec, samples: int = 12, networks: tuple[str, ...] = ("MLP
     )
 
 
-def execute(plan: Plan, folder: Path, executor: Executor, work: Work = worker.run) -> store.Run:
+def execute(
+    plan: Plan,
+    folder: Path,
+    executor: Executor,
+    work: Work = worker.run,
+    estimated: Estimates = MappingProxyType({}),
+) -> store.Run:
     """Run a plan over MNIST's test images from scratch and read it back."""
     dataset = data.find("mnist")
     images = Images(dataset, "test", plan)
@@ -199,7 +207,7 @@ def execute(plan: Plan, folder: Path, executor: Executor, work: Work = worker.ru
         content["images_file_sha256"] = writer.images(images.indices, images.inputs)
         writer.manifest(content)
         expected = {one.spec.name: Expected(one.identity) for one in loaded}
-        runner.run(plan, images, expected, store.read(folder), writer, executor, work=work)
+        runner.run(plan, images, expected, store.read(folder), writer, executor, estimated=estimated, work=work)
     return store.read(folder)
 
 

@@ -1,0 +1,147 @@
+"""The time that a run still takes, from what it should take and what it took so far."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import math
+import statistics
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from bench.engine.costs import Estimates, expected
+from bench.specs import VerifierSpec
+
+if TYPE_CHECKING:
+    from bench.engine.plan import Block
+
+KNOWN_BLOCKS, KNOWN_SECONDS, KNOWN_PART = 6, 10.0, 0.05
+"""How many blocks, and how many seconds of work or which part of it, are done before the time left is known."""
+
+BESIDE = 0.05
+"""Seconds that a block takes beside its attack: to be judged and stored."""
+
+SPREAD, UNSEEN = 0.25, 0.5
+"""Where rows take e**SPREAD times what they should, or as many times less, the time left is known only once rows that were
+not seen are less than this part of it. A single block of such a row never is more."""
+
+
+class Forecast:
+    """How long the blocks that are left will take, from what those that are done took.
+
+    Seconds are those of attacks, which their records hold: starting processes is not among them. A row that was done on a
+    network is expected to go on as it did. Others are expected to take what was measured before, times the ratio that is
+    usual now, so that one row's compilation, or one odd row, changes nothing else.
+    """
+
+    def __init__(self, blocks: Iterable[Block], estimated: Estimates, workers: int) -> None:
+        """Begin.
+
+        Args:
+            blocks: what is left to do, in the order in which it is begun.
+            estimated: seconds per image, as they should be.
+            workers: how many blocks are computed at once.
+        """
+        self._left = {block.key: block for block in blocks}
+        self._estimated = estimated
+        self._workers = workers
+        self._begun: dict[str, float] = {}
+        self._done: list[_Done] = []
+        self._of: dict[tuple[str, str], list[float]] = {}
+
+    def finished(self, block: Block, seconds: float, now: float) -> None:
+        """A block is done.
+
+        Args:
+            block: which.
+            seconds: of all its images together.
+            now: the time in seconds, of any clock.
+        """
+        del self._left[block.key]
+        self._begun.pop(block.key, None)
+        waiting = (key for key in self._left if key not in self._begun)
+        for key in itertools.islice(waiting, self._workers - len(self._begun)):
+            self._begun[key] = now
+        self._of.setdefault(self._place(block), []).append(seconds / len(block.images))
+        known = self._known(block) * len(block.images)
+        self._done.append(_Done(self._place(block), seconds, seconds / known if known > 0 else math.nan))
+
+    def left(self, now: float) -> float | None:
+        """Seconds of wall time until all is done; None while too little is known."""
+        if not self._left:
+            return 0.0
+        ratios = {name: self._ratio(name) for name in {block.network.name for block in self._left.values()}}
+        blocks = {self._place(block): block for block in self._left.values()}
+        each = {place: self._expected(block, ratios[block.network.name]) for place, block in blocks.items()}
+        rest = {key: each[self._place(block)] * len(block.images) + BESIDE for key, block in self._left.items()}
+        busy = sum(done.seconds for done in self._done)
+        if len(self._done) < KNOWN_BLOCKS or busy < min(KNOWN_SECONDS, KNOWN_PART * sum(rest.values())):
+            return None
+        # As the blocks will be done: each by the worker that is free first.
+        free = [max(rest[key] - (now - begun), 0.1 * rest[key]) for key, begun in self._begun.items()]
+        free += [0.0] * (self._workers - len(free))
+        heapq.heapify(free)
+        for key, seconds in rest.items():
+            if key not in self._begun:
+                heapq.heapreplace(free, free[0] + seconds)
+        whole = max(free)
+        unseen = [seconds for key, seconds in rest.items() if self._place(self._left[key]) not in self._of]
+        surprising = self._spread() > SPREAD and sum(unseen) > UNSEEN * sum(rest.values())
+        if math.isnan(sum(rest.values())) or surprising or max(unseen, default=0.0) > UNSEEN * whole:
+            return None
+        return whole
+
+    def _expected(self, block: Block, ratio: float) -> float:
+        """Seconds per image, by what a row took on its network and by what it should take; NaN where neither is known."""
+        found = self._of.get(self._place(block), [])
+        known = self._known(block) * ratio
+        if not found or math.isnan(known):
+            return statistics.median(found) if found else known
+        # The first blocks of a row may have compiled it.
+        return statistics.median(found) if len(found) > 2 else math.sqrt(known * min(found))
+
+    def _ratio(self, network: str) -> float:
+        """How many times what they should the rows of a network took; of all networks, where few of it are done."""
+        # Each row has one vote, by its latest block: those that seem to take long come first, and not by chance.
+        known = {done.place: done for done in self._done if not math.isnan(done.ratio)}
+        of_it = [done for done in known.values() if done.place[0] == network]
+        few = len(of_it) < KNOWN_BLOCKS
+        chosen = list(known.values()) if few else of_it
+        return _weighted_median([(done.ratio, 1.0) for done in chosen])
+
+    def _spread(self) -> float:
+        """How far rows are from what their networks' ratios make them take: a median of logarithms."""
+        known = {done.place: done for done in self._done if done.ratio > 0}
+        ratios = {network: math.log(self._ratio(network)) for network, _ in known}
+        off = [
+            (abs(math.log(done.ratio) - ratios[network]), math.sqrt(done.seconds))
+            for (network, _), done in known.items()
+        ]
+        return _weighted_median(off) if off else math.inf
+
+    @staticmethod
+    def _place(block: Block) -> tuple[str, str]:
+        return block.network.name, block.row.name
+
+    def _known(self, block: Block) -> float:
+        """Seconds per image as estimated before; NaN where nothing was."""
+        known = isinstance(block.row, VerifierSpec) or block.row.name in self._estimated.get(block.network.name, {})
+        return expected(block.row, block.network.name, self._estimated) if known else math.nan
+
+
+class _Done(NamedTuple):
+    """A finished block: its network and row, seconds, and their ratio to those expected; NaN where nothing was."""
+
+    place: tuple[str, str]
+    seconds: float
+    ratio: float
+
+
+def _weighted_median(pairs: Sequence[tuple[float, float]]) -> float:
+    """The median of values, of (value, weight); 1 where there is no weight."""
+    half, before = sum(weight for _, weight in pairs) / 2, 0.0
+    for value, weight in sorted(pairs):
+        before += weight
+        if before >= half > 0:
+            return value
+    return 1.0
