@@ -127,7 +127,7 @@ def test_every_row_of_the_suites_has_a_cost() -> None:
 @pytest.fixture(scope="module")
 def stored(tmp_path_factory: pytest.TempPathFactory) -> store.Run:
     made = synthetic.run(samples=4, seed=1, name="run", networks=("MLP",))
-    made.manifest["machine"] = {"pace": {"MLP": costs.pace_to_json(PACES[1])}}
+    made.manifest["pace"] = {"MLP": costs.pace_to_json(PACES[1])}
     return store.read(synthetic.write(made, tmp_path_factory.mktemp("costs") / "run"))
 
 
@@ -157,7 +157,7 @@ def test_only_a_finished_run_that_knows_its_pace_has_costs(
     with pytest.raises(StoreError, match="is interrupted; costs are taken from a finished run"):
         fitting.seen(replace(stored, manifest=stored.manifest | {"status": "interrupted"}))
     with pytest.raises(StoreError, match="does not say how fast its networks were"):
-        fitting.seen(replace(stored, manifest=stored.manifest | {"machine": {}}))
+        fitting.seen(replace(stored, manifest=stored.manifest | {"pace": None}))
 
 
 def test_a_network_of_ones_own_costs_what_its_speed_says(tmp_path: Path) -> None:

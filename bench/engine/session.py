@@ -129,7 +129,7 @@ def _run(request: Request, path: Path, how: How, given: Given, watch: Watch) -> 
         watch.stage("measuring clean accuracy")
         current = manifest.describe(job, loaded, images, device) | {"name": path.name, "command": sys.argv}
         paces = pace.measure({one.spec.name: one.source for one in loaded}, _changed(loaded), images, device)
-        current["machine"] |= {"pace": {name: costs.pace_to_json(one) for name, one in paces.items()}}
+        current["pace"] = {name: costs.pace_to_json(one) for name, one in paces.items()}
         current["budget"] = chosen
         with store.writing(path) as writer:
             content = _begin(writer, current, job.plan, images, watch)
@@ -362,7 +362,7 @@ def _begin(writer: Writer, current: Manifest, plan: Plan, images: Images, watch:
         stored = store.read(path).manifest
         manifest.check_same(path.name, stored, current)
         # What was found today of the same things takes the place of what stood there.
-        kept = ("started", "command", "git", "machine", "images_file_sha256", "budget")
+        kept = ("started", "command", "git", "machine", "images_file_sha256", "budget", "pace")
         content = current | {key: stored[key] for key in kept if key in stored}
         run = Run(path, content)
         planned = {block.key: block.images for block in plan.blocks()}
