@@ -118,9 +118,12 @@ def test_costs_and_paces_are_read_back() -> None:
     assert costs.pace_from_json(costs.pace_to_json(PACES[0])) == PACES[0]
 
 
+NORMS = {"smoke": None, "quick": ("l0", "l1", "l2", "linf"), "minimal_norm": ("l0", "l1", "l2", "linf")}
+
+
 def test_every_row_of_the_suites_has_a_cost() -> None:
-    for name in ("smoke", "quick", "minimal_norm"):
-        rows = resolve(Request(suite=name)).plan.rows
+    for name in NORMS:
+        rows = resolve(Request(suite=name, norms=NORMS[name])).plan.rows
         assert {row.name for row in rows} <= costs.load(name).keys()
 
 
@@ -146,7 +149,8 @@ def test_costs_are_kept_beside_those_that_are_known(
         cost = kept[row["name"]]
         if isinstance(cost, AttackCost) and len(attacked):
             assert cost.seconds(PACES[1]) == pytest.approx(attacked["seconds"].mean(), rel=0.02)
-    assert costs.load("unknown", file) == {}
+    assert costs.load("unknown", file) == kept
+    assert costs.load("unknown", tmp_path / "none.json") == {}
 
 
 def test_only_a_finished_run_that_knows_its_pace_has_costs(
