@@ -122,8 +122,8 @@ NORMS = {"smoke": None, "quick": ("l0", "l1", "l2", "linf"), "minimal_norm": ("l
 
 
 def test_every_row_of_the_suites_has_a_cost() -> None:
-    for name in NORMS:
-        rows = resolve(Request(suite=name, norms=NORMS[name])).plan.rows
+    for name, norms in NORMS.items():
+        rows = resolve(Request(suite=name, norms=norms)).plan.rows
         assert {row.name for row in rows} <= costs.load(name).keys()
 
 
