@@ -157,7 +157,7 @@ ALMA_L1, ALMA_L2 = (
             "candidates": 10,
         },
         {
-            "steps": "paper: 100 and 1000; here for each class",
+            "steps": "paper: 100 and 1000; here for each class; with more its medians go up and down",
             "first_step": "paper: chosen for each norm and data",
             "squares": "paper: 0.99",
             "candidates": "first any class, then " + methods.ONE_BY_ONE,
