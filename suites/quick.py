@@ -19,6 +19,6 @@ SUITE = Suite(
         foolbox.DEEPFOOL_LINF,
         *certify.LOWER,
     ),
-    on_request=(foolbox.FMN_L1, foolbox.EAD_L1, paper.FAB_L1, *certify.LOWER_L1),
+    on_request=(foolbox.EAD_L1, paper.APGD_L1, paper.FAB_L1, *certify.LOWER_L1),
     samples=50,
 )

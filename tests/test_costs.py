@@ -118,16 +118,19 @@ def test_costs_and_paces_are_read_back() -> None:
     assert costs.pace_from_json(costs.pace_to_json(PACES[0])) == PACES[0]
 
 
+NORMS = {"smoke": None, "quick": ("l0", "l1", "l2", "linf"), "minimal_norm": ("l0", "l1", "l2", "linf")}
+
+
 def test_every_row_of_the_suites_has_a_cost() -> None:
-    for name in ("smoke", "quick", "minimal_norm"):
-        rows = resolve(Request(suite=name)).plan.rows
+    for name, norms in NORMS.items():
+        rows = resolve(Request(suite=name, norms=norms)).plan.rows
         assert {row.name for row in rows} <= costs.load(name).keys()
 
 
 @pytest.fixture(scope="module")
 def stored(tmp_path_factory: pytest.TempPathFactory) -> store.Run:
     made = synthetic.run(samples=4, seed=1, name="run", networks=("MLP",))
-    made.manifest["machine"] = {"pace": {"MLP": costs.pace_to_json(PACES[1])}}
+    made.manifest["pace"] = {"MLP": costs.pace_to_json(PACES[1])}
     return store.read(synthetic.write(made, tmp_path_factory.mktemp("costs") / "run"))
 
 
@@ -146,7 +149,8 @@ def test_costs_are_kept_beside_those_that_are_known(
         cost = kept[row["name"]]
         if isinstance(cost, AttackCost) and len(attacked):
             assert cost.seconds(PACES[1]) == pytest.approx(attacked["seconds"].mean(), rel=0.02)
-    assert costs.load("unknown", file) == {}
+    assert costs.load("unknown", file) == kept
+    assert costs.load("unknown", tmp_path / "none.json") == {}
 
 
 def test_only_a_finished_run_that_knows_its_pace_has_costs(
@@ -157,7 +161,7 @@ def test_only_a_finished_run_that_knows_its_pace_has_costs(
     with pytest.raises(StoreError, match="is interrupted; costs are taken from a finished run"):
         fitting.seen(replace(stored, manifest=stored.manifest | {"status": "interrupted"}))
     with pytest.raises(StoreError, match="does not say how fast its networks were"):
-        fitting.seen(replace(stored, manifest=stored.manifest | {"machine": {}}))
+        fitting.seen(replace(stored, manifest=stored.manifest | {"pace": None}))
 
 
 def test_a_network_of_ones_own_costs_what_its_speed_says(tmp_path: Path) -> None:

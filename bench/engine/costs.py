@@ -111,9 +111,12 @@ Cost = AttackCost | BoundCost
 
 
 def load(suite: str, file: Path = FILE) -> dict[str, Cost]:
-    """The costs of a suite's rows by name, and of those of the usual suite; empty where nothing was measured."""
+    """The costs of rows by name: of those of the suite, else of those of the usual one, else of any; empty for nothing."""
     content: dict[str, dict[str, Any]] = json.loads(file.read_text()) if file.is_file() else {}
-    return {name: from_json(entry) for name, entry in (content.get(USUAL, {}) | content.get(suite, {})).items()}
+    known: dict[str, Any] = {}
+    for name in (*content, USUAL, suite):
+        known |= content.get(name, {})
+    return {name: from_json(entry) for name, entry in known.items()}
 
 
 def to_json(cost: Cost) -> dict[str, Any]:

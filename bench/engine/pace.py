@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Mapping
 from contextlib import suppress
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -38,7 +39,12 @@ LOOKED_AT, VALUES = 200, 2_000_000
 
 
 def measure(
-    sources: Mapping[str, Source], changes: Mapping[str, Collection[str]], images: Images, device: str
+    sources: Mapping[str, Source],
+    changes: Mapping[str, Collection[str]],
+    images: Images,
+    device: str,
+    *,
+    bounded: bool = True,
 ) -> dict[str, Pace]:
     """The pace of a run's networks, by name.
 
@@ -47,9 +53,17 @@ def measure(
         changes: what a call of each changes of the process, by name.
         images: of the run.
         device: where it computes.
+        bounded: whether verifiers run, too: what they cost is reckoned from a network's layers.
     """
     base = overhead()
-    return {name: _pace(source, changes[name], images, device, base) for name, source in sources.items()}
+    found = {}
+    for name, source in sources.items():
+        one = _pace(source, changes[name], images, device, base)
+        if bounded:
+            bounds, dense = _bounds(guard.copied(source.module), _points(images, device)[0][:4], images.domain)
+            one = replace(one, bounds=bounds, dense=dense)
+        found[name] = one
+    return found
 
 
 def overhead() -> float:
@@ -74,24 +88,26 @@ def _queries(layer: nn.Module, image: NDArray[np.float32], n: int) -> float:
 def _pace(source: Source, changes: Collection[str], images: Images, device: str, base: float) -> Pace:
     domain = images.domain
     network = in_unit_box(Guarded(laid_out(source.module), source.guard(changes)), domain)
-    looked_at = domain.at_once(LOOKED_AT, VALUES)
-    points = torch.as_tensor(domain.to_unit(images.inputs[:looked_at]), dtype=torch.float32, device=device)
-    labels = torch.as_tensor(images.labels[:looked_at], device=device)
+    points, labels = _points(images, device)
     with kept():
         torch.set_num_threads(1)
         single, many = _times(network, points[:1], device), _times(network, _repeated(points, MANY), device)
         attacked = _attacked(network, points, labels)
     forward, backward = (_line(one, several) for one, several in zip(single, many, strict=True))
-    bounds, dense = _bounds(guard.copied(source.module), points[:4], domain)
     return Pace(
         forward=forward,
         backward=backward,
         overhead=base,
         values=domain.size,
         attacked=attacked,
-        bounds=bounds,
-        dense=dense,
     )
+
+
+def _points(images: Images, device: str) -> tuple[Tensor, Tensor]:
+    """The first images in the unit box, and their labels."""
+    n = images.domain.at_once(LOOKED_AT, VALUES)
+    points = torch.as_tensor(images.domain.to_unit(images.inputs[:n]), dtype=torch.float32, device=device)
+    return points, torch.as_tensor(images.labels[:n], device=device)
 
 
 def _times(network: nn.Module, points: Tensor, device: str) -> tuple[float, float]:

@@ -128,8 +128,10 @@ def _run(request: Request, path: Path, how: How, given: Given, watch: Watch) -> 
         loaded = checked_networks(job, images, device, watch)
         watch.stage("measuring clean accuracy")
         current = manifest.describe(job, loaded, images, device) | {"name": path.name, "command": sys.argv}
-        paces = pace.measure({one.spec.name: one.source for one in loaded}, _changed(loaded), images, device)
-        current["machine"] |= {"pace": {name: costs.pace_to_json(one) for name, one in paces.items()}}
+        paces = pace.measure(
+            {one.spec.name: one.source for one in loaded}, _changed(loaded), images, device, bounded=_bounded(job.plan)
+        )
+        current["pace"] = {name: costs.pace_to_json(one) for name, one in paces.items()}
         current["budget"] = chosen
         with store.writing(path) as writer:
             content = _begin(writer, current, job.plan, images, watch)
@@ -181,7 +183,7 @@ def _estimates(job: Job) -> costs.Estimates:
     sources = {spec.name: _loaded(job, spec, images, device)[0] for spec in job.plan.networks}
     inputs = torch.from_numpy(images.inputs[: images.domain.at_once(PROBED, PROBED_VALUES)]).to(device)
     changes = {name: _changes(source, inputs) for name, source in sources.items()}
-    paces = pace.measure(sources, changes, images, device)
+    paces = pace.measure(sources, changes, images, device, bounded=_bounded(job.plan))
     return costs.estimates(job.plan.rows, costs.load(job.plan.suite.name), paces)
 
 
@@ -210,6 +212,11 @@ def _in_time(job: Job, path: Path, workers: int, watch: Watch) -> tuple[Request,
     fitted = budget.fitted(job.plan, _estimates(job), minutes, max(workers, 1))
     watch.say(fitted.words)
     return _within(job, fitted), fitted.to_json()
+
+
+def _bounded(plan: Plan) -> bool:
+    """Whether a plan has verifiers."""
+    return any(row.kind is not Kind.UPPER for row in plan.rows)
 
 
 def _changed(loaded: Sequence[Loaded]) -> dict[str, tuple[str, ...]]:
@@ -362,7 +369,7 @@ def _begin(writer: Writer, current: Manifest, plan: Plan, images: Images, watch:
         stored = store.read(path).manifest
         manifest.check_same(path.name, stored, current)
         # What was found today of the same things takes the place of what stood there.
-        kept = ("started", "command", "git", "machine", "images_file_sha256", "budget")
+        kept = ("started", "command", "git", "machine", "images_file_sha256", "budget", "pace")
         content = current | {key: stored[key] for key in kept if key in stored}
         run = Run(path, content)
         planned = {block.key: block.images for block in plan.blocks()}

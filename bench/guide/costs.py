@@ -61,7 +61,7 @@ def seen(run: Run) -> dict[str, list[Seen]]:
     """
     if run.manifest["status"] != "finished":
         raise StoreError(f"{run.path} is {run.manifest['status']}; costs are taken from a finished run")
-    paces = (run.manifest.get("machine") or {}).get("pace")
+    paces = run.manifest.get("pace")
     if not paces:
         raise StoreError(f"{run.path} does not say how fast its networks were; run it again with this version")
     records = run.records()

@@ -120,6 +120,7 @@ class _Manifest(msgspec.Struct):
     warnings: list[dict[str, str]] | None = None
     packages: dict[str, str] | None = None
     machine: dict[str, Any] | None = None
+    pace: dict[str, dict[str, Any]] | None = None
     request: dict[str, Any] | None = None
     git: dict[str, Any] | None = None
     command: list[str] | None = None
