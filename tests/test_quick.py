@@ -27,7 +27,6 @@ sys.exit(code)
     [
         (["--help"], 0),
         (["--list"], 0),
-        (["--suite", "minimal_norm", "--dry-run"], 0),
         ([], 2),
         (["--suite", "maximal"], 2),
         (["--suite", "smoke", "--networks", "LeNet"], 2),
