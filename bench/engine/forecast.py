@@ -6,7 +6,7 @@ import heapq
 import itertools
 import math
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
 from bench.engine.costs import Estimates, expected
@@ -21,7 +21,10 @@ KNOWN_BLOCKS, KNOWN_SECONDS, KNOWN_PART = 6, 10.0, 0.05
 BESIDE = 0.05
 """Seconds that a block takes beside its attack: to be judged and stored."""
 
-SPREAD, UNSEEN = 0.25, 0.5
+BELIEVED = 1.5
+"""How many times what it should take, or how many times less, a row is taken to go on with after one or two blocks."""
+
+SPREAD, UNSEEN = 0.4, 0.5
 """Where rows take e**SPREAD times what they should, or as many times less, the time left is known only once rows that were
 not seen are less than this part of it. A single block of such a row never is more."""
 
@@ -97,8 +100,10 @@ class Forecast:
         known = self._known(block) * ratio
         if not found or math.isnan(known):
             return statistics.median(found) if found else known
-        # The first blocks of a row may have compiled it.
-        return statistics.median(found) if len(found) > 2 else math.sqrt(known * min(found))
+        if len(found) > 2:
+            return statistics.median(found)
+        # The first blocks of a row may have compiled it: what it should take says how far they are believed.
+        return min(max(math.sqrt(known * min(found)), known / BELIEVED), known * BELIEVED)
 
     def _ratio(self, network: str) -> float:
         """How many times what they should the rows of a network took; of all networks, where few of it are done."""
@@ -107,17 +112,14 @@ class Forecast:
         of_it = [done for done in known.values() if done.place[0] == network]
         few = len(of_it) < KNOWN_BLOCKS
         chosen = list(known.values()) if few else of_it
-        return _weighted_median([(done.ratio, 1.0) for done in chosen])
+        return statistics.median(done.ratio for done in chosen) if chosen else 1.0
 
     def _spread(self) -> float:
         """How far rows are from what their networks' ratios make them take: a median of logarithms."""
         known = {done.place: done for done in self._done if done.ratio > 0}
         ratios = {network: math.log(self._ratio(network)) for network, _ in known}
-        off = [
-            (abs(math.log(done.ratio) - ratios[network]), math.sqrt(done.seconds))
-            for (network, _), done in known.items()
-        ]
-        return _weighted_median(off) if off else math.inf
+        off = [abs(math.log(done.ratio) - ratios[network]) for (network, _), done in known.items()]
+        return statistics.median(off) if off else math.inf
 
     @staticmethod
     def _place(block: Block) -> tuple[str, str]:
@@ -135,13 +137,3 @@ class _Done(NamedTuple):
     place: tuple[str, str]
     seconds: float
     ratio: float
-
-
-def _weighted_median(pairs: Sequence[tuple[float, float]]) -> float:
-    """The median of values, of (value, weight); 1 where there is no weight."""
-    half, before = sum(weight for _, weight in pairs) / 2, 0.0
-    for value, weight in sorted(pairs):
-        before += weight
-        if before >= half > 0:
-            return value
-    return 1.0
