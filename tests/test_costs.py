@@ -309,3 +309,20 @@ def test_before_anything_is_known_the_time_left_is_being_measured() -> None:
     for number, block in enumerate(blocks):
         expected.finished(block, 20.0, 30.0 + 10.0 * number)
     assert expected.left(100.0) == 0.0
+
+
+def test_a_row_is_expected_to_be_compiled_as_others_of_its_method_were() -> None:
+    first, second = fakes.row("noise", block=2), replace(fakes.row("noise", block=2), norm=Norm.LINF)
+    others = [fakes.row(f"x{number}", block=2) for number in range(8)]
+    plan = fakes.plan(first, second, *others, samples=4)
+    blocks = sorted(plan.blocks(), key=lambda block: block.row is second)
+    expected = forecast.Forecast(blocks, {"MLP": {row.name: 1.0 for row in plan.rows}}, 1)
+    now = 0.0
+    for block in blocks[:-2]:
+        seconds = 62.0 if block.row is first and block.number == 0 else 2.0
+        now += seconds
+        expected.finished(block, seconds, now)
+    left = expected.left(now)
+    assert left == pytest.approx(66, abs=2), "two blocks of 2 seconds, and what the first row took to be compiled"
+    expected.finished(blocks[-2], 63.0, now + 63)
+    assert expected.left(now + 63) == pytest.approx(2, abs=1.5)

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
 from bench.engine.costs import Estimates, expected
-from bench.specs import VerifierSpec
+from bench.specs import Row, VerifierSpec
 
 if TYPE_CHECKING:
     from bench.engine.plan import Block
@@ -24,9 +24,12 @@ BESIDE = 0.05
 BELIEVED = 1.5
 """How many times what it should take, or how many times less, a row is taken to go on with after one or two blocks."""
 
+COMPILED = 10.0, 5.0
+"""A first block that takes so many seconds more than so many times what it should has compiled its row."""
+
 SPREAD, UNSEEN = 0.4, 0.5
 """Where rows take e**SPREAD times what they should, or as many times less, the time left is known only once rows that were
-not seen are less than this part of it. A single block of such a row never is more."""
+not seen are less than this part of it; where they do so half as much, once no single block of such a row is more."""
 
 
 class Forecast:
@@ -51,6 +54,8 @@ class Forecast:
         self._begun: dict[str, float] = {}
         self._done: list[_Done] = []
         self._of: dict[tuple[str, str], list[float]] = {}
+        self._seen_rows: set[str] = set()
+        self._compiled: dict[str, dict[str, float]] = {}
 
     def finished(self, block: Block, seconds: float, now: float) -> None:
         """A block is done.
@@ -65,6 +70,11 @@ class Forecast:
         waiting = (key for key in self._left if key not in self._begun)
         for key in itertools.islice(waiting, self._workers - len(self._begun)):
             self._begun[key] = now
+        if block.row.name not in self._seen_rows and seconds - COMPILED[0] > COMPILED[1] * self._known(block) * len(
+            block.images
+        ):
+            self._compiled.setdefault(_method(block.row), {})[block.row.name] = seconds
+        self._seen_rows.add(block.row.name)
         self._of.setdefault(self._place(block), []).append(seconds / len(block.images))
         known = self._known(block) * len(block.images)
         self._done.append(_Done(self._place(block), seconds, seconds / known if known > 0 else math.nan))
@@ -77,6 +87,10 @@ class Forecast:
         blocks = {self._place(block): block for block in self._left.values()}
         each = {place: self._expected(block, ratios[block.network.name]) for place, block in blocks.items()}
         rest = {key: each[self._place(block)] * len(block.images) + BESIDE for key, block in self._left.items()}
+        for key, row in {block.row.name: (key, block.row) for key, block in reversed(self._left.items())}.values():
+            # The first block of a row of a method whose other rows were compiled.
+            if row.name not in self._seen_rows and (others := self._compiled.get(_method(row))):
+                rest[key] += statistics.median(others.values())
         busy = sum(done.seconds for done in self._done)
         if len(self._done) < KNOWN_BLOCKS or busy < min(KNOWN_SECONDS, KNOWN_PART * sum(rest.values())):
             return None
@@ -89,8 +103,10 @@ class Forecast:
                 heapq.heapreplace(free, free[0] + seconds)
         whole = max(free)
         unseen = [seconds for key, seconds in rest.items() if self._place(self._left[key]) not in self._of]
-        surprising = self._spread() > SPREAD and sum(unseen) > UNSEEN * sum(rest.values())
-        if math.isnan(sum(rest.values())) or surprising or max(unseen, default=0.0) > UNSEEN * whole:
+        spread = self._spread()
+        if math.isnan(sum(rest.values())) or (spread > SPREAD and sum(unseen) > UNSEEN * sum(rest.values())):
+            return None
+        if spread > SPREAD / 2 and max(unseen, default=0.0) > UNSEEN * whole:
             return None
         return whole
 
@@ -137,3 +153,8 @@ class _Done(NamedTuple):
     place: tuple[str, str]
     seconds: float
     ratio: float
+
+
+def _method(row: Row) -> str:
+    """What rows have in common that are compiled alike."""
+    return row.slug if isinstance(row, VerifierSpec) else row.method.slug
