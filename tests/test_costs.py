@@ -240,6 +240,8 @@ def test_a_run_in_minutes_says_what_it_left_out(tmp_path: Path) -> None:
     again = session.run(request, tmp_path / "run", how=session.How(workers=0))
     assert again.manifest["budget"] == chosen
     assert again.manifest["request"] == run.manifest["request"]
+    with pytest.raises(StoreError, match="cannot go on"):
+        session.run(replace(request, networks=("MLP_d",)), tmp_path / "run", how=session.How(workers=0))
 
 
 @pytest.mark.parametrize("minutes", [0.0, -1.0, math.inf, math.nan])

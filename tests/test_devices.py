@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -49,21 +50,24 @@ def test_workers_take_places_in_turn_and_share_devices(four: list[int], tmp_path
     assert devices.take(tmp_path, 6, 4) == os.getpid() % 4
 
 
-def _hold(folder: Path, pipe: Any) -> None:
-    torch.cuda.set_device = lambda device: None
-    pipe.send(devices.take(folder, 2, 2))
-    pipe.recv()
+OTHER = """
+import sys
+from pathlib import Path
+import torch
+from bench.engine import devices
+torch.cuda.set_device = lambda device: None
+print(devices.take(Path(sys.argv[1]), 2, 2), flush=True)
+sys.stdin.read()
+"""
 
 
 def test_the_place_of_a_worker_that_ended_is_free_again(four: list[int], tmp_path: Path) -> None:
-    context = multiprocessing.get_context("spawn")
-    here, there = context.Pipe()
-    process = context.Process(target=_hold, args=(tmp_path, there))
-    process.start()
-    assert here.recv() == 0
-    assert devices.take(tmp_path, 2, 2) == 1
-    process.kill()
-    process.join()
+    command = [sys.executable, "-c", OTHER, str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "0\n"
+        assert devices.take(tmp_path, 2, 2) == 1
+        process.kill()
     assert devices.take(tmp_path, 2, 2) == 0
 
 

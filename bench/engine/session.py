@@ -207,7 +207,10 @@ def _in_time(job: Job, path: Path, workers: int, watch: Watch) -> tuple[Request,
         stored = store.read(path).manifest
         known = stored.get("budget") or {}
         if known.get("minutes") == minutes and "request" in stored:
-            return Request.from_json(stored["request"]), known
+            before = Request.from_json(stored["request"])
+            chosen = {name: getattr(before, name) for name in ("samples", "indices", "attacks")}
+            if replace(job.request, minutes=None, **chosen) == before:
+                return before, known
     watch.stage("measuring how fast the networks are")
     fitted = budget.fitted(job.plan, _estimates(job), minutes, max(workers, 1))
     watch.say(fitted.words)
