@@ -14,26 +14,19 @@ from bench.testing import closed_form
 from bench.testing.attacks import check_optimum
 from bench.testing.closed_form import BOXES, CASES, Case
 
-GREY_LEVELS, FEATURES = BOXES
-
 SLOW = frozenset({"boundary", "cw", "bb", "hopskipjump"})
 
 
-@rows.every_attack(slow=SLOW, twice=False)
+@rows.every_attack(slow=SLOW)
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_a_row_finds_the_optimum_within_its_tolerance(row: AttackSpec, case: Case) -> None:
     check_optimum(row, case, tolerance(row.name))
 
 
 @rows.every_attack(slow=SLOW, twice=False)
-def test_a_row_finds_the_optimum_on_inputs_that_are_no_images(row: AttackSpec) -> None:
-    check_optimum(row, FEATURES, tolerance(row.name))
-
-
-# What the box is, an attack cannot see: it is given the unit box.
-@rows.every_attack(twice=False, only=lambda row: row.method.slug not in SLOW)
-def test_a_row_finds_the_optimum_in_another_box(row: AttackSpec) -> None:
-    check_optimum(row, GREY_LEVELS, tolerance(row.name))
+@pytest.mark.parametrize("case", BOXES, ids=str)
+def test_a_row_finds_the_optimum_in_another_box_and_on_inputs_that_are_no_images(row: AttackSpec, case: Case) -> None:
+    check_optimum(row, case, tolerance(row.name))
 
 
 def test_every_tolerance_has_a_row_and_a_reason() -> None:

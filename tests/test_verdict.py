@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import synthetic
 
+import suites
 from bench import metrics, run, verdict
 from bench.findings import FORMAT_1_CHECKS, CheckName, Level
 from bench.norms import Norm
@@ -147,7 +148,7 @@ def test_a_stored_result_that_makes_no_sense_never_passes(healthy: synthetic.Syn
     assert result["repeats"] is Level.WARN
 
 
-MNIST = ("MLP", "CNN")
+MNIST = suites.load("minimal_norm").networks
 
 
 @pytest.fixture(scope="module")
@@ -155,7 +156,7 @@ def attacked(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """The summary of a real run on the bench's networks and on two whose gradients are hidden."""
     folder = tmp_path_factory.mktemp("results")
     masks = [f"{Path(masking.__file__)}:{name}" for name in ("quantised", "saturated")]
-    command = ["--suite", "minimal_norm", "--samples", "3", "--attacks", "foolbox-ddn-l2", "foolbox-hopskipjump-l2"]
+    command = ["--suite", "minimal_norm", "--samples", "4", "--attacks", "foolbox-ddn-l2", "foolbox-hopskipjump-l2"]
     command += ["--networks", *MNIST, *masks, "--workers", "0", "--out", str(folder), "--name", "masks"]
     assert run.main(command) == 0
     content: dict[str, Any] = json.loads((folder / "masks" / "summary.json").read_text())
