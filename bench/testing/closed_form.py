@@ -6,6 +6,7 @@ minimal distance is the smallest over k of the distance to that half-space insid
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -54,8 +55,9 @@ class Case:
         return torch.from_numpy(self.domain.to_unit(self.inputs.numpy())).float()
 
     def problem(self, seed: int = 0) -> Problem:
-        """What an attacker is given."""
-        return problem(self.network, self.inputs, self.labels, self.domain, seed=seed)
+        """What an attacker is given: copies, so that one that changes them spoils no other's."""
+        network = copy.deepcopy(self.network)
+        return problem(network, self.inputs.clone(), self.labels.clone(), self.domain, seed=seed)
 
     def optimum(self, norm: Norm) -> FloatArray:
         """(n,) minimal distances in a norm, in the units of the domain's distances."""
