@@ -143,10 +143,10 @@ def test_equal_patches_make_ties_and_stay_sound() -> None:
 
 @every_norm
 def test_lower_bounds_are_the_same_every_time(norm: Norm) -> None:
-    network, (images, labels) = zoo("MLP"), mnist(2)
+    network, (images, labels) = zoo("MLP"), mnist(3)
     row = spec(norm, Kind.LOWER, 1e6)
     first = bound(row, network, images, labels)
-    order = [1, 0]
+    order = [2, 0, 1]
     second = bound(row, network, images[order], labels[order])
     assert (first.lower[order] == second.lower).all()
     assert np.array_equal(first.candidates[order], second.candidates)
@@ -154,7 +154,7 @@ def test_lower_bounds_are_the_same_every_time(norm: Norm) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["MLP", "CNN"])
+@pytest.mark.parametrize("name", ["MLP", "MLP_d", "CNN"])
 @pytest.mark.parametrize("norm", [Norm.L2, Norm.LINF], ids=lambda norm: norm.value)
 def test_no_attack_finds_anything_below_a_bound(name: str, norm: Norm) -> None:
     """FMN towards every class from 200 random points, on the bench's own networks."""

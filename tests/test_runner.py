@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 from bench import data, networks, store
-from bench.engine import lost, worker
+from bench.engine import lost, runner, worker
 from bench.engine.executors import InlineExecutor, LocalExecutor
 from bench.engine.lost import Absences, Crash, OutOfTime
 from bench.engine.task import Task
@@ -135,6 +135,20 @@ def test_a_cheap_block_of_each_network_goes_first_and_then_the_most_expensive(tm
     fakes.execute(plan, tmp_path / "run", InlineExecutor(), work=work, estimated=estimated)
     assert set(order[:2]) == {("MLP", cheap.name), ("MLP_d", cheap.name)}
     assert order[2:] == [("MLP_d", expensive.name)] * 2 + [("MLP", expensive.name)] * 2
+
+
+def test_a_slow_network_is_begun_as_early_as_a_fast_one() -> None:
+    rows = [fakes.row(name, block=4) for name in ("clean", "noise", "nan", "outside")]
+    seconds = {row.name: 0.1 * 3**place for place, row in enumerate(rows)}
+    estimated = {"MLP": seconds, "CNN": {name: 1_000 * each for name, each in seconds.items()}}
+    blocks = fakes.plan(*rows, samples=8, networks=("MLP", "CNN")).blocks()
+    ordered = runner._ordered(blocks, estimated)
+    assert [(block.network.name, block.row) for block in ordered[:4]] == [
+        (name, row) for name in ("MLP", "CNN") for row in rows[:2]
+    ]
+    assert sorted(block.key for block in ordered) == sorted(block.key for block in blocks)
+    left = [estimated[block.network.name][block.row.name] for block in ordered[4:]]
+    assert left == sorted(left, reverse=True)
 
 
 def attacked(run: store.Run, behaviour: str) -> pd.DataFrame:

@@ -150,8 +150,8 @@ def run(  # noqa: PLR0917 - a plan, its images and where they go: each is named 
 ) -> None:
     """Compute every block of a plan that is not stored yet, and store it.
 
-    Blocks go to the executor longest expected first, after one cheap block of each network. Lost work is no result: it
-    is tried again, at last with nothing beside it. A block that fails, exceeds its time limit, or makes its process crash
+    Blocks go to the executor longest expected first, after a block of each cheap row of each network. Lost work is no
+    result: it is tried again, at last with nothing beside it. A block that fails, exceeds its time limit, or makes its process crash
     is tried one image at a time, and what fails then is recorded as ``error`` or ``timeout``.
 
     Args:
@@ -185,14 +185,21 @@ def run(  # noqa: PLR0917 - a plan, its images and where they go: each is named 
 def _ordered(blocks: Sequence[Block], estimated: Estimates) -> list[Block]:
     """Longest expected block first, so that the last ones end together; but a block of each cheap row before all.
 
-    Those show within seconds that every network can be attacked, and how long the others will take. Half of the rows of a
-    network are cheap ones.
+    Half of the rows of each network are cheap ones. Their blocks show within seconds that every network can be attacked, and
+    how long the others will take.
     """
-    cheapest_first = sorted(blocks, key=lambda block: expected_seconds(block, estimated))
-    firsts = list({(block.network, block.row): block for block in reversed(cheapest_first)}.values())[::-1]
-    head = sorted(firsts[: (len(firsts) + 1) // 2], key=lambda block: expected_seconds(block, estimated))
+
+    def seconds(block: Block) -> float:
+        return expected_seconds(block, estimated)
+
+    longest_first = sorted(blocks, key=seconds, reverse=True)
+    shortest = {(block.network, block.row): block for block in longest_first}
+    head: list[Block] = []
+    for network in {block.network: None for block in blocks}:
+        of_it = sorted((block for block in shortest.values() if block.network == network), key=seconds)
+        head += of_it[: (len(of_it) + 1) // 2]
     begun = {block.key for block in head}
-    return head + [block for block in reversed(cheapest_first) if block.key not in begun]
+    return sorted(head, key=seconds) + [block for block in longest_first if block.key not in begun]
 
 
 def _results(tasks: Iterable[Task], executor: Executor, work: Work) -> Iterator[tuple[Task, Part]]:
