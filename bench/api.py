@@ -38,7 +38,8 @@ from bench import data, metrics, networks, report, store, verdict
 from bench.data import Dataset
 from bench.engine import session
 from bench.engine.request import Given, Request
-from bench.engine.session import How, Watch
+from bench.engine.session import How
+from bench.engine.watch import Watch
 from bench.errors import NetworkError, UsageError, unknown
 from bench.findings import Level
 from bench.guard import Guarded, device_of

@@ -18,7 +18,7 @@ from rich.text import Text
 from bench import metrics
 from bench.engine import runner
 from bench.engine.executors import ATTACKING
-from bench.engine.session import Watch
+from bench.engine.watch import Watch
 from bench.errors import printable
 from bench.records import Status
 from bench.specs import Kind

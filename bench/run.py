@@ -371,10 +371,10 @@ def _dry_run(request: Request, options: argparse.Namespace) -> int:
     resolve(request)
     console, workers = _console(), max(processes(options.workers), 1)
     with console.status("measuring how fast the networks are"):
-        from bench.engine import session
+        from bench.engine import planning
         from bench.engine.plan import expected_seconds
 
-        job, estimated, fitted = session.planned(request, workers)
+        job, estimated, fitted = planning.planned(request, workers)
     plan = job.plan
     table = Table(title=f"plan of suite {plan.suite.name}, {len(plan.indices)} images", title_justify="left")
     for column in ("attack", "images", "blocks", *(f"{spec.name}, s" for spec in plan.networks)):
@@ -391,7 +391,7 @@ def _dry_run(request: Request, options: argparse.Namespace) -> int:
         table.add_row(row.label, count, str(-(-n // row.block)), *cells)
     console.print(table)
     if fitted is not None:
-        print(fitted.words)
+        print(printable(fitted.words))
     total = timedelta(seconds=round(sum(seconds.values()) / workers))
     print(
         f"{len(blocks)} blocks, {plan.records} records, about {total} with {workers} workers, as fast as this machine is now"

@@ -21,8 +21,8 @@ from safetensors.torch import save as to_safetensors
 
 from bench import data
 from bench.arguments import Parser, command
+from bench.engine import devices
 from bench.engine.request import SEEDS
-from bench.engine.session import usable_device
 from bench.errors import UsageError
 from bench.networks.loading import evaluate
 from bench.networks.mnist import Network
@@ -215,7 +215,7 @@ def _main(options: argparse.Namespace) -> int:
     size = data.find(TRAINED[options.network].data).splits["train"].size
     if options.samples is not None and options.samples > size:
         raise UsageError(f"--samples {options.samples} is not possible; there are {size:,} images to train on")
-    device = usable_device(options.device)
+    device = devices.usable(options.device)
     network, history = train(
         TRAINED[options.network],
         seed=options.seed,

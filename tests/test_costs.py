@@ -15,11 +15,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench import networks, store
-from bench.engine import budget, costs, forecast, pace, runner, session
+from bench.engine import budget, costs, forecast, pace, planning, runner, session
 from bench.engine.costs import AttackCost, BoundCost, Line, Pace
 from bench.engine.images import Images
 from bench.engine.plan import Plan
 from bench.engine.request import Request, resolve
+from bench.engine.watch import Watch
 from bench.errors import StoreError, UsageError
 from bench.guide import costs as fitting
 from bench.norms import Norm
@@ -176,7 +177,7 @@ def test_a_network_of_ones_own_costs_what_its_speed_says(tmp_path: Path) -> None
         "def unreadable():\n    return Whole()\n"
     )
     names = ("CNN", "MLP", *(f"{file}:{name}" for name in ("like_cnn", "like_mlp", "unreadable")))
-    job, found, chosen = session.planned(Request(suite="minimal_norm", networks=names, samples=5), 2)
+    job, found, chosen = planning.planned(Request(suite="minimal_norm", networks=names, samples=5), 2)
     assert chosen is None
     assert set(found) == {"CNN", "MLP", "like_cnn", "like_mlp", "unreadable"}
     assert set(found["CNN"]) == {row.name for row in job.plan.rows}
@@ -232,7 +233,7 @@ def test_a_run_in_time_has_as_many_images_as_there_is_time_for(minutes: float, w
 def test_a_run_in_minutes_says_what_it_left_out(tmp_path: Path) -> None:
     request = Request(suite="smoke", networks=("MLP",), samples=40, minutes=0.6)
     told: list[str] = []
-    run = session.run(request, tmp_path / "run", how=session.How(workers=0), watch=session.Watch(say=told.append))
+    run = session.run(request, tmp_path / "run", how=session.How(workers=0), watch=Watch(say=told.append))
     chosen = run.manifest["budget"]
     assert chosen["minutes"] == 0.6
     assert chosen["asked"] == 40

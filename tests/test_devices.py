@@ -30,7 +30,7 @@ def four(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def test_each_cuda_device_has_a_worker_unless_the_user_says_otherwise(four: list[int]) -> None:
-    assert session.usable_device("auto") == "cuda"
+    assert devices.usable("auto") == "cuda"
     assert [devices.shared_out(name) for name in ("cuda", "cuda:1", "cpu")] == [4, 0, 0]
     assert [devices.workers(name, 16) for name in ("cuda", "cuda:1", "cpu", "mps")] == [4, 1, 16, 1]
 

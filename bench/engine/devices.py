@@ -11,8 +11,31 @@ from pathlib import Path
 
 import torch
 
+from bench.errors import UsageError
+
 WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
 """What cuBLAS reads before its first product; with this setting its sums are the same every time."""
+
+
+def usable(name: str) -> str:
+    """The device of a name; ``auto`` is ``cuda`` where there is a CUDA device, else the CPU.
+
+    ``cuda`` is all of them: each worker has one. ``cuda:1`` is that one.
+
+    Raises:
+        UsageError: it cannot be used here.
+    """
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if not name:
+        raise UsageError("--device is empty; give auto, cpu, cuda, or cuda:1")
+    try:
+        # A device without values, such as ``meta``, cannot give one back.
+        torch.zeros(1, device=torch.device(name)).item()
+    except Exception as error:
+        reason = str(error).splitlines()[0]
+        raise UsageError(f"--device {name} cannot be used here: {reason}; cpu always can") from error
+    return name
 
 
 def shared_out(device: str) -> int:

@@ -21,7 +21,7 @@ from torch import nn
 from bench import data, networks
 from bench.data.dataset import Dataset, Split
 from bench.domain import Domain
-from bench.engine import claims, devices, manifest, session, trust
+from bench.engine import checked, claims, devices, manifest, trust
 from bench.engine.again import Again, shuffled, where
 from bench.engine.claims import Findings, is_live
 from bench.engine.images import Images
@@ -103,7 +103,7 @@ def verify(
         for rule in invariants(evidence(stored.records, run.manifest), run.manifest):
             if rule.holds is False:
                 found.broken(rule.rule.removesuffix("."), rule.detail)
-        expected = session.expected(job, loaded)
+        expected = checked.expected(job, loaded)
         again = Again(run, stored.records, job.plan, images, expected, processes(workers))
         computed = _compute(stored, again, found, seconds, tell)
     return Verified(
@@ -304,10 +304,10 @@ def _loaded(stored: _Stored, job: Job, images: Images) -> list[Loaded]:
     Raises:
         NetworkError: one is another than the run's, or cannot be attacked.
     """
-    device = session.usable_device(str(stored.manifest.get("device") or "cpu")) if not stored.environment else "cpu"
+    device = devices.usable(str(stored.manifest.get("device") or "cpu")) if not stored.environment else "cpu"
     known = {entry["name"]: Identity.from_json(entry) for entry in stored.manifest["networks"]}
     with devices.deterministic(device):
-        return session.checked_networks(job, images, device, known=known)
+        return checked.load(job, images, device, known=known)
 
 
 def _judge(stored: _Stored, one: Loaded, images: Images, found: Findings) -> int:

@@ -118,7 +118,9 @@ def _parts(columns: Sequence[Floats], found: Sequence[float]) -> list[float]:
     basis = np.stack([c if i == 0 or len(np.unique(c)) > 1 else 0 * c for i, c in enumerate(columns)], axis=1)
     scale = np.maximum(np.abs(basis).max(axis=0), 1e-30)
     solution, _ = nnls(basis / scale / target[:, None], np.ones_like(target))
-    return [float(part) for part in solution / scale]
+    # The solver leaves rounding where nothing belongs.
+    counts = (basis / scale * solution / target[:, None]).max(axis=0) > 1e-6
+    return [float(part) for part in np.where(counts, solution / scale, 0.0)]
 
 
 def _bound(every: Sequence[Seen]) -> BoundCost:
