@@ -420,6 +420,30 @@ def test_summary_counts_every_record_once_and_censors() -> None:
     assert line["ratio"] == INF, "of two images the attack found nothing on one: the middle is infinite"
 
 
+def test_an_attack_adds_what_cheaper_ones_do_not_find() -> None:
+    evidence = small(
+        *(found(i, l2, seconds=1.0) for i, l2 in enumerate((2.0, 3.0))),
+        {"image": 2, "status": "not_found", "seconds": 1.0},
+        *(
+            found(i, l2, seconds=2.0, attack="art-reference-l2", library="art")
+            for i, l2 in enumerate((1.0, 2.999, 4.0))
+        ),
+        found(0, 9.0, linf=0.1, attack="foolbox-deepfool-linf", norm="linf", seconds=9.0),
+    )
+    adds = metrics.METRICS["summary"](evidence).set_index("attack")["adds"]
+    assert adds["foolbox-reference-l2"] == pytest.approx(2 / 3), "the cheapest adds all that it finds"
+    assert adds["art-reference-l2"] == pytest.approx(2 / 3), "the image on which it is nearer by less is not added"
+    assert adds["foolbox-deepfool-linf"] == 1.0, "attacks of other norms are no rivals"
+
+
+def test_what_adds_nothing_is_nearer_on_no_image() -> None:
+    evidence = small(
+        *(found(i, 1.0, seconds=1.0) for i in range(3)),
+        *(found(i, 1.0 + i, seconds=2.0, attack="art-reference-l2", library="art") for i in range(3)),
+    )
+    assert metrics.METRICS["summary"](evidence).set_index("attack")["adds"]["art-reference-l2"] == 0.0
+
+
 def test_summary_of_a_healthy_run(healthy: metrics.Evidence) -> None:
     table = metrics.METRICS["summary"](healthy)
     attacks = [row for row in synthetic.SUITE.rows if row.kind is Kind.UPPER]

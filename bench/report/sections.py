@@ -36,6 +36,7 @@ from bench.report.tables import (
     table,
     text,
 )
+from bench.report.words import listed
 from bench.specs import Access
 from bench.verdict import Check, CheckResult
 
@@ -464,13 +465,35 @@ def _summary(frames: Frames) -> Table:
         number("seconds", "Seconds", "wall time per attacked image, other work on the machine included"),
         number("forwards", "Forward", "images passed forward through the network, per attacked image"),
         number("backwards", "Backward", "gradients asked for, per attacked image"),
+        percent(
+            "adds",
+            "Adds",
+            "percentage of the attacked images on which it is nearer, by more than 0.1%, than every attack of its norm that takes "
+            "less time; at 0% the cheaper attacks together find the same",
+            digits=0,
+        ),
         count("failed", "Failed", "error, timeout or invalid candidate; counted as not found", bad_above=0),
         Column("Images", _images_cell, "that the attack was planned for"),
     ]
-    caption = "Every attack on every network. Distances over all images: misclassified ones count as 0, what was not found as infinite."
     content = frames["summary"]
+    caption = "Every attack on every network. Distances over all images: misclassified ones count as 0, what was not found as infinite."
+    caption += _nothing_added(content)
     most = content.groupby(["network", "norm"], observed=True)["images"].transform("max")
     return table("table-attacks", caption, columns, content.assign(fewer=content["images"] < most))
+
+
+def _nothing_added(summary: pd.DataFrame) -> str:
+    """Which attacks could be left out without loss, in a sentence; empty for none."""
+    adds = summary.groupby(["label", "norm"], observed=True, sort=False, as_index=False)["adds"].max()
+    lines = adds[adds["adds"] == 0].to_dict("records")
+    nothing = [f"{line['label']} in {Norm(str(line['norm'])).label}" for line in lines]
+    if not nothing:
+        return ""
+    who = "One attack adds" if len(nothing) == 1 else f"{len(nothing)} attacks add"
+    return (
+        f" {who} nothing in this run: on no image of any network nearer than attacks of the norm that take less time. "
+        f"{'It is' if len(nothing) == 1 else 'They are'} {listed(nothing)}."
+    )
 
 
 def _middle_cell(line: Mapping[str, Any]) -> Cell:
