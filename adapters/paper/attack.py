@@ -14,7 +14,7 @@ from adapters.paper.projections import HIGH, LOW, NEGLIGIBLE, length
 from adapters.seeding import derived
 from adapters.view import View
 
-__all__ = ["HIGH", "LOW", "NEGLIGIBLE", "Descent", "Nearest", "Noise", "PaperAttack", "lead"]
+__all__ = ["HIGH", "LOW", "NEGLIGIBLE", "Descent", "Nearest", "Noise", "PaperAttack", "StartedAttack", "lead"]
 
 TIE = 1e-6
 """Distances that differ by a smaller part count as equal."""
@@ -34,6 +34,19 @@ class PaperAttack(ABC):
 
         Returns:
             (n, *shape) float32 in the unit box; the clean image where nothing was found.
+        """
+
+
+class StartedAttack(ABC):
+    """An attack written here that starts from adversarial images."""
+
+    @abstractmethod
+    def run_from(self, network: View, images: Tensor, labels: Tensor, starts: Tensor) -> Tensor:
+        """Candidates, as of :meth:`PaperAttack.run`.
+
+        Args:
+            network, images, labels: as there.
+            starts: (n, k, *shape) images that may be adversarial, the nearest first; NaN where there are fewer.
         """
 
 
