@@ -234,7 +234,7 @@ def without_pixels(folder: Path) -> None:
         (lambda f: (f / "manifest.json").write_text("[]"), "not a manifest of this bench"),
         (rewrite(lambda c: c.update(seed=7), signed=False), "was changed after it was written"),
         (rewrite(lambda c: c.pop("digest"), signed=False), "was changed after it was written"),
-        (rewrite(lambda c: c.update(format=4), signed=True), "written by a newer version .*minimal-norm-bench 9.9"),
+        (rewrite(lambda c: c.update(format=5), signed=True), "written by a newer version .*minimal-norm-bench 9.9"),
         (rewrite(lambda c: c.update(format=0), signed=True), "has format 0"),
         (rewrite(lambda c: c.pop("format"), signed=True), "has no format number"),
         (lambda f: retyped(f, '"seed": 0', '"seed": NaN'), "is not JSON"),
