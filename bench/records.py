@@ -177,7 +177,9 @@ def curve_problem(curve: Sequence[float], queries: float, lower: float = 0.0) ->
         return f"a curve of {len(curve)} values for {queries:g} queries per image, which reach {len(counts)} counts"
     # NaN compares with nothing.
     if not all(value > 0 and value >= lower for value in curve):
-        return f"a curve with distances that are no numbers above 0 and the certified lower bound {lower:g}: {list(curve)}"
+        return (
+            f"a curve with distances that are no numbers above 0 and the certified lower bound {lower:g}: {list(curve)}"
+        )
     if any(after > before for before, after in itertools.pairwise(curve)):
         return f"a curve that rises: {list(curve)}"
     return ""

@@ -137,7 +137,9 @@ def test_of_ten_thousand_points_the_curve_is_that_of_each_looked_at_by_itself() 
                 assert line[image] == of_image.min(initial=np.inf)
 
 
-@given(st.lists(st.lists(st.lists(st.floats(0, 1, width=32), min_size=3, max_size=3), min_size=1, max_size=5), max_size=12))
+@given(
+    st.lists(st.lists(st.lists(st.floats(0, 1, width=32), min_size=3, max_size=3), min_size=1, max_size=5), max_size=12)
+)
 def test_a_curve_never_rises_and_has_a_value_for_each_count(calls: list[list[list[float]]]) -> None:
     network = asked(Norm.L1, [torch.tensor(call) for call in calls])
     assert network.curve.shape == (len(query_counts(network.forwards / 2)), 2)

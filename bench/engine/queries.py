@@ -178,6 +178,12 @@ class CurveNetwork(WatchedNetwork):
         self._unknown = torch.full((self._room,), _UNKNOWN, device=images.device)
 
     @property
+    def lengths(self) -> FloatArray:
+        """(n,) float64: how near each image's nearest adversarial point is by now, in the norm; +inf where there was none."""
+        self._settle()
+        return self._lengths.numpy(force=True).copy()
+
+    @property
     def curve(self) -> FloatArray:
         """(counts, n) float64: how near each image's nearest adversarial point was, in the norm.
 
@@ -195,8 +201,7 @@ class CurveNetwork(WatchedNetwork):
             if fits:
                 self._put_aside(points, logits, start, stop)
             if stop == until:
-                self._settle()
-                self._noted.append(self._lengths.numpy(force=True).copy())
+                self._noted.append(self.lengths)
             elif self._waiting == self._room:
                 self._settle()
             start = stop
@@ -209,6 +214,7 @@ class CurveNetwork(WatchedNetwork):
         self._aside.append((points.clone(), logits, owners))
         self._waiting += stop - start
 
+    @torch.no_grad()
     def _settle(self) -> None:
         """Look at the points that were put aside, and note how near the adversarial ones are."""
         if not self._aside:
@@ -238,7 +244,9 @@ class CurveNetwork(WatchedNetwork):
 
     def _note(self, points: Tensor, owners: Tensor, roughly: Tensor, rows: Tensor) -> None:
         """Note how near some rows of points are."""
-        least = torch.full_like(self._lengths, math.inf, dtype=roughly.dtype).scatter_reduce_(0, owners, roughly, "amin")
+        least = torch.full_like(self._lengths, math.inf, dtype=roughly.dtype).scatter_reduce_(
+            0, owners, roughly, "amin"
+        )
         near = roughly * (1 - _SLACK) <= least[owners] * (1 + _SLACK)
         rows, owners = rows[near], owners[near]
         if len(rows):

@@ -393,10 +393,13 @@ QUERIES = 100.0
 """Of every attack for each image."""
 
 
-def _curves(row: AttackSpec | VerifierSpec, found: Floats, status: NDArray[np.object_]) -> list[tuple[float, ...] | None]:
+def _curves(
+    row: AttackSpec | VerifierSpec, found: Floats, status: NDArray[np.object_]
+) -> list[tuple[float, ...] | None]:
     """What a decision-based attack is as far as at growing numbers of queries: nothing first, at the end what it found."""
     if isinstance(row, VerifierSpec) or row.method.access is not Access.DECISION:
         return [None] * len(found)
+    found = np.where(status == "misclassified", np.inf, found)
     counts = np.array(query_counts(QUERIES), dtype=np.float64)
     factors = np.where(counts < 3, np.inf, np.sqrt(QUERIES / counts))
     curves = found[:, None] * factors
