@@ -147,6 +147,16 @@ def test_a_curve_never_rises_and_has_a_value_for_each_count(calls: list[list[lis
     assert (network.curve > 0).all()
 
 
+@pytest.mark.parametrize("norm", Norm)
+def test_no_change_is_no_adversarial_point(norm: Norm) -> None:
+    network = CurveNetwork(Brightest(), IMAGES, LABELS + 1, norm)
+    network(IMAGES)
+    network(IMAGES)
+    assert np.isinf(network.lengths).all()
+    network(IMAGES / 2)
+    assert np.isfinite(network.lengths).all()
+
+
 def test_calls_that_hold_no_images_count_and_are_not_looked_at() -> None:
     network = CurveNetwork(nn.Flatten(0), IMAGES, LABELS, Norm.L2)
     network(torch.rand(6, 5))

@@ -107,7 +107,7 @@ class WatchedNetwork(CountedNetwork, ABC):
             values = np.where(np.abs(values) <= L0_TOLERANCE, 0.0, values)
         return self._norm.of(values)
 
-    def _owners_of(self, points: Tensor) -> Tensor:
+    def _owners(self, points: Tensor) -> Tensor:
         """The image that each point belongs to: its row where there are as many, else the nearest image in L2.
 
         A point that is adversarial for an image counts for it whatever image the attack meant it for.
@@ -141,7 +141,7 @@ class PointsNetwork(WatchedNetwork):
     def _look(self, points: Tensor, logits: Tensor) -> None:
         if not self._fits(points, logits):
             return
-        owners = self._owners_of(points)
+        owners = self._owners(points)
         if self._sizes is None:  # the first call is at the clean images, or near them
             self._sizes = size(logits).new_zeros(len(self._images))
             self._sizes[owners] = size(logits)
@@ -226,6 +226,7 @@ class CurveNetwork(WatchedNetwork):
         # Most points are too far away, and float32 says so sooner.
         roughly = self._roughly(self._images.index_select(0, owners).sub_(points))
         possible = (logits.argmax(1) != self._labels[owners]) & (roughly * (1 - _SLACK) < self._lengths[owners])
+        possible &= (roughly > 0) | self._norm.counts
         rows = torch.nonzero(possible).flatten()
         if len(rows):
             rows = rows[self._sure(points, logits[rows], owners[rows], rows)]
@@ -243,15 +244,15 @@ class CurveNetwork(WatchedNetwork):
         return sure
 
     def _note(self, points: Tensor, owners: Tensor, roughly: Tensor, rows: Tensor) -> None:
-        """Note how near some rows of points are."""
-        least = torch.full_like(self._lengths, math.inf, dtype=roughly.dtype).scatter_reduce_(
-            0, owners, roughly, "amin"
-        )
-        near = roughly * (1 - _SLACK) <= least[owners] * (1 + _SLACK)
+        """Note how near some rows of points are; what is no change is no adversarial point, whatever float32 says of it."""
+        least = torch.full_like(self._lengths, math.inf, dtype=roughly.dtype)
+        least.scatter_reduce_(0, owners, roughly, "amin")
+        near = (roughly * (1 - _SLACK) <= least[owners] * (1 + _SLACK)) | self._norm.counts
         rows, owners = rows[near], owners[near]
         if len(rows):
-            lengths = torch.from_numpy(self._measured(points[rows].double() - self._images[owners].double()))
-            self._lengths.scatter_reduce_(0, owners, lengths.to(owners.device), "amin")
+            lengths = self._measured(points[rows].double() - self._images[owners].double())
+            lengths[lengths == 0] = np.inf
+            self._lengths.scatter_reduce_(0, owners, torch.from_numpy(lengths).to(owners.device), "amin")
 
     def _roughly(self, changes: Tensor) -> Tensor:
         """The norm (m,) of (m, *shape) changes in float32; where it counts, at most what it is."""
