@@ -261,4 +261,5 @@ class CurveNetwork(WatchedNetwork):
             return (flat.abs() > (1 + _SLACK) * L0_TOLERANCE).sum(1).to(flat.dtype)
         if self._norm is Norm.LINF:  # ten times as fast as the norm
             return flat.abs().amax(1)
-        return torch.linalg.vector_norm(flat, _ORDERS[self._norm], 1)
+        lengths: Tensor = torch.linalg.vector_norm(flat, _ORDERS[self._norm], 1)
+        return lengths

@@ -42,7 +42,14 @@ def curves(frame: pd.DataFrame, axes: Axes) -> Axes:
                 markersize=2.6,
             )
             axes.plot(
-                end["queries"], end["median"], color=colour, linestyle="none", marker=style.marker, markersize=6.5
+                end["queries"],
+                end["median"],
+                color=colour,
+                linestyle="none",
+                marker=style.marker,
+                markersize=6.5,
+                markeredgecolor=PAPER,
+                markeredgewidth=0.8,
             )
     _ticks(axes)
     axes.set_ylabel(f"median {distance_label(frame, short=True)}")
