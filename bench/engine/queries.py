@@ -22,7 +22,10 @@ _SLACK = 1e-4
 """Distances in float32 are off by less than this fraction, whatever the order of their sums."""
 
 _TOGETHER = 512
-"""The most points that are looked at together: more than the caches hold would be slower again."""
+"""About so many points are looked at together: more than the caches hold would be slower again."""
+
+_FEW = 64
+"""A call of fewer points than this waits for others; a larger one gains nothing from them."""
 
 _UNKNOWN = -1
 """In place of a point's image: the nearest one."""
@@ -163,7 +166,7 @@ class PointsNetwork(WatchedNetwork):
 class CurveNetwork(WatchedNetwork):
     """A network that notes how near the nearest adversarial points are at growing numbers of queries.
 
-    Attacks that see decisions only make many small calls: their points are put aside, and looked at together.
+    Attacks that see decisions only make many small calls: their points are put aside and looked at together.
     """
 
     def __init__(self, network: nn.Module, images: Tensor, labels: Tensor, norm: Norm) -> None:
@@ -171,6 +174,7 @@ class CurveNetwork(WatchedNetwork):
         super().__init__(network, images, labels, norm)
         self._lengths = torch.full((len(images),), math.inf, dtype=torch.float64, device=images.device)
         self._noted: list[FloatArray] = []
+        self._until = query_count(0) * len(images)
         self._room = max(1, min(_TOGETHER, VALUES // images[0].numel()))
         self._aside: list[tuple[Tensor, Tensor, Tensor]] = []
         self._waiting = 0
@@ -193,36 +197,48 @@ class CurveNetwork(WatchedNetwork):
         return np.array(self._noted).reshape(len(self._noted), len(self._images))
 
     def _look(self, points: Tensor, logits: Tensor) -> None:
-        start, before = 0, self.forwards - len(points)
-        fits = self._fits(points, logits)
-        while start < len(points):
-            until = query_count(len(self._noted)) * len(self._images) - before
-            stop = min(until, len(points), start + self._room - self._waiting)
+        fits, start, before = self._fits(points, logits), 0, self.forwards - len(points)
+        while self._until <= self.forwards:  # the call reaches a count
+            stop = self._until - before
             if fits:
-                self._put_aside(points, logits, start, stop)
-            if stop == until:
-                self._noted.append(self.lengths)
-            elif self._waiting == self._room:
-                self._settle()
+                self._take(points, logits, start, stop)
+            self._noted.append(self.lengths)
+            self._until = query_count(len(self._noted)) * len(self._images)
             start = stop
+        if fits and start < len(points):
+            self._take(points, logits, start, len(points))
 
-    def _put_aside(self, points: Tensor, logits: Tensor, start: int, stop: int) -> None:
-        """Keep a part of a call's points; whoever asks may write into them afterwards."""
-        owners = self._rows[start:stop] if len(points) == len(self._images) else self._unknown[: stop - start]
+    def _take(self, points: Tensor, logits: Tensor, start: int, stop: int) -> None:
+        """Look at a part of a call's points, or put them aside where they are few."""
+        owners = self._rows if len(points) == len(self._images) else None
         if stop - start < len(points):
             points, logits = points[start:stop], logits[start:stop]
-        self._aside.append((points.clone(), logits, owners))
-        self._waiting += stop - start
+            owners = None if owners is None else owners[start:stop]
+        if len(points) >= min(_FEW, self._room):
+            owners = self._nearest(points) if owners is None else owners
+            parts = (values.split(self._room) for values in (points, logits, owners))
+            for part in zip(*parts, strict=True):
+                self._compare(*part)
+            return
+        # Whoever asks may write into its points afterwards.
+        self._aside.append((points.clone(), logits, self._unknown[: len(points)] if owners is None else owners))
+        self._waiting += len(points)
+        if self._waiting >= self._room:
+            self._settle()
 
     @torch.no_grad()
     def _settle(self) -> None:
-        """Look at the points that were put aside, and note how near the adversarial ones are."""
+        """Look at the points that were put aside."""
         if not self._aside:
             return
         points, logits, owners = map(torch.cat, zip(*self._aside, strict=True))
         self._aside, self._waiting = [], 0
         if (owners == _UNKNOWN).any():
             owners = torch.where(owners == _UNKNOWN, self._nearest(points), owners)
+        self._compare(points, logits, owners)
+
+    def _compare(self, points: Tensor, logits: Tensor, owners: Tensor) -> None:
+        """Note how near the adversarial ones of some points are, where that is nearer than what is known."""
         # Most points are too far away, and float32 says so sooner.
         roughly = self._roughly(self._images.index_select(0, owners).sub_(points))
         possible = (logits.argmax(1) != self._labels[owners]) & (roughly * (1 - _SLACK) < self._lengths[owners])
@@ -255,11 +271,11 @@ class CurveNetwork(WatchedNetwork):
             self._lengths.scatter_reduce_(0, owners, torch.from_numpy(lengths).to(owners.device), "amin")
 
     def _roughly(self, changes: Tensor) -> Tensor:
-        """The norm (m,) of (m, *shape) changes in float32; where it counts, at most what it is."""
+        """The norm (m,) of (m, *shape) changes, which are lost, in float32; where it counts, at most what it is."""
         flat = changes.flatten(1)
         if self._norm.counts:
-            return (flat.abs() > (1 + _SLACK) * L0_TOLERANCE).sum(1).to(flat.dtype)
+            return (flat.abs_() > (1 + _SLACK) * L0_TOLERANCE).sum(1).to(flat.dtype)
         if self._norm is Norm.LINF:  # ten times as fast as the norm
-            return flat.abs().amax(1)
+            return flat.abs_().amax(1)
         lengths: Tensor = torch.linalg.vector_norm(flat, _ORDERS[self._norm], 1)
         return lengths
