@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
@@ -63,6 +64,10 @@ class Record:
         best_seen: distance in ``norm`` of the nearest adversarial point, judged, that passed through the network during
             the attack, the candidate included; +inf where there was none; None where nothing was watched: of images that
             are not attacked, of decision-based attacks, of verifiers, and of a process that was ended.
+        curve: distance in ``norm`` of the nearest adversarial point, by the network's own decision in float32, that a
+            decision-based attack had asked about after each of :func:`query_counts` queries per image; +inf where there
+            was none yet. As many values as counts were reached; None where nothing was noted: of images that are not
+            attacked, of attacks that see gradients, of verifiers, and of a process that was ended.
         seconds: wall time of the call that made it, divided by the images in the call.
         forwards, backwards: images passed forward and backward through the network, divided likewise.
         message: the reason of ``invalid``, ``error``, ``timeout`` and ``unsupported``; else empty.
@@ -83,6 +88,7 @@ class Record:
     pixels: float = math.inf
     lower: float = 0.0
     best_seen: float | None = None
+    curve: tuple[float, ...] | None = None
     seconds: float = 0.0
     forwards: float = 0.0
     backwards: float = 0.0
@@ -117,6 +123,7 @@ def schema() -> pa.Schema:
             ("pixels", pa.float64()),
             ("lower", pa.float64()),
             ("best_seen", pa.float64()),
+            ("curve", pa.list_(pa.float64())),
             ("seconds", pa.float64()),
             ("forwards", pa.float64()),
             ("backwards", pa.float64()),
@@ -144,6 +151,40 @@ def to_table(records: Sequence[Record]) -> pa.Table:
     return pa.table(content, schema=schema())
 
 
+def query_count(place: int) -> int:
+    """How many queries per image the value of a curve at a place, from 0, stands for: 1, 2, 3, 6, 10, 18, 32, 56, 100, ..."""
+    return round(10 ** (place / 4))
+
+
+def query_counts(most: float) -> tuple[int, ...]:
+    """The query counts of a curve up to so many queries per image, in ascending order; none for less than one query."""
+    return tuple(itertools.takewhile(lambda count: count <= most, map(query_count, itertools.count())))
+
+
+def curve_problem(curve: Sequence[float], queries: float, lower: float = 0.0) -> str:
+    """What contradicts itself in a curve; empty when nothing does.
+
+    The rules: it has a value for each of :func:`query_counts` that was reached; its values are above 0, no NaN, and
+    not below a certified lower bound; with more queries it never rises.
+
+    Args:
+        curve: distances, as in :class:`Record`.
+        queries: per image.
+        lower: the record's certified lower bound.
+    """
+    counts = query_counts(queries)
+    if len(curve) != len(counts):
+        return f"a curve of {len(curve)} values for {queries:g} queries per image, which reach {len(counts)} counts"
+    # NaN compares with nothing.
+    if not all(value > 0 and value >= lower for value in curve):
+        return (
+            f"a curve with distances that are no numbers above 0 and the certified lower bound {lower:g}: {list(curve)}"
+        )
+    if any(after > before for before, after in itertools.pairwise(curve)):
+        return f"a curve that rises: {list(curve)}"
+    return ""
+
+
 def block_key(network: str, attack: str, number: int) -> str:
     """The name of a block's parts in the store, without digest and ending."""
     return f"{network}.{attack}.{number:05d}"
@@ -155,7 +196,8 @@ def problems(records: Iterable[Record]) -> list[str]:
     The rules: a distance is never NaN or negative; it is finite exactly when ``found`` or ``misclassified``; it is
     0 in every norm when ``misclassified`` and, being a real change, above 0 in every norm when ``found``; what counts
     is a whole number, and there are no more changed pixels than changed values; no certified lower bound exceeds the
-    record's own distance or the nearest point seen, which is no farther than the candidate; what failed says why.
+    record's own distance or the nearest point seen, which is no farther than the candidate; a curve keeps the rules of
+    :func:`curve_problem`, and only attacks on images that are classified correctly have one; what failed says why.
     """
     found = []
     for record in records:
@@ -181,6 +223,11 @@ def problems(records: Iterable[Record]) -> list[str]:
                 f"{where}: nearest point seen at {record.best_seen}, candidate at {record.distance}, certified lower bound "
                 f"{record.lower}"
             )
+        if record.curve is not None:
+            if record.kind is not Kind.UPPER or record.status is Status.MISCLASSIFIED:
+                found.append(f"{where}: a curve of what was not attacked")
+            elif wrong := curve_problem(record.curve, record.forwards, record.lower):
+                found.append(f"{where}: {wrong}")
         if explained != bool(record.message):
             found.append(f"{where}: status {record.status} with message {record.message!r}")
     return found

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import inspect
 import re
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import rows
 import torch
@@ -14,8 +16,10 @@ from torch import Tensor, nn
 
 import suites
 from bench import libraries
+from bench.engine.queries import CurveNetwork
 from bench.norms import Norm
-from bench.specs import AttackSpec, Family, Hole, Origin, Start, Suite
+from bench.records import query_counts
+from bench.specs import Access, AttackSpec, Family, Hole, Origin, Start, Suite
 from bench.testing.attacks import CASE, CHECKS, never_wrong
 
 LIBRARIES = ("art", "foolbox")
@@ -109,6 +113,22 @@ def test_a_failed_attack_returns_an_image_of_the_true_class(row: AttackSpec) -> 
     assert (problem.network(candidates).argmax(1) == 0).all()
     if row.start is not Start.IMAGE:
         assert torch.equal(candidates, problem.images), "there is no start"
+
+
+@rows.every_attack(twice=False, only=lambda row: row.method.access is Access.DECISION)
+def test_what_a_decision_based_attack_returns_is_at_the_end_of_its_curve(row: AttackSpec) -> None:
+    problem = CASE.problem()
+    watched = CurveNetwork(problem.network, problem.images, problem.labels, row.norm)
+    short = dataclasses.replace(rows.shortened(row), block=len(problem))
+    candidates = rows.attack(short, dataclasses.replace(problem, network=watched))
+    curve = watched.curve
+    assert len(curve) == len(query_counts(watched.forwards / len(problem)))
+    assert (curve[1:] <= curve[:-1]).all()
+    distances = row.norm.of((candidates - problem.images).numpy())
+    fooled = (problem.network(candidates).argmax(1) != problem.labels).numpy()
+    assert fooled.any()
+    assert np.isfinite(curve[-1][fooled]).all()
+    assert (watched.lengths[fooled] <= distances[fooled] * (1 + 1e-6)).all(), "it was asked about"
 
 
 class OnlyBlackIsWrong(nn.Module):

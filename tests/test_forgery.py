@@ -324,6 +324,29 @@ def seen_nearer(forged: Forgery) -> None:
     forged.first("found")["best_seen"] /= 2
 
 
+def decision_based(forged: Forgery) -> dict[str, Any]:
+    """A record with a curve."""
+    return next(entry for entry in forged.records if entry["curve"] is not None and np.isfinite(entry["curve"]).any())
+
+
+def curve_lowered(forged: Forgery) -> None:
+    entry = decision_based(forged)
+    entry["curve"] = entry["curve"] / 2
+
+
+def curve_that_rises(forged: Forgery) -> None:
+    entry = decision_based(forged)
+    entry["curve"] = np.append(entry["curve"][:-1], math.inf)
+
+
+def curve_of_a_gradient_attack(forged: Forgery) -> None:
+    forged.first("found")["curve"] = decision_based(forged)["curve"]
+
+
+def curve_dropped(forged: Forgery) -> None:
+    decision_based(forged)["curve"] = None
+
+
 def box_changed(forged: Forgery) -> None:
     forged.manifest["domain"]["high"] = 2.0
 
@@ -373,6 +396,10 @@ FORGERIES: list[Callable[[Forgery], None]] = [
     farther_example,
     cost_changed,
     seen_nearer,
+    curve_lowered,
+    curve_that_rises,
+    curve_of_a_gradient_attack,
+    curve_dropped,
     box_changed,
     title_changed,
     library_changed,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -326,11 +327,12 @@ def healthy() -> metrics.Evidence:
 
 
 def small(*records: dict[str, object], samples: int = 3) -> metrics.Evidence:
-    """A run of DDN in both libraries, and exact L2 distances, with these records."""
+    """A run of DDN in both libraries, HopSkipJump and exact L2 distances, with these records."""
     rows = (
         synthetic.attack(synthetic.REFERENCE, Norm.L2),
         synthetic.attack(synthetic.REFERENCE, Norm.L2, "art"),
         synthetic.attack(synthetic.DEEPFOOL, Norm.LINF),
+        synthetic.attack(synthetic.HSJ, Norm.L2),
         synthetic.verifier(Norm.L2),
     )
     suite = Suite(name="small", description="", rows=rows, samples=samples)
@@ -621,6 +623,62 @@ def test_rounding_of_an_exact_bound_is_no_violation() -> None:
         found(0, 1.0), found(0, 1.0, attack="certify-exact-l2", kind="exact", library="certify", lower=1.0 + 1e-12)
     )
     assert len(metrics.violations(evidence)) == 0
+
+
+def asked(image: int, distance: float, curve: tuple[float, ...] | None, queries: float) -> dict[str, Any]:
+    """A record of a decision-based attack."""
+    return found(image, distance, attack="foolbox-hsj-l2", curve=curve, forwards=queries)
+
+
+WRONG = {"status": "misclassified", "l0": 0.0, "l1": 0.0, "l2": 0.0, "linf": 0.0}
+
+
+def test_query_curves_are_medians_over_all_images_with_what_was_returned_at_the_end() -> None:
+    evidence = small(
+        asked(0, 3.0, (9.0, 5.0, 4.0), 4.0),
+        asked(1, 2.0, (INF, 6.0), 2.0),  # its queries end sooner
+        asked(2, 0.0, None, 0.0) | WRONG,
+    )
+    table = metrics.METRICS["query_curves"](evidence)
+    assert table["queries"].tolist() == [1.0, 2.0, 3.0, 4.0]
+    assert table["returned"].tolist() == [False, False, False, True]
+    assert table["median"].tolist() == [9.0, 5.0, 2.0, 2.0]
+    assert table["q1"].tolist() == [4.5, 2.5, 1.0, 1.0]
+    assert table["q3"].tolist() == [INF, 5.5, 3.0, 2.5]
+    assert (table["images"] == 3).all()
+    assert table["best"].isna().all(), "no attack that sees gradients was run"
+
+
+def test_query_curves_know_the_best_distance_where_gradients_were_used_on_the_same_images() -> None:
+    gradients = [found(image, 1.0 + image) for image in range(3)]
+    curves = [asked(image, 4.0, (8.0, 8.0), 2.0) for image in range(3)]
+    table = metrics.METRICS["query_curves"](small(*gradients, *curves))
+    assert set(table["attack"]) == {"foolbox-hsj-l2"}
+    assert (table["best"] == 2.0).all()
+    assert metrics.METRICS["query_curves"](small(*gradients[:2], *curves))["best"].isna().all()
+
+
+def test_an_attack_that_ended_without_a_curve_counts_as_nothing_found() -> None:
+    timeout = {"attack": "foolbox-hsj-l2", "image": 1, "status": "timeout", "message": "too long", "curve": None}
+    table = metrics.METRICS["query_curves"](small(asked(0, 3.0, (4.0,), 1.0), timeout | {"forwards": 0.0}))
+    assert table["median"].tolist() == [INF, INF]
+    assert table["q1"].tolist() == [INF, INF]
+
+
+def test_query_curves_of_attacks_on_other_numbers_of_images_compare_the_common_ones(healthy: metrics.Evidence) -> None:
+    records = healthy.records
+    few = records[~((records["attack"] == "foolbox-hsj-l2") & (records["image"] >= 7))]
+    table = metrics.METRICS["query_curves"](replace(healthy, records=few))
+    images = table.groupby("norm")["images"].unique()
+    assert [list(images[norm]) for norm in ("l0", "l2", "linf")] == [[40], [7], [40]]
+    for _, line in table.groupby(["network", "attack"]):
+        way = line.loc[~line["returned"], "median"].to_numpy()
+        assert (way[1:] <= way[:-1]).all()
+
+
+def test_a_run_of_an_older_format_has_no_query_curves(healthy: metrics.Evidence) -> None:
+    older = replace(healthy, records=healthy.records.assign(curve=None))
+    assert len(metrics.METRICS["query_curves"](older)) == 0
 
 
 @pytest.mark.parametrize("name", sorted(metrics.METRICS))

@@ -5,10 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from bench.engine.queries import CountedNetwork, WatchedNetwork
-from bench.norms import Norm
+from bench.engine.queries import CountedNetwork, CurveNetwork, PointsNetwork
+from bench.norms import L0_TOLERANCE, Norm
+from bench.records import query_counts
 
 
 def test_forward_and_backward_passes_are_counted_per_image() -> None:
@@ -48,8 +51,8 @@ IMAGES = torch.tensor([[0.0, 0.0, 0.1], [0.4, 0.4, 0.4]])
 LABELS = torch.zeros(2, dtype=torch.int64)
 
 
-def watched(norm: Norm) -> WatchedNetwork:
-    return WatchedNetwork(Brightest(), IMAGES, LABELS, norm)
+def watched(norm: Norm) -> PointsNetwork:
+    return PointsNetwork(Brightest(), IMAGES, LABELS, norm)
 
 
 @pytest.mark.parametrize(
@@ -87,3 +90,81 @@ def test_a_point_that_is_changed_afterwards_stays_what_it_was() -> None:
         points.zero_()
     assert logits.requires_grad
     assert torch.equal(network.points, torch.tensor([[0.9, 0.0, 0.1], [0.4, 0.4, 0.9]]))
+
+
+def asked(norm: Norm, calls: list[Tensor]) -> CurveNetwork:
+    """A network that was asked about the points of some calls."""
+    network = CurveNetwork(Brightest(), IMAGES, LABELS, norm)
+    for points in calls:
+        before = points.clone()
+        network(points)
+        assert torch.equal(points, before)
+        points.zero_()  # whoever asks may write into its points afterwards
+    return network
+
+
+def test_a_curve_holds_the_nearest_distance_after_so_many_queries_of_each_image() -> None:
+    tops = [0.9, 0.3, 0.75, 0.8, 0.7, 0.6]
+    calls = [torch.tensor([[0.0, 0.0, top], [0.4, 0.4, 0.4]]) for top in tops]
+    network = asked(Norm.LINF, calls)
+    away = (torch.tensor(tops) - IMAGES[0, 2]).double().numpy()
+    expected = [away[0], away[0], away[2], away[5]]
+    np.testing.assert_allclose(network.curve[:, 0], expected, rtol=1e-6)
+    assert np.isinf(network.curve[:, 1]).all(), "nothing adversarial was asked about"
+    assert network.forwards == 12
+
+
+def test_points_of_one_call_count_up_to_the_count_that_they_reach() -> None:
+    tops = (0.75, 0.72, 0.7, 0.68, 0.66, 0.64, 0.62)
+    network = asked(Norm.L2, [torch.tensor([[0.0, 0.0, top] for top in tops])])
+    np.testing.assert_allclose(network.curve[:, 0], [0.62, 0.58, 0.54], rtol=1e-6)
+
+
+def test_of_ten_thousand_points_the_curve_is_that_of_each_looked_at_by_itself() -> None:
+    generator = torch.Generator().manual_seed(0)
+    points = torch.rand((3000, 3), generator=generator) * 0.7
+    points[::7] += 0.6  # some leave the box
+    for norm in Norm:
+        curve = asked(norm, list(points.clone().split(1))).curve
+        owners = ((points[:, None] - IMAGES) ** 2).sum(2).argmin(1).numpy()
+        wrong = ((points.amax(1) > 0.5001) & (points <= 1).all(1)).numpy()
+        changes = points.double().numpy() - IMAGES.double().numpy()[owners]
+        lengths = norm.of(np.where(np.abs(changes) <= L0_TOLERANCE, 0, changes) if norm.counts else changes)
+        for count, line in zip(query_counts(1500), curve, strict=True):
+            early = np.arange(len(points)) < 2 * count
+            for image in range(2):
+                of_image = lengths[early & wrong & (owners == image)]
+                assert line[image] == of_image.min(initial=np.inf)
+
+
+@given(
+    st.lists(st.lists(st.lists(st.floats(0, 1, width=32), min_size=3, max_size=3), min_size=1, max_size=5), max_size=12)
+)
+def test_a_curve_never_rises_and_has_a_value_for_each_count(calls: list[list[list[float]]]) -> None:
+    network = asked(Norm.L1, [torch.tensor(call) for call in calls])
+    assert network.curve.shape == (len(query_counts(network.forwards / 2)), 2)
+    assert (network.curve[1:] <= network.curve[:-1]).all()
+    assert (network.curve > 0).all()
+
+
+@pytest.mark.parametrize("norm", Norm)
+def test_no_change_is_no_adversarial_point(norm: Norm) -> None:
+    network = CurveNetwork(Brightest(), IMAGES, LABELS + 1, norm)
+    network(IMAGES)
+    network(IMAGES)
+    assert np.isinf(network.lengths).all()
+    network(IMAGES / 2)
+    assert np.isfinite(network.lengths).all()
+
+
+def test_calls_that_hold_no_images_count_and_are_not_looked_at() -> None:
+    network = CurveNetwork(nn.Flatten(0), IMAGES, LABELS, Norm.L2)
+    network(torch.rand(6, 5))
+    assert np.isinf(network.curve).all()
+    assert network.curve.shape == (3, 2)
+
+
+def test_what_a_curve_costs_is_counted_apart_and_its_own_question_is_not() -> None:
+    network = asked(Norm.L2, [torch.tensor([[0.9, 0.0, 0.1], [0.4, 0.4, 0.9]])] * 2)
+    assert (network.forwards, network.backwards) == (4, 0)
+    assert network.spent > 0

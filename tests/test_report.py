@@ -10,6 +10,7 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -332,6 +333,23 @@ def test_csv_cells_cannot_be_formulas_and_numbers_stay() -> None:
     lines = list(csv.reader(io.StringIO(exports.csv_text(frame))))
     assert [line[0] for line in lines[1:]] == ["'=1+1", "'-x", "fine", "'\tx", "'@y"]
     assert [line[1] for line in lines[1:]] == ["-1.5", "inf", "2", "3", "4"]
+
+
+def test_curves_of_queries_are_shown_where_there_are_some(healthy: synthetic.SyntheticRun, html: str) -> None:
+    for norm in ("l0", "l2", "linf"):
+        assert f'id="queries-{norm}"' in html
+    assert "Distance against queries" in html
+    older = rendered(replace(healthy, frame=healthy.frame.assign(curve=None)))
+    assert "queries-l" not in older
+    assert "istance against queries" not in older
+
+
+def test_records_csv_holds_a_curve_in_one_cell(healthy: synthetic.SyntheticRun) -> None:
+    records = healthy.records()
+    back = pd.read_csv(io.BytesIO(exports.records_csv(records)), keep_default_na=False)
+    for cell, curve in zip(back["curve"], records["curve"], strict=True):
+        assert cell == ("" if curve is None else cell)
+        assert [float(value) for value in cell.split()] == list(curve or ())
 
 
 def test_records_csv_is_the_records(healthy: synthetic.SyntheticRun) -> None:

@@ -24,8 +24,9 @@ from bench.domain import Domain
 from bench.engine.request import check_name
 from bench.errors import StoreError, UsageError
 from bench.norms import Norm
-from bench.records import Record, Status, columns
+from bench.records import Record, Status, columns, schema, to_table
 from bench.specs import Kind
+from bench.store import upgrade
 
 SHAPE = (1, 3, 3)
 DOMAIN = Domain(shape=SHAPE, classes=2, low=0.0, high=2.0, channel_axis=0)
@@ -234,7 +235,7 @@ def without_pixels(folder: Path) -> None:
         (lambda f: (f / "manifest.json").write_text("[]"), "not a manifest of this bench"),
         (rewrite(lambda c: c.update(seed=7), signed=False), "was changed after it was written"),
         (rewrite(lambda c: c.pop("digest"), signed=False), "was changed after it was written"),
-        (rewrite(lambda c: c.update(format=4), signed=True), "written by a newer version .*minimal-norm-bench 9.9"),
+        (rewrite(lambda c: c.update(format=5), signed=True), "written by a newer version .*minimal-norm-bench 9.9"),
         (rewrite(lambda c: c.update(format=0), signed=True), "has format 0"),
         (rewrite(lambda c: c.pop("format"), signed=True), "has no format number"),
         (lambda f: retyped(f, '"seed": 0', '"seed": NaN'), "is not JSON"),
@@ -308,3 +309,15 @@ def test_a_mutated_file_is_an_error_or_changes_nothing(
     else:
         # White space in the manifest, or a file swapped for itself.
         assert after == before
+
+
+@pytest.mark.parametrize(
+    ("stamp", "lacking"), [("1", ["pixels", "best_seen", "curve"]), ("2", ["best_seen", "curve"]), ("3", ["curve"])]
+)
+def test_parts_of_older_formats_have_the_columns_of_today(stamp: str, lacking: list[str]) -> None:
+    table = to_table([record("A", "a-l2", 0)]).drop_columns(lacking).replace_schema_metadata({"bench.format": stamp})
+    (line,) = upgrade.records(table).to_pylist()
+    assert upgrade.records(table).schema.equals(schema())
+    assert line["curve"] is None
+    today = table.replace_schema_metadata({"bench.format": str(store.FORMAT)})
+    assert upgrade.records(today) is today, "today's format lacks nothing"

@@ -93,6 +93,19 @@ def test_the_nearest_point_that_the_network_saw_is_judged_and_is_no_candidate(ke
     assert [record.best_seen for record in other.records] == [None] * 4
 
 
+def test_a_decision_based_attack_has_a_curve_in_the_units_of_the_data() -> None:
+    own.LIVE["live:returns-linf"] = Returns(kept=True)
+    blind = own.row("live:returns-linf", norm="linf", access="decision")
+    part = worker.run(task(blind, 4))
+    for record in part.records:
+        assert record.forwards == 2
+        assert record.curve is not None
+        far, near = record.curve
+        assert (far, near) == pytest.approx((0.9, 0.9)) or np.isinf(record.distance)
+    seen = worker.run(task(own.row("live:returns-linf", norm="linf"), 4))
+    assert [record.curve for record in seen.records] == [None] * 4
+
+
 def test_what_no_verifier_can_bound_is_recorded_as_unsupported() -> None:
     with networks.live({"squared": Squared()}):
         part = worker.run(task(row("certify-lower-l2"), 2, NetworkSpec("squared", "live:squared")))

@@ -141,6 +141,7 @@ class Again:
             "number of pixels": (now.pixels, entry["pixels"]),
             "certified lower bound": (now.lower, entry["lower"]),
             "nearest point seen": (_number(now.best_seen), _number(entry["best_seen"])),
+            "curve": (now.curve, curve_of(entry)),
             "number of forward passes": (now.forwards, entry["forwards"]),
             "number of backward passes": (now.backwards, entry["backwards"]),
             "message": (words(now.message), words(entry["message"])),
@@ -174,6 +175,11 @@ def shuffled(blocks: Sequence[Block]) -> list[Block]:
     random.SystemRandom().shuffle(order)
     first = {(block.network.name, block.row.name): block for block in order}
     return [*first.values(), *(block for block in order if first[block.network.name, block.row.name] is not block)]
+
+
+def curve_of(entry: Mapping[Any, Any]) -> tuple[float, ...] | None:
+    """The curve of a stored record; None where nothing was noted."""
+    return None if entry["curve"] is None else tuple(map(float, entry["curve"]))
 
 
 def where(entry: Mapping[Any, Any]) -> str:

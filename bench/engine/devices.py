@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -87,6 +88,13 @@ def take(folder: Path, places: int, devices: int) -> int:
         break
     torch.cuda.set_device(chosen % devices)
     return chosen % devices
+
+
+def now(device: torch.device | str) -> float:
+    """The time in seconds, when all that the device was asked to do is done."""
+    if torch.device(device).type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from bench import data, networks
 from bench.data.dataset import Dataset, Split
 from bench.domain import Domain
 from bench.engine import checked, claims, devices, manifest, trust
-from bench.engine.again import Again, shuffled, where
+from bench.engine.again import Again, curve_of, shuffled, where
 from bench.engine.claims import Findings, is_live
 from bench.engine.images import Images
 from bench.engine.manifest import Loaded
@@ -35,8 +35,8 @@ from bench.metrics import evidence, invariants
 from bench.networks import Identity
 from bench.networks.spec import LIVE, NetworkSpec
 from bench.norms import Norm
-from bench.records import Status, block_key
-from bench.specs import Kind, Suite
+from bench.records import Status, block_key, curve_problem
+from bench.specs import Access, Kind, Suite
 from bench.store import Manifest, Run
 
 SECONDS = 60.0
@@ -370,6 +370,13 @@ def _contradictions(entry: Mapping[str, Any], row: Mapping[str, Any], decision: 
         yield f"status {entry['status']} with distances {distances}"
     if not 0 <= entry["lower"] <= entry[row["norm"]] or (row["kind"] == Kind.UPPER and entry["lower"] != 0):
         yield f"certified lower bound {entry['lower']} beside distance {entry[row['norm']]}"
+    if (curve := curve_of(entry)) is not None:
+        attacked = not misclassified and (row.get("method") or {}).get("access") == Access.DECISION
+        wrong = curve_problem(curve, entry["forwards"], entry["lower"])
+        if not attacked:
+            yield "a curve, which only decision-based attacks on images that are classified rightly have"
+        elif wrong:
+            yield wrong
 
 
 def _misjudged(

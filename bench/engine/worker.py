@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import time
 import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,9 +17,9 @@ from torch import Tensor, nn
 from adapters.layout import laid_out
 from bench import libraries, networks
 from bench.domain import Domain
-from bench.engine.devices import deterministic
+from bench.engine.devices import deterministic, now
 from bench.engine.provenance import decisive
-from bench.engine.queries import CountedNetwork, WatchedNetwork
+from bench.engine.queries import CountedNetwork, CurveNetwork, PointsNetwork, WatchedNetwork
 from bench.engine.task import Task
 from bench.errors import BenchError, MachineError, NetworkError, cause
 from bench.guard import Guarded
@@ -56,6 +55,8 @@ class Proposal:
         seconds, forwards, backwards: per image.
         seen: (n, *shape) in the domain's box, the nearest adversarial points that the network saw, NaN where there was
             none; None where nothing was watched.
+        curve: (counts, n) distances in the units of distances, as in :class:`bench.records.Record`; None where nothing
+            was noted.
     """
 
     candidates: object
@@ -66,6 +67,7 @@ class Proposal:
     status: Status | None = None
     message: str = ""
     seen: object = None
+    curve: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,10 +150,10 @@ def _computed(task: Task) -> Part:
         judgements = _judgements(model.judge, task.inputs[chosen], task.labels[chosen], proposal)
         seen = _best_seen(model.judge, task, chosen, judgements, proposal)
         for position, (i, judgement) in enumerate(zip(chosen, judgements, strict=True)):
+            made = _record(task, i, decisions[i], judgement, proposal=proposal)
+            curve = None if proposal.curve is None else tuple(proposal.curve[:, position].tolist())
             lower = float(proposal.lower[position])
-            records[i] = _record(
-                task, i, decisions[i], judgement, proposal=proposal, lower=lower, best_seen=seen[position]
-            )
+            records[i] = replace(made, lower=lower, best_seen=seen[position], curve=curve)
             if judgement.candidate is not None:
                 candidates[task.block.images[i]] = judgement.candidate
     return Part(tuple(records[i] for i in range(len(task))), candidates)
@@ -236,7 +238,7 @@ def _propose(task: Task, model: _Model, chosen: list[int]) -> Proposal:
     engine = libraries.part(library, place)
     status, message, lower = None, "", np.zeros(len(chosen))
     candidates: object = None
-    start = _now(task.device)
+    start = now(task.device)
     try:
         with kept():
             _seed(task.block.seed)
@@ -252,11 +254,12 @@ def _propose(task: Task, model: _Model, chosen: list[int]) -> Proposal:
         if cause(error) is not None:
             raise
         status, message = Status.ERROR, _reason(error)
-    seconds = _now(task.device) - start
+    seconds = now(task.device) - start
     model.lean.eval()
     seen: object = None
     if isinstance(counted, WatchedNetwork):
         seconds -= counted.spent
+    if isinstance(counted, PointsNetwork):
         seen = _in_the_box(counted.points, task.inputs[chosen], clean, domain)
     n = len(chosen)
     return Proposal(
@@ -268,15 +271,17 @@ def _propose(task: Task, model: _Model, chosen: list[int]) -> Proposal:
         status=status,
         message=message,
         seen=seen,
+        curve=counted.curve * domain.scale(row.norm) if isinstance(counted, CurveNetwork) else None,
     )
 
 
-def _watched(row: AttackSpec, model: _Model, asked: Problem) -> tuple[Problem, CountedNetwork]:
-    """A problem with a network that counts what it is asked; of an attack that sees gradients it keeps the nearest points."""
-    if row.method.access is Access.DECISION:
-        counted = CountedNetwork(in_unit_box(model.lean, asked.domain))
-    else:
-        counted = WatchedNetwork(in_unit_box(model.lean, asked.domain), asked.images, asked.labels, row.norm)
+def _watched(row: AttackSpec, model: _Model, asked: Problem) -> tuple[Problem, WatchedNetwork]:
+    """A problem with a network that watches what it is asked.
+
+    Of an attack that sees gradients it keeps the nearest points, of a decision-based one their distances over queries.
+    """
+    kind = CurveNetwork if row.method.access is Access.DECISION else PointsNetwork
+    counted = kind(in_unit_box(model.lean, asked.domain), asked.images, asked.labels, row.norm)
     return replace(asked, network=counted), counted
 
 
@@ -320,13 +325,6 @@ def _in_the_box(candidates: object, inputs: NDArray[np.float32], clean: NDArray[
     return domain.from_unit(values, inputs, clean) if values.shape == inputs.shape else candidates
 
 
-def _now(device: str) -> float:
-    """The time in seconds, when all that the device was asked to do is done."""
-    if torch.device(device).type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter()
-
-
 def _seed(seed: int) -> None:
     """Seed the global generators of Python, NumPy and torch."""
     random.seed(seed)
@@ -349,8 +347,6 @@ def _record(
     judgement: Judgement,
     *,
     proposal: Proposal,
-    lower: float = 0.0,
-    best_seen: float | None = None,
 ) -> Record:
     return Record(
         **_identity(task, i, decision),
@@ -358,8 +354,6 @@ def _record(
         adversarial_class=judgement.adversarial_class,
         distances=judgement.distances,
         pixels=judgement.pixels,
-        lower=lower,
-        best_seen=best_seen,
         seconds=proposal.seconds,
         forwards=proposal.forwards,
         backwards=proposal.backwards,

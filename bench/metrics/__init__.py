@@ -15,6 +15,7 @@ from bench.metrics.distribution import curve, found_rate, mean_found, median, qu
 from bench.metrics.frames import Evidence, LibraryInfo, Manifest, evidence
 from bench.metrics.invariants import Invariant, invariants, violations
 from bench.metrics.optimality import global_optimality, optimality
+from bench.metrics.queries import query_curves
 from bench.metrics.ranking import Leader, Recommendation, attack_scores, leaders, recommended
 from bench.metrics.resample import (
     SIGNIFICANT,
@@ -42,6 +43,7 @@ METRICS: dict[str, Callable[[Evidence], pd.DataFrame]] = {
     "agreement": agree.agreement,
     "library_pairs": agree.pairs,
     "cost": cost.quality_cost,
+    "query_curves": query_curves,
     "attack_scores": ranking.attack_scores,
     "class_medians": classes.class_medians,
     "class_changes": classes.class_changes,

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from bench.plots import bands, comparisons, distributions, legends
+from bench.plots import bands, comparisons, distributions, legends, queries
 from bench.plots.style import INK, MUTED, drawing
 from bench.plots.svg import inline
 
@@ -40,6 +40,7 @@ class Plot:
         legend: makes its handles; None for no legend.
         unit: whether the unit of distances belongs into the heading, because no axis has room for it.
         shared: whether panels have the same axes, so that only the outer ones need numbers.
+        axis: what the axis below shared panels is called; empty where it is one of distances.
     """
 
     title: str
@@ -58,6 +59,7 @@ class Plot:
     legend: Callable[[pd.DataFrame], list[Line2D]] | None = None
     unit: bool = False
     shared: bool = False
+    axis: str = ""
 
 
 PLOTS: dict[str, Plot] = {
@@ -178,6 +180,26 @@ PLOTS: dict[str, Plot] = {
         columns=("network", "norm", "attack", "ratio", "found_rate", "seconds", "forwards", "backwards", "front"),
         legend=legends.libraries,
     ),
+    "queries": Plot(
+        title="{norm}: distance against queries",
+        caption="How near each decision-based attack is after so many queries of the network per image: the median distance of "
+        "the nearest adversarial point that it asked about, over the images that all attacks of a panel were run on. Both axes are "
+        "logarithmic. A line further down is a better attack, and one that falls further to the left a cheaper one; where it is "
+        "level, more queries bring nothing. A line begins where half of the images have an adversarial point. Points on the way are "
+        "judged by the network's own decision (float32, with the attacks' margin of safety); the large marker at the end is what the attack "
+        "returned, as the judge measured it. The thin level line is the median of the best known distances of the same images: what "
+        "the curves should approach. It is drawn where attacks that see gradients were run on these images. Misclassified images count at distance 0.",
+        metric="query_curves",
+        draw=queries.curves,
+        panel="network",
+        across=2,
+        shared=True,
+        axis="queries per image",
+        width=3.0,
+        height=2.5,
+        columns=("network", "norm", "attack", "library", "images", "queries", "returned", "q1", "median", "q3", "best"),
+        legend=queries.legend,
+    ),
     "class_medians": Plot(
         title="{norm}: class by class",
         caption="Median of the smallest known distances of each true class: small and light means easily fooled. Classes with few "
@@ -245,7 +267,8 @@ def figure(
             axes.tick_params(labelbottom=not plot.shared)
     _drop_repeated_labels(grid[: len(panels)], across, shared=plot.shared)
     if plot.shared:
-        _name_shared_axis(result, grid[0], frame)
+        _same_limits(grid[: len(panels)])
+        _name_shared_axis(result, grid[0], plot.axis or _distances(result, frame))
     return result
 
 
@@ -268,10 +291,21 @@ def _end_at(axes: Axes, limit: float, plot: Plot, part: pd.DataFrame) -> None:
         axes.text(0.5, 0.5, "beyond this axis", transform=axes.transAxes, ha="center", fontsize=8, color=MUTED)
 
 
-def _name_shared_axis(result: Figure, first: Axes, frame: pd.DataFrame) -> None:
-    """One label, with its unit where that fits, below all panels that share an axis of distances."""
-    wide, tall = result.get_size_inches()
-    label = distributions.distance_label(frame, short=bool(wide < 4.5))
+def _same_limits(panels: Sequence[Axes]) -> None:
+    """Let every panel show what any of them shows."""
+    for axes in panels:
+        axes.set_xlim(min(one.get_xlim()[0] for one in panels), max(one.get_xlim()[1] for one in panels))
+        axes.set_ylim(min(one.get_ylim()[0] for one in panels), max(one.get_ylim()[1] for one in panels))
+
+
+def _distances(result: Figure, frame: pd.DataFrame) -> str:
+    """The name of an axis of distances, with its unit where that fits."""
+    return distributions.distance_label(frame, short=bool(result.get_size_inches()[0] < 4.5))
+
+
+def _name_shared_axis(result: Figure, first: Axes, label: str) -> None:
+    """One label below all panels that share an axis."""
+    tall = result.get_size_inches()[1]
     result.text(first.get_position().x0, 0.1 / tall, label, fontsize=9, color=INK, va="bottom")
 
 

@@ -57,14 +57,22 @@ def csv_text(frame: pd.DataFrame) -> str:
 
 
 def records_csv(records: pd.DataFrame) -> bytes:
-    """All records as CSV, in full precision, safe to open in a spreadsheet; ``inf`` is infinity."""
+    """All records as CSV, in full precision, safe to open in a spreadsheet; ``inf`` is infinity.
+
+    The values of a curve stand in one cell, with blanks between them; the cell is empty where there is no curve.
+    """
     columns = {}
     for name in records.columns:
-        array = pa.array(harmless(records[name]), from_pandas=True)
+        content = records[name].map(_listed) if name == "curve" else records[name]
+        array = pa.array(harmless(content), from_pandas=True)
         columns[str(name)] = array.cast(pa.string()) if pa.types.is_dictionary(array.type) else array
     buffer = io.BytesIO()
     csv.write_csv(pa.table(columns), buffer, csv.WriteOptions(quoting_style="needed"))
     return buffer.getvalue()
+
+
+def _listed(curve: Sequence[float] | None) -> str:
+    return "" if curve is None else " ".join(map(repr, map(float, curve)))
 
 
 def summary_json(frames: Frames, manifest: Mapping[str, Any], found: Sequence[CheckResult]) -> str:

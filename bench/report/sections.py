@@ -115,6 +115,7 @@ def sections(
                 *figures("intervals", frames),
                 *figures("exact", frames),
                 *figures("costs", frames),
+                *figures("queries", frames),
                 *figures("per_attack", frames),
             ],
         ),

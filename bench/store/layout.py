@@ -11,8 +11,8 @@ from bench.errors import DataError, StoreError
 from bench.norms import Norm
 from bench.specs import Kind
 
-FORMAT = 3
-"""The version of everything in a run's folder; formats 1 and 2 are still read, see :mod:`bench.store.upgrade`."""
+FORMAT = 4
+"""The version of everything in a run's folder; formats 1 to 3 are still read, see :mod:`bench.store.upgrade`."""
 
 Manifest = dict[str, Any]
 

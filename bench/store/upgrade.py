@@ -1,4 +1,7 @@
-"""Runs of older formats in the layout of today: format 1 knew MNIST and three libraries only, format 2 no points seen."""
+"""Runs of older formats in the layout of today.
+
+Format 1 knew MNIST and three libraries only, format 2 no points seen, format 3 no curves.
+"""
 
 from __future__ import annotations
 
@@ -72,14 +75,15 @@ def manifest(content: dict[str, Any]) -> dict[str, Any]:
 
 
 def records(table: pa.Table) -> pa.Table:
-    """A table of a part, with the columns that its format lacks: a pixel was a value, and nothing was watched.
+    """A table of a part, with the columns that its format lacks: a pixel was a value, and nothing was watched or noted.
 
     Tables of today's format, and of other content, stay as they are.
     """
     stamp = (table.schema.metadata or {}).get(b"bench.format")
-    if stamp not in (b"1", b"2") or "l0" not in table.schema.names:
+    if stamp not in (b"1", b"2", b"3") or "l0" not in table.schema.names:
         return table
-    lacking = {"pixels": table["l0"], "best_seen": pa.nulls(len(table), pa.float64())}
+    nothing = {name: pa.nulls(len(table), schema().field(name).type) for name in ("best_seen", "curve")}
+    lacking = {"pixels": table["l0"], **nothing}
     for name, values in lacking.items():
         if name not in table.schema.names:
             table = table.add_column(schema().names.index(name), schema().field(name), values)

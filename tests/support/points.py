@@ -71,8 +71,8 @@ SUITE = Suite(
     name="points",
     description="Rows that end in every way.",
     rows=(
-        own.row(__file__ + ":scatter", norm="l2", block=3),
-        own.row(__file__ + ":fails", norm="l2", block=3),
+        own.row(__file__ + ":scatter", norm="l2", access="decision", block=3),
+        own.row(__file__ + ":fails", norm="l2", access="decision", block=3),
         *rows(name="foolbox-ddn-l2"),
         *rows(name="certify-lower-l2"),
         *(replace(row, cap=4) for row in rows(name="certify-exact-l2", suite="exact")),

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from bench import store
 from bench.domain import Domain
 from bench.norms import Norm, distances
-from bench.records import Record, Status, columns, schema
+from bench.records import Record, Status, columns, query_counts, schema
 from bench.specs import (
     Access,
     AttackSpec,
@@ -147,7 +147,7 @@ def frame(records: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     defaults: dict[str, Any] = {
         "network": "MLP", "attack": "foolbox-reference-l2", "library": "foolbox", "norm": "l2", "kind": "upper",
         "block": 0, "image": 0, "label": 0, "predicted": 0, "status": "found", "adversarial_class": 1,
-        "l0": np.inf, "l1": np.inf, "l2": np.inf, "linf": np.inf, "lower": 0.0, "best_seen": np.nan, "seconds": 0.01,
+        "l0": np.inf, "l1": np.inf, "l2": np.inf, "linf": np.inf, "lower": 0.0, "best_seen": np.nan, "curve": None, "seconds": 0.01,
         "forwards": 10.0, "backwards": 10.0, "message": "",
     }  # fmt: skip
     filled = [defaults | {"pixels": record.get("l0", np.inf)} | dict(record) for record in records]
@@ -172,7 +172,7 @@ def manifest(
     domain: Domain = DIGITS,
     **extra: Any,
 ) -> dict[str, Any]:
-    """A finished run's manifest, in the layout of format 2."""
+    """A finished run's manifest, in the layout of today."""
     content = to_json(suite)
     used = {item["library"] for item in [*content["rows"], *content["holes"]]}
     planned = len(networks) * sum(min(samples, row.cap or samples) for row in suite.rows)
@@ -379,14 +379,35 @@ def _rows(
             "kind": row.kind.value, "block": np.arange(n) // row.block, "image": np.arange(n), "label": labels,
             "predicted": np.where(wrong, (labels + 1) % domain.classes, labels), "status": status,
             "adversarial_class": np.where(status == "found", target, -1), **values, "lower": lower,
-            "best_seen": seen,
+            "best_seen": seen, "curve": _curves(row, values[row.norm.value], status),
             "seconds": attacked * rng.lognormal(-3 + 3 * (factor - 1), 0.2, n),
-            "forwards": attacked * 100.0, "backwards": attacked * (0.0 if factor > 1.2 else 100.0),
+            "forwards": attacked * QUERIES, "backwards": attacked * (0.0 if factor > 1.2 else 100.0),
             "message": np.where(status == "timeout", "no end within 60 s", ""),
         }
     )  # fmt: skip
     kept = {i: candidates[i] for i in range(n) if status[i] == "found"}
     return part, kept
+
+
+QUERIES = 100.0
+"""Of every attack for each image."""
+
+
+def _curves(
+    row: AttackSpec | VerifierSpec, found: Floats, status: NDArray[np.object_]
+) -> list[tuple[float, ...] | None]:
+    """What a decision-based attack is as far as at growing numbers of queries: nothing first, at the end what it found."""
+    if isinstance(row, VerifierSpec) or row.method.access is not Access.DECISION:
+        return [None] * len(found)
+    found = np.where(status == "misclassified", np.inf, found)
+    counts = np.array(query_counts(QUERIES), dtype=np.float64)
+    factors = np.where(counts < 3, np.inf, np.sqrt(QUERIES / counts))
+    curves = found[:, None] * factors
+    curves = np.ceil(curves) if row.norm.counts else curves
+    return [
+        None if ended in ("misclassified", "timeout") else tuple(curve.tolist())
+        for curve, ended in zip(curves, status, strict=True)
+    ]
 
 
 def _change(image: NDArray[np.float32], norm: Norm, size: float, rng: np.random.Generator) -> NDArray[np.float32]:
@@ -412,7 +433,8 @@ def records_of(content: pd.DataFrame) -> list[Record]:
     return [
         Record(
             **{key: value for key, value in line.items() if key not in norms}
-            | {"norm": Norm(line["norm"]), "kind": Kind(line["kind"]), "status": Status(line["status"])},
+            | {"norm": Norm(line["norm"]), "kind": Kind(line["kind"]), "status": Status(line["status"])}
+            | {"curve": None if line["curve"] is None else tuple(line["curve"])},
             distances={norm: line[key] for key, norm in norms.items()},
         )
         for line in table.to_pylist()
@@ -477,10 +499,12 @@ def write_large(path: Path, samples: int) -> Path:
 
 
 def _moved(record: Record, first: int, factor: float) -> Record:
+    size = 1.0 if record.norm.counts else factor
     return replace(
         record,
         image=first + record.image,
         block=record.block + 2 * first // PIECE,
         distances={norm: value * (1.0 if norm.counts else factor) for norm, value in record.distances.items()},
-        lower=record.lower * (1.0 if record.norm.counts else factor),
+        lower=record.lower * size,
+        curve=None if record.curve is None else tuple(size * value for value in record.curve),
     )
