@@ -64,7 +64,7 @@ class GeoDA(evasion.GeoDA):  # type: ignore[misc]  # ART has no type information
             point = self._step(x, y, point, grad)
         return np.clip(point, self.clip_min, self.clip_max)
 
-    def _step(self, x: Array, y: Array, point: Array, grad: Array) -> Array:
+    def _step(self, x: Array, y: Array, point: Array, grad: Array) -> Array:  # noqa: ARG002 - for the mended attack
         """The next point on the boundary, (1, ...) as all arguments are."""
         return self._binary_search(x, y, self._go_to_boundary(x, y, grad), tol=self.bin_search_tol)
 
@@ -164,26 +164,18 @@ class SignOPTAttack(evasion.SignOPTAttack):  # type: ignore[misc]  # as above
         return self._towards is None and bool(super()._is_label(x_0, label))
 
     def _fine_grained_binary_search(
-        self,
-        x_0: Array,
-        y_0: int,
-        theta: Array,
-        initial_lbd: float,
-        current_best: float,
-        target: int | None = None,
+        self, x_0: Array, y_0: int, theta: Array, initial_lbd: float, *rest: Any
     ) -> tuple[float, int]:
         if self._towards is not None:
             # The caller keeps ``theta``, an array of its own, as the direction.
             initial_lbd = float(np.linalg.norm(self._towards))
             theta[...] = self._towards / initial_lbd
             self._towards = None
-        found: tuple[float, int] = super()._fine_grained_binary_search(
-            x_0, y_0, theta, initial_lbd, current_best, target
-        )
+        found: tuple[float, int] = super()._fine_grained_binary_search(x_0, y_0, theta, initial_lbd, *rest)
         return found
 
     def _sign_grad(
-        self, x_0: Array, y_0: int, epsilon: float, theta: Array, initial_lbd: float, target: int | None
+        self, x_0: Array, y_0: int, epsilon: float, theta: Array, initial_lbd: float, *_: Any
     ) -> tuple[Array, int]:
         total, axes = np.zeros(theta.shape, dtype=np.float32), tuple(range(1, theta.ndim + 1))
         for begin in range(0, self.k, AT_ONCE):
