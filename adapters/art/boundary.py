@@ -89,7 +89,7 @@ class GeoDA(evasion.GeoDA):  # type: ignore[misc]  # ART has no type information
         if basis is not None:
             return np.asarray(super()._sub_noise(num_noises, basis))
         white = np.random.normal(size=(num_noises, *self.estimator.input_shape))  # noqa: NPY002 - as in the library
-        return (white * (self.clip_max - self.clip_min)).astype(np.float32)
+        return np.asarray(white * (self.clip_max - self.clip_min), dtype=np.float32)
 
     def _opt_query_iteration(self, var_nq: int, var_t: int, lambda_param: float) -> tuple[list[int], int]:
         if self.max_iter < FEWEST:
