@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from adapters import art_classifier
 from adapters.art.attacker import ATTACKER
 from adapters.art.boundary import FEWEST, Array, GeoDA, SignOPTAttack, low_frequencies
+from adapters.art.repaired import RepairedGeoDA
 from bench.engine.queries import CountedNetwork
 from bench.norms import Norm
 from bench.testing.closed_form import CASES
@@ -158,16 +159,17 @@ def test_a_tolerance_finer_than_float32_ends() -> None:
 
 
 @pytest.mark.parametrize("shape", [SHAPE, (98,), (1, 2, 49), (14, 7)], ids=str)
-@pytest.mark.parametrize("kind", [GeoDA, SignOPTAttack])
+@pytest.mark.parametrize("kind", [RepairedGeoDA, SignOPTAttack])
 def test_inputs_have_any_shape(kind: type, shape: tuple[int, ...]) -> None:
     network = Curved()
     image, label, start = pair(network, shape)
-    options = {"max_iter": 600} if kind is GeoDA else {"max_iter": 3, "targeted": False}
+    options = {"max_iter": 600} if kind is RepairedGeoDA else {"max_iter": 3, "targeted": False}
     attack = kind(estimator(network, shape), **options, verbose=False)
     found = attack.generate(image, y=label, x_adv_init=start)
     assert found.shape == image.shape
     assert found.dtype == np.float32
     assert network(torch.from_numpy(found)).argmax(1).numpy() != label
+    assert np.linalg.norm(found - image) < np.linalg.norm(start - image)
     attack.generate(image, x_adv_init=start)  # leaves the predicted class
     with pytest.raises(ValueError, match="x_adv_init"):
         attack.generate(image, y=label)

@@ -112,8 +112,8 @@ def low_frequencies(shape: tuple[int, int], most: int) -> Array | None:
     """
     if most >= max(shape):
         return None
-    sides = [_cosines(size, min(size, most)) for size in shape]
-    basis = np.kron(*sides).astype(np.float32)
+    down, across = (_cosines(size, min(size, most)) for size in shape)
+    basis = np.einsum("yv,xu->yxuv", down, across).reshape(len(down) * len(across), -1).astype(np.float32)
     basis.flags.writeable = False
     return basis
 

@@ -295,8 +295,8 @@ GEODA = tuple(
         block=25,
         cap=15,
         reasons=_GEODA_REASONS,
-        defects=f"{_GEODA_STEPS}{turned}. It returns the last point, not the nearest one, and asks about points a little "
-        "outside the box.",
+        defects=f"{_GEODA_STEPS}{turned}. It returns the last point, not the nearest one, and one of the image's own class "
+        "where no step changes it. It asks about points a little outside the box.",
     )
     for norm, order, turned in (
         (Norm.L2, 2, ", and what is cut off turns its direction"),
