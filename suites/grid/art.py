@@ -269,12 +269,13 @@ _GEODA = {
     "sigma": 0.002,
 }
 _GEODA_REASONS = {
-    "max_iter": "paper: up to 20000 queries, library: 4000; the queries of all estimates together, half of HopSkipJump's",
+    "max_iter": "paper: up to 20000 queries, library: 4000; the queries of all estimates together, half of HopSkipJump's; "
+    "the cost allows no more, and twice as many gain little",
     "sub_dim": "paper: 75 of 224 frequencies along a side, library: 10; with 28, all, the median is 12 % lower on the MLP and "
     "8 % higher on the CNN; all where the input is no picture",
     "bin_search_tol": "paper: 1e-4; library: 0.1, at which no noise crosses the boundary and estimates say nothing",
-    "sigma": "paper and library: 0.0002, for larger pictures; a tenth of the length of a step; from 0.002 to 0.02 the median "
-    "is the same",
+    "sigma": "paper and library: 0.0002; far above the tolerance of the bisection, so that noise crosses the boundary; with "
+    "0.02 the median is the same",
     "cap": "tens of thousands of queries for each image",
 }
 _GEODA_STEPS = (
@@ -300,7 +301,7 @@ GEODA = tuple(
     )
     for norm, order, turned in (
         (Norm.L2, 2, ", and what is cut off turns its direction"),
-        (Norm.LINF, "inf", ", so that the values that have the least room end where they would not have to"),
+        (Norm.LINF, "inf", ", so that values with less room move less than the norm allows"),
     )
 )
 
