@@ -31,6 +31,9 @@ class GeoDA(evasion.GeoDA):  # type: ignore[misc]  # ART has no type information
     sub_basis: Array | None
     """(pixels of a channel, dimensions) float32, what noise is made of; None where it is white."""
 
+    kept = 1.0
+    """What a gradient is worth in the next step, where a new one counts 1: in the library as much."""
+
     def generate(self, x: Array, y: Array | None = None, x_adv_init: Array | None = None, **_: Any) -> Array:
         """Candidates for images.
 
@@ -60,7 +63,7 @@ class GeoDA(evasion.GeoDA):  # type: ignore[misc]  # ART has no type information
         point = self._binary_search(x, y, start, tol=self.bin_search_tol)
         grad = np.zeros_like(x)
         for queries in self.q_opt_iter[: self.iterate]:
-            grad = grad + self._black_grad_batch(point, queries, self.batch_size, y)[0]
+            grad = self.kept * grad + self._black_grad_batch(point, queries, self.batch_size, y)[0]
             point = self._step(x, y, point, grad)
         return np.clip(point, self.clip_min, self.clip_max)
 
@@ -113,7 +116,8 @@ def low_frequencies(shape: tuple[int, int], most: int) -> Array | None:
     if most >= max(shape):
         return None
     down, across = (_cosines(size, min(size, most)) for size in shape)
-    basis = np.einsum("yv,xu->yxuv", down, across).reshape(len(down) * len(across), -1).astype(np.float32)
+    products: Array = np.einsum("yv,xu->yxuv", down, across)
+    basis: Array = products.reshape(len(down) * len(across), -1).astype(np.float32)
     basis.flags.writeable = False
     return basis
 
