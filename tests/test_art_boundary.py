@@ -176,7 +176,9 @@ def test_inputs_have_any_shape(kind: type, shape: tuple[int, ...]) -> None:
         attack.generate(image, y=label)
 
 
-@pytest.mark.parametrize(("native", "mended"), zip(art.GEODA, art.REPAIRED_GEODA, strict=True), ids=["l2", "linf"])
+@pytest.mark.parametrize(
+    ("native", "mended"), list(zip(art.GEODA, art.REPAIRED_GEODA, strict=True)), ids=["l2", "linf"]
+)
 def test_mended_geoda_takes_no_step_out_of_the_box_that_turns_it(native: AttackSpec, mended: AttackSpec) -> None:
     case = CASES[0]
     ours, library = (
