@@ -272,7 +272,7 @@ _GEODA = {
 }
 _GEODA_REASONS = {
     "max_iter": "paper: up to 20000 queries, library: 4000; the queries of all estimates together, half of HopSkipJump's; "
-    "the cost allows no more, and twice as many gain little",
+    "the cost allows no more, and the distance still falls",
     "sub_dim": "paper: 75 of 224 frequencies along a side, library: 10; all of MNIST's, with 20 the repaired row's median is "
     "19 % higher on the MLP; all where the input is no picture",
     "bin_search_tol": "paper: 1e-4; library: 0.1, at which no noise crosses the boundary and estimates say nothing",
