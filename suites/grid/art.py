@@ -271,12 +271,12 @@ _GEODA = {
     "sigma": 0.002,
 }
 _GEODA_REASONS = {
-    "max_iter": "paper: up to 20000 queries, library: 4000; the queries of all estimates together, half of HopSkipJump's; "
+    "max_iter": "authors' code and library: 4000; the queries of all estimates together, half of HopSkipJump's; "
     "the cost allows no more, and the distance still falls",
-    "sub_dim": "paper: 75 of 224 frequencies along a side, library: 10; all of MNIST's, with 20 the repaired row's median is "
+    "sub_dim": "authors' code: 75 of 224 frequencies along a side, library: 10; all of MNIST's, with 20 the repaired row's median is "
     "19 % higher on the MLP; all where the input is no picture",
-    "bin_search_tol": "paper: 1e-4; library: 0.1, at which no noise crosses the boundary and estimates say nothing",
-    "sigma": "paper and library: 0.0002; far above the tolerance of the bisection, so that noise crosses the boundary; with "
+    "bin_search_tol": "authors' code: 1e-4; library: 0.1, at which no noise crosses the boundary and estimates say nothing",
+    "sigma": "authors' code and library: 0.0002; far above the tolerance of the bisection, so that noise crosses the boundary; with "
     "0.02 the median is the same",
     "cap": "tens of thousands of queries for each image",
 }
