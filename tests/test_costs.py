@@ -66,6 +66,16 @@ def test_a_cost_is_found_again_from_what_it_made_networks_take(
     assert found.seconds(unseen) == pytest.approx(cost.seconds(unseen), rel=0.02)
 
 
+def test_what_a_row_never_asks_for_costs_nothing() -> None:
+    every = [
+        fitting.Seen(kind=Kind.UPPER, norm=Norm.L2, pace=one, seconds=1.0, forwards=100.0, backwards=0.0)
+        for one in PACES
+    ]
+    found = fitting.fitted(every)
+    assert isinstance(found, AttackCost)
+    assert found.backwards == Line(0.0)
+
+
 def test_a_bound_costs_a_multiple_of_what_is_reckoned() -> None:
     pooled, dense = PACES[1], replace(PACES[2], dense=True)
     seen = [

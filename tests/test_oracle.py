@@ -14,7 +14,7 @@ from bench.testing import closed_form
 from bench.testing.attacks import check_optimum
 from bench.testing.closed_form import BOXES, CASES, Case
 
-SLOW = frozenset({"boundary", "cw", "bb", "hopskipjump"})
+SLOW = frozenset({"boundary", "cw", "bb", "geoda", "hopskipjump", "signopt"})
 
 
 @rows.every_attack(slow=SLOW)

@@ -113,6 +113,8 @@ def _line(values: Floats, found: Sequence[float]) -> Line:
 
 def _parts(columns: Sequence[Floats], found: Sequence[float]) -> list[float]:
     """How much of each column gives the values found, each value relative to itself; nothing of it is negative."""
+    if not any(found):
+        return [0.0] * len(columns)
     target = np.maximum(np.array(found, dtype=np.float64), 1e-12)
     # What is the same for all is in the first column already.
     basis = np.stack([c if i == 0 or len(np.unique(c)) > 1 else 0 * c for i, c in enumerate(columns)], axis=1)

@@ -134,6 +134,41 @@ HOPSKIPJUMP = Method(
     ),
 )
 
+GEODA = Method(
+    slug="geoda",
+    title="GeoDA",
+    family=Family.BOUNDARY,
+    access=Access.DECISION,
+    paper="arXiv:2003.06468",
+    idea=(
+        "Take the boundary near the image for a hyperplane, and estimate its normal from decisions at random points of low "
+        "frequency around a point on it. From the image go along the normal until the class changes, bisect back, and "
+        "estimate the normal there with more queries than before."
+    ),
+    formula=(
+        "w_t = w_(t-1) + mean over b of rho_b u_b, rho_b = +1 if argmax z(x_t + sigma u_b) != y else -1, u_b ~ N(0, I) in "
+        "the span of a discrete cosine transform's lowest frequencies; x_(t+1) = x + r v(w_t), v(w) = w / ||w||_2 (L2) or "
+        "sign(w) (Linf), r the smallest with argmax z != y; queries to step t in proportion to lambda^(-2t/3)"
+    ),
+)
+
+SIGN_OPT = Method(
+    slug="signopt",
+    title="Sign-OPT",
+    family=Family.BOUNDARY,
+    access=Access.DECISION,
+    paper="arXiv:1909.10773",
+    idea=(
+        "Minimise over directions how far the boundary lies in a direction. One decision says whether a direction nearby is "
+        "shorter, many of them give the gradient's signs, and a bisection measures the distance of each step."
+    ),
+    formula=(
+        "g(d) = the smallest r with argmax z(x + r d / ||d||_2) != y; grad ~ mean over q of s_q u_q, u_q a random unit "
+        "vector, s_q = -1 if argmax z(x + g(d) d_q) != y else +1, d_q = (d + epsilon u_q) / ||d + epsilon u_q||_2; d <- d - "
+        "alpha grad, alpha by a search along the line"
+    ),
+)
+
 POINTWISE = Method(
     slug="pointwise",
     title="Pointwise",
