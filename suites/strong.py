@@ -7,7 +7,7 @@ from suites.grid import certify, foolbox, paper
 
 SUITE = Suite(
     name="strong",
-    description="FAB, APGD_t, FMN, ALMA and PDPGD from their papers, the best cheap attacks beside them, and certified bounds.",
+    description="FAB, APGD_t, FMN, ALMA, PDPGD and Brendel-Bethge from their papers, the best cheap attacks, and certified bounds.",
     rows=(
         *paper.STRONG_ROWS,
         paper.SIGMA_ZERO,
