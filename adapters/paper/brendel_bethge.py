@@ -12,6 +12,7 @@ from adapters.margins import excess
 from adapters.paper.attack import HIGH, LOW, Nearest, StartedAttack
 from adapters.paper.trust_region import boundary
 from adapters.view import View
+from bench.domain import VALUES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +44,13 @@ class BrendelBethge(StartedAttack):
 
     def run_from(self, network: View, images: Tensor, labels: Tensor, starts: Tensor) -> Tensor:
         """See :meth:`StartedAttack.run_from`."""
+        # All starts go through the network together; they count like images.
+        together = max(1, VALUES // (self.starts * images[0].numel()))
+        parts = (each.split(together) for each in (images, labels, starts))
+        return torch.cat([self._run(network, *part) for part in zip(*parts, strict=True)])
+
+    def _run(self, network: View, images: Tensor, labels: Tensor, starts: Tensor) -> Tensor:
+        """The same, of a few images."""
         with torch.no_grad():
             classes = torch.stack([network(offered).argmax(1) for offered in starts.unbind(1)], 1)
         usable = (classes != labels.unsqueeze(1)) & ~starts.flatten(2).isnan().any(2)
