@@ -305,7 +305,7 @@ class RepairedGeoDA(GeoDA):
       is cut off there turns the direction.
     - An earlier gradient is worth less in each step, as in the authors' code (github.com/thisisalirah/GeoDA), which keeps
       0.7 of it for 0.3 of a new one. The library adds up all, the first, of a few dozen queries, as much as the last.
-    - A point that is not adversarial, or is farther than the present one, is not taken.
+    - A point that is not adversarial inside the box, or is farther than the present one, is not taken.
 
     Args:
         estimator, batch_size, norm, sub_dim, max_iter, bin_search_tol, lambda_param, sigma, verbose: as in the library; the
@@ -320,6 +320,7 @@ class RepairedGeoDA(GeoDA):
         # The library's steps are 5, 10, ... 500 times the gradient; in Linf, times its signs over its length.
         step = present / _STEPS
         found = super()._step(x, y, point, direction * (5 / step if self.norm == "inf" else step / 5))
+        found = np.clip(found, self.clip_min, self.clip_max)
         nearer = self._distance(x, found) < present and self._is_adversarial(found, y)
         return found if nearer else point
 

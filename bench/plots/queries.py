@@ -60,7 +60,7 @@ def curves(frame: pd.DataFrame, axes: Axes) -> Axes:
         transform=axes.transAxes,
         ha="right",
         va="top",
-        fontsize=8,
+        fontsize=9,
         color=MUTED,
         bbox={"facecolor": PAPER, "edgecolor": "none", "alpha": 0.8, "pad": 1},
     )
@@ -93,7 +93,7 @@ def _colours(frame: pd.DataFrame) -> dict[str, str]:
 
 
 def _ticks(axes: Axes) -> None:
-    axes.xaxis.set_major_locator(LogLocator(numticks=7))
+    axes.xaxis.set_major_locator(LogLocator(numticks=5))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
