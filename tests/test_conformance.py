@@ -129,8 +129,8 @@ def test_what_a_decision_based_attack_returns_is_at_the_end_of_its_curve(row: At
     assert fooled.any()
     assert np.isfinite(curve[-1][fooled]).all()
     # A point that is nearer to another image of the call is noted for that one.
-    flat = [each.flatten(1) for each in (candidates, problem.images)]
-    own = fooled & (torch.cdist(*flat).argmin(1) == torch.arange(len(problem))).numpy()
+    apart = torch.cdist(candidates.flatten(1), problem.images.flatten(1))
+    own = fooled & (apart.argmin(1) == torch.arange(len(problem))).numpy()
     assert own.any()
     assert (watched.lengths[own] <= distances[own] * (1 + 1e-6)).all(), "it was asked about"
 
