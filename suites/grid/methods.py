@@ -309,7 +309,7 @@ PDPGD = Method(
         "proximal step needs no gradient of the norm, and so takes L0 too."
     ),
     formula=(
-        "r <- prox of l_1 step ||r||_p at r - Adam(l_2 grad softplus(m(x + r))), in Adam's metric; l = softmax(0, v), "
+        "r <- prox of (l_1 / l_2) step ||r||_p at r - Adam(grad softplus(m(x + r))), by steps of proximal Adam; l = softmax(0, v), "
         "v <- v + eta sign(m), m = z_y - max over k != y of z_k"
     ),
 )

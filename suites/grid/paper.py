@@ -206,15 +206,23 @@ PDPGD_L0, PDPGD_L1, PDPGD_L2, PDPGD_LINF = (
         methods.PDPGD,
         norm,
         "PDPGD",
-        {"steps": 300, "primal": 0.3, "dual": 0.03, "averaging": 0.9, "squares": 0.9, "candidates": 10},
         {
-            "steps": "paper: 500; here for each class",
-            "primal": "paper: chosen for each norm",
-            "squares": "Adam: 0.999, with which the first gradients weigh for hundreds of steps",
-            "candidates": "first any class, then " + methods.ONE_BY_ONE,
+            "steps": steps,
+            "primal": 0.1,
+            "dual": 0.1,
+            "ratio": 0.01,
+            "averaging": 0.9,
+            "squares": 0.999,
+            "inner": 5,
+            "candidates": candidates,
+        },
+        {
+            "steps": "paper: 500; here for each class; in L0 many are worth more than many classes",
+            "candidates": "first any class, then those with the largest clean logits: two in L0, where the cost allows no more, "
+            "else ten",
         },
     )
-    for norm in (Norm.L0, Norm.L1, Norm.L2, Norm.LINF)
+    for norm, steps, candidates in ((Norm.L0, 1000, 2), (Norm.L1, 300, 10), (Norm.L2, 300, 10), (Norm.LINF, 300, 10))
 )
 
 ROWS = (DEEPFOOL_LINF, APGD_LINF, FAB_L2, FMN_L2, ALMA_L2, BB_L2, BB_LINF, SPARSEFOOL, SIGMA_ZERO, PDPGD_L0)
