@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adapters.paper import projections
+from adapters.paper.attacks import PDPGD
 from bench.norms import Norm
 from bench.testing import closed_form
 
@@ -46,18 +47,17 @@ def test_a_hyperplane_out_of_reach_gives_the_corner_and_one_without_normal_the_p
 
 @pytest.mark.parametrize("norm", ["l0", "l1", "l2", "linf"])
 @settings(max_examples=40, deadline=None)
-@given(seed=seeds, weight=st.floats(1e-3, 3.0), spread=st.floats(0.0, 3.0))
-def test_a_proximal_step_is_a_minimum(norm: str, seed: int, weight: float, spread: float) -> None:
+@given(seed=seeds, weight=st.floats(1e-3, 3.0))
+def test_a_proximal_step_is_a_minimum(norm: str, seed: int, weight: float) -> None:
     random = np.random.default_rng(seed)
     points = torch.from_numpy(random.standard_normal((2, 8)))
-    metric = torch.from_numpy(np.exp(spread * random.standard_normal((2, 8))))
     weights = torch.full((2,), weight, dtype=torch.float64)
 
     def value(r: torch.Tensor) -> torch.Tensor:
         size = r.abs().pow(2 / 3).sum(1) if norm == "l0" else projections.length(r, norm)
-        return (metric * (r - points).square()).sum(1) / 2 + weight * size
+        return (r - points).square().sum(1) / 2 + weight * size
 
-    least = projections.proximal(points, weights, norm, metric)
+    least = projections.proximal(points, weights, norm)
     for scale in (1e-3, 1e-2, 0.1, 1.0):
         for _ in range(20):
             tried = least + scale * torch.from_numpy(random.standard_normal((2, 8)))
@@ -66,6 +66,38 @@ def test_a_proximal_step_is_a_minimum(norm: str, seed: int, weight: float, sprea
             assert (value(least) <= value(sparse) + 1e-6).all()
             assert (value(least) <= value((1 - scale) * least) + 1e-6).all()
     assert (value(least) <= value(torch.zeros_like(points)) + 1e-6).all()
+
+
+@pytest.mark.parametrize("norm", ["l1", "l2", "linf"])
+@settings(max_examples=20, deadline=None)
+@given(seed=seeds, weight=st.floats(1e-3, 0.3), spread=st.floats(0.0, 0.7))
+def test_many_inner_steps_of_pdpgd_end_at_the_minimum_in_the_metric(
+    norm: str, seed: int, weight: float, spread: float
+) -> None:
+    random = np.random.default_rng(seed)
+    points = torch.from_numpy(random.uniform(-0.4, 0.4, (2, 8)))
+    metric = torch.from_numpy(np.exp(spread * random.standard_normal((2, 8))))
+    attack = PDPGD(norm=norm, inner=2000)
+    weights = torch.full((2,), weight, dtype=torch.float64)
+    least = attack._proximal(torch.full_like(points, 0.5), points, metric, weights)
+
+    def value(r: torch.Tensor) -> torch.Tensor:
+        return (metric * (r - points).square()).sum(1) / 2 + weight * projections.length(r, norm)
+
+    for scale in (1e-3, 1e-2, 0.1, 1.0):
+        for _ in range(20):
+            tried = least + scale * torch.from_numpy(random.standard_normal((2, 8)))
+            sparse = torch.where(torch.from_numpy(random.random((2, 8)) < 0.3), 0.0, tried)
+            for other in (tried, sparse, (1 - scale) * least):
+                assert (value(least) <= value(other) + 1e-6).all()
+
+
+def test_a_value_of_small_gradient_moves_in_few_inner_steps() -> None:
+    images, target, metric = torch.full((1, 2), 0.5), torch.tensor([[0.3, 0.3]]), torch.tensor([[1e-3, 1.0]])
+    weights = torch.tensor([0.02])
+    few, many = (PDPGD(norm="l1", inner=n)._proximal(images, target, metric, weights) for n in (5, 20_000))
+    assert few[0].tolist() == pytest.approx([0.2, 0.28], abs=1e-3)
+    assert many[0].tolist() == pytest.approx([0.0, 0.28], abs=1e-3), "its minimum is at 0"
 
 
 @settings(max_examples=60, deadline=None)

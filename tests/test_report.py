@@ -348,7 +348,7 @@ def test_records_csv_holds_a_curve_in_one_cell(healthy: synthetic.SyntheticRun) 
     records = healthy.records()
     back = pd.read_csv(io.BytesIO(exports.records_csv(records)), keep_default_na=False)
     for cell, curve in zip(back["curve"], records["curve"], strict=True):
-        assert cell == ("" if curve is None else cell)
+        assert (cell == "") == (curve is None)
         assert [float(value) for value in cell.split()] == list(curve or ())
 
 

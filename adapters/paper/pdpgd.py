@@ -68,10 +68,10 @@ class PDPGD(Descent):
     def _proximal(self, images: Tensor, target: Tensor, metric: Tensor, weights: Tensor) -> Tensor:
         """Changes inside the box near the proximal points of targets, where the norm has (n,) weights."""
         largest = metric.flatten(1).amax(1)
-        scaled, alike = metric / spread(largest, metric), torch.ones_like(metric)
+        scaled = metric / spread(largest, metric)
         target = (images + target).clamp(LOW, HIGH) - images
         change = target
         for _ in range(self.inner):
-            change = proximal(change - scaled * (change - target), weights / largest, self.norm, alike)
+            change = proximal(change - scaled * (change - target), weights / largest, self.norm)
             change = (images + change).clamp(LOW, HIGH) - images
         return change

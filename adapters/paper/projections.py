@@ -14,9 +14,6 @@ NEGLIGIBLE = 1e-12
 
 LOW, HIGH = UNIT_BOX
 
-NEWTON_STEPS = 6
-"""Enough for float32 from a start at 0, where the iterates only rise."""
-
 ORDERS = {"l0": 0.0, "l1": 1.0, "l2": 2.0, "linf": math.inf}
 """The exponents of the norms."""
 
@@ -123,55 +120,49 @@ def _shrunk(sizes: Tensor, room: Tensor, limits: Tensor) -> Tensor:
     return torch.minimum((sizes - t.clamp(min=0)).clamp(min=0), room).to(sizes)
 
 
-def proximal(points: Tensor, weights: Tensor, norm: str, metric: Tensor) -> Tensor:
-    """The minimiser r of sum of metric * (r - u)^2 / 2 + weight * D(r).
+def proximal(points: Tensor, weights: Tensor, norm: str) -> Tensor:
+    """The minimiser r of ||r - u||_2^2 / 2 + weight * D(r).
 
     Args:
         points: u, (n, ...).
         weights: (n,) at least 0.
         norm: D: ``l1``, ``l2``, ``linf``, or ``l0``, which stands for the sum of |r_i|^(2/3), as in arXiv:2106.01538.
-        metric: (n, ...), above 0.
 
     Returns:
         (n, ...).
     """
-    u, h, t = points.flatten(1), metric.flatten(1), weights.unsqueeze(1)
-    sizes = {"l0": _two_thirds, "l1": _soft, "l2": _scaled, "linf": _levelled}[norm](u.abs(), h, t)
+    u, t = points.flatten(1), weights.unsqueeze(1)
+    sizes = {"l0": _two_thirds, "l1": _soft, "l2": _scaled, "linf": _levelled}[norm](u.abs(), t)
     return (u.sign() * sizes).view_as(points)
 
 
-def _two_thirds(u: Tensor, h: Tensor, t: Tensor) -> Tensor:
+def _two_thirds(u: Tensor, t: Tensor) -> Tensor:
     """In closed form: the largest root of a quartic in r^(1/3)."""
-    u, double = u.double(), (2 * t / h).double().clamp(min=NEGLIGIBLE)
+    u, double = u.double(), (2 * t).double().clamp(min=NEGLIGIBLE)
     angle = torch.acosh((27 / 16 * u.square() * double ** (-1.5)).clamp(min=1))
     a = 2 / math.sqrt(3) * double**0.25 * torch.cosh(angle / 3).sqrt()
     root = (a + (2 * u / a - a.square()).clamp(min=0).sqrt()) / 2
     return torch.where(u > 2 / 3 * (3 * double**3) ** 0.25, root**3, 0.0).to(t)
 
 
-def _soft(u: Tensor, h: Tensor, t: Tensor) -> Tensor:
+def _soft(u: Tensor, t: Tensor) -> Tensor:
     """Each value alone."""
-    return (u - t / h).clamp(min=0)
+    return (u - t).clamp(min=0)
 
 
-def _scaled(u: Tensor, h: Tensor, t: Tensor) -> Tensor:
-    """U h rho / (h rho + t), whose length has to be rho: the root of an increasing and nearly linear function."""
-    rho = torch.zeros_like(t)
-    for _ in range(NEWTON_STEPS):
-        parts = h * u / (h * rho + t).clamp(min=NEGLIGIBLE)
-        squares = parts.square().sum(1, keepdim=True).clamp(min=NEGLIGIBLE)
-        slope = (parts.square() * h / (h * rho + t).clamp(min=NEGLIGIBLE)).sum(1, keepdim=True).clamp(min=NEGLIGIBLE)
-        rho = (rho + squares * (squares.sqrt() - 1) / slope).clamp(min=0)
-    return h * u * rho / (h * rho + t).clamp(min=NEGLIGIBLE)
+def _scaled(u: Tensor, t: Tensor) -> Tensor:
+    """All values alike."""
+    size = torch.linalg.vector_norm(u, 2, 1, keepdim=True)
+    shrunk: Tensor = u * (1 - t / size.clamp(min=NEGLIGIBLE)).clamp(min=0)
+    return shrunk
 
 
-def _levelled(u: Tensor, h: Tensor, t: Tensor) -> Tensor:
-    """min(u, level), where what is cut off, weighted by the metric, is t."""
-    kinks, order = u.double().sort(1, descending=True)
-    h = h.double().gather(1, order)
-    above, cut = h.cumsum(1), (h * kinks).cumsum(1)
+def _levelled(u: Tensor, t: Tensor) -> Tensor:
+    """min(u, level), where what is cut off is t in all."""
+    kinks = u.double().sort(1, descending=True).values
+    above, cut = torch.arange(1, u.shape[1] + 1, device=u.device), kinks.cumsum(1)
     # The level lies below as many values as there are whose own level would cut off less than t.
     at_kink = (cut - above * kinks).cummax(1).values
     piece = (torch.searchsorted(at_kink, t.double()) - 1).clamp(min=0)
-    level = ((cut.gather(1, piece) - t) / above.gather(1, piece).clamp(min=NEGLIGIBLE)).clamp(min=0)
+    level = ((cut.gather(1, piece) - t) / above[piece]).clamp(min=0)
     return torch.minimum(u, level.to(u))

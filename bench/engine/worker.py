@@ -150,7 +150,7 @@ def _computed(task: Task) -> Part:
         judgements = _judgements(model.judge, task.inputs[chosen], task.labels[chosen], proposal)
         seen = _best_seen(model.judge, task, chosen, judgements, proposal)
         for position, (i, judgement) in enumerate(zip(chosen, judgements, strict=True)):
-            made = _record(task, i, decisions[i], judgement, proposal=proposal)
+            made = _record(task, i, decisions[i], judgement, proposal)
             curve = None if proposal.curve is None else tuple(proposal.curve[:, position].tolist())
             lower = float(proposal.lower[position])
             records[i] = replace(made, lower=lower, best_seen=seen[position], curve=curve)
@@ -173,7 +173,7 @@ def failed(task: Task, status: Status, message: str) -> Part:
         tuple(
             _untouched(task, i, decision)
             if decision.wrong or not decision.finite
-            else _record(task, i, decision, judgement, proposal=proposal)
+            else _record(task, i, decision, judgement, proposal)
             for i, decision in enumerate(decisions)
         ),
         {},
@@ -340,14 +340,7 @@ def _judgements(
     return judge.judge(inputs, labels, proposal.candidates)
 
 
-def _record(
-    task: Task,
-    i: int,
-    decision: Decision,
-    judgement: Judgement,
-    *,
-    proposal: Proposal,
-) -> Record:
+def _record(task: Task, i: int, decision: Decision, judgement: Judgement, proposal: Proposal) -> Record:
     return Record(
         **_identity(task, i, decision),
         status=judgement.status,

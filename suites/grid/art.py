@@ -273,18 +273,13 @@ _GEODA = {
 _GEODA_REASONS = {
     "max_iter": "authors' code and library: 4000; the queries of all estimates together, half of HopSkipJump's; "
     "the cost allows no more, and the distance still falls",
-    "sub_dim": "authors' code: 75 of 224 frequencies along a side, library: 10; all of MNIST's, with 20 the repaired row's median is "
-    "19 % higher on the MLP; all where the input is no picture",
+    "sub_dim": "authors' code: 75 of 224 frequencies along a side, library: 10; all of MNIST's, as with fewer the "
+    "repaired row ends farther away; all where the input is no picture",
     "bin_search_tol": "authors' code: 1e-4; library: 0.1, at which no noise crosses the boundary and estimates say nothing",
-    "sigma": "authors' code and library: 0.0002; far above the tolerance of the bisection, so that noise crosses the boundary; with "
-    "0.02 the median is the same",
+    "sigma": "authors' code and library: 0.0002; far above the tolerance of the bisection, so that noise crosses the "
+    "boundary",
     "cap": "tens of thousands of queries for each image",
 }
-_GEODA_STEPS = (
-    "Its steps are five times as long as the gradient that it estimates, whatever the box: in a box of [0, 1] the first one "
-    "leaves it"
-)
-
 GEODA = tuple(
     AttackSpec(
         method=methods.GEODA,
@@ -298,7 +293,8 @@ GEODA = tuple(
         block=25,
         cap=15,
         reasons=_GEODA_REASONS,
-        defects=f"{_GEODA_STEPS}{turned}. The first estimate counts as much as the last. It returns the last point, not the nearest one, and one of the image's own class "
+        defects="Its steps are five times as long as the gradient that it estimates, whatever the box: in a box of [0, 1] the first one "
+        f"leaves it{turned}. The first estimate counts as much as the last. It returns the last point, not the nearest one, and one of the image's own class "
         "where no step changes it. It asks about points a little outside the box.",
     )
     for norm, order, turned in (

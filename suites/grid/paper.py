@@ -218,7 +218,7 @@ PDPGD_L0, PDPGD_L1, PDPGD_L2, PDPGD_LINF = (
         },
         {
             "steps": "paper: 500; here for each class; in L0 many are worth more than many classes",
-            "dual": "paper: 0.1; lower in L0, where the weight that is left in the end decides how many values remain",
+            "dual": "paper: 0.1; with it the attack in L0 misses the optimum of small networks",
             "candidates": "first any class, then those with the largest clean logits: two in L0, where the cost allows no more, "
             "else ten",
         },
