@@ -123,3 +123,13 @@ def test_a_change_in_ball_and_box_is_kept() -> None:
     images, changes = torch.full((1, 3), 0.5), torch.tensor([[0.1, -0.2, 0.0]])
     for norm in ("l1", "l2", "linf"):
         torch.testing.assert_close(projections.in_ball(images, changes, torch.tensor([0.4]), norm), changes)
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=seeds)
+def test_a_direction_keeps_the_values_that_can_move_along_it(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    points = torch.from_numpy(np.round(random.random((3, 8)), 0 if seed % 2 else 2))
+    direction = torch.from_numpy(random.standard_normal((3, 8)) * (random.random((3, 8)) < 0.8))
+    expected = ((points + 1e-9 * direction).clamp(0, 1) == points) & (direction != 0)
+    assert torch.equal(projections.leaves_box(points, direction), expected)

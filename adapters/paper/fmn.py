@@ -10,12 +10,15 @@ from torch import Tensor
 
 from adapters.calls import spread
 from adapters.paper.attack import NEGLIGIBLE, Descent, Nearest, lead
-from adapters.paper.projections import DUALS, in_ball, length
+from adapters.paper.projections import DUALS, in_ball, leaves_box, length
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FMN(Descent):
     """FMN, the fast minimum-norm attack (arXiv:2102.12827, algorithm 1).
+
+    Values at an end of the box that the gradient would take out of it do not count in the gradient: a step that the box cuts
+    short would leave the others hardly moved.
 
     Attributes:
         norm: ``l1``, ``l2`` or ``linf``.
@@ -43,6 +46,7 @@ class FMN(Descent):
             logits = best.network(images + variable)
             ahead = lead(logits, best.labels, classes)
             (gradient,) = torch.autograd.grad(ahead.sum(), variable)
+            gradient = gradient.masked_fill(leaves_box(images + change, gradient), 0.0)
             wrong, size = best.offer(images + change, logits=logits.detach()), length(change, self.norm)
             shortest = torch.where(wrong, torch.minimum(shortest, size), shortest)
             dual = torch.linalg.vector_norm(gradient.flatten(1), DUALS[self.norm], 1).clamp(min=NEGLIGIBLE)

@@ -27,6 +27,11 @@ def length(changes: Tensor, norm: str) -> Tensor:
     return lengths
 
 
+def leaves_box(points: Tensor, direction: Tensor) -> Tensor:
+    """Which values stand at an end of the box and would leave it along a direction: (n, ...) truth values."""
+    return ((points <= LOW) & (direction < 0)) | ((points >= HIGH) & (direction > 0))
+
+
 def on_hyperplane(start: Tensor, normal: Tensor, needed: Tensor, norm: str) -> Tensor:
     """The nearest point of the box on a hyperplane.
 

@@ -484,16 +484,14 @@ def _summary(frames: Frames) -> Table:
 
 
 def _nothing_added(summary: pd.DataFrame) -> str:
-    """Which attacks could be left out without loss, in a sentence; empty for none."""
-    adds = summary.groupby(["label", "norm"], observed=True, sort=False, as_index=False)["adds"].max()
-    lines = adds[adds["adds"] == 0].to_dict("records")
-    nothing = [f"{line['label']} in {Norm(str(line['norm'])).label}" for line in lines]
+    """How many attacks could be left out without loss, in a sentence; empty for none."""
+    adds = summary.groupby(["label", "norm"], observed=True)["adds"].max()
+    nothing = int((adds == 0).sum())
     if not nothing:
         return ""
-    who = "One attack adds" if len(nothing) == 1 else f"{len(nothing)} attacks add"
     return (
-        f" {who} nothing in this run: on no image of any network nearer than attacks of the norm that take less time. "
-        f"{'It is' if len(nothing) == 1 else 'They are'} {listed(nothing)}."
+        f" {nothing} of {len(adds)} attacks {'adds' if nothing == 1 else 'add'} nothing in this run (0% in column Adds on every "
+        "network): on no image nearer than the attacks of their norm that take less time."
     )
 
 
