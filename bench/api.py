@@ -74,6 +74,7 @@ def evaluate(
     libraries: Sequence[str] | None = None,
     attacks: Sequence[Attack] | None = None,
     samples: int | None = None,
+    first: bool = False,
     split: str = "",
     exact: float | None = None,
     full: bool = False,
@@ -108,7 +109,9 @@ def evaluate(
         attacks: names of rows or patterns such as ``foolbox-*``, rows (``suites.rows(norm="l2")``), and functions of one's
             own ``f(network, images, labels)``, which run in every norm that is asked for (see :mod:`adapters.own`); None
             for all of the suite.
-        samples: the first so many images; None for all that are given, or as many as the suite says of a named dataset.
+        samples: so many images, drawn with the seed, each class in its proportion; None for all that are given, or as many
+            as the suite says of a named dataset.
+        first: whether to take the first ``samples`` images, in place of a random sample.
         split: of a dataset that has several; empty for its usual one.
         exact: seconds per image for exact distances on small networks; None for what the suite says.
         full: run expensive attacks on every image too.
@@ -147,6 +150,7 @@ def evaluate(
         data=images if isinstance(images, str) else "mnist" if images is None else f"{LIVE}{dataset.name}",
         split=split,
         samples=samples if samples is not None else given_size,
+        first=first,
         norms=None if norms is None else tuple(norms),
         libraries=None if libraries is None else tuple(libraries),
         attacks=patterns,

@@ -81,15 +81,21 @@ def parser() -> Parser:
         "or file.py:object (the suite's own)",
     )
     what.add_argument("--split", default="", metavar="SPLIT", help="of the dataset (its test split)")
-    what.add_argument("--samples", type=int, metavar="N", help="how many images, the first ones (the suite's own)")
-    what.add_argument("--balanced", action="store_true", help="as many images of each class, the first ones of each")
+    what.add_argument(
+        "--samples",
+        type=int,
+        metavar="N",
+        help="how many images, drawn with the seed, each class in its proportion (the suite's own)",
+    )
+    what.add_argument("--balanced", action="store_true", help="as many images of each class")
+    what.add_argument("--first", action="store_true", help="the first images, in place of a random sample")
     what.add_argument(
         "--indices",
         type=_indices,
         nargs="+",
         action=_Joined,
         metavar="I",
-        help="which images, in place of the first ones: numbers from 0, or ranges such as 0:100, without the 100",
+        help="which images, in place of a random sample: numbers from 0, or ranges such as 0:100, without the 100",
     )
     what.add_argument(
         "--norms", nargs="+", metavar="NORM", help="l0, l1, l2, linf, of those that the suite has (all but l1)"
@@ -100,7 +106,9 @@ def parser() -> Parser:
         "--exact", type=float, metavar="SECONDS", help="time limit per image of the exact search; 0 leaves it out"
     )
     what.add_argument("--full", action="store_true", help="run expensive attacks on every image too")
-    what.add_argument("--seed", type=int, default=0, metavar="N", help="random seed (%(default)s)")
+    what.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="random seed, of images and attacks (%(default)s)"
+    )
     read = parser.add_argument_group("how data is read")
     read.add_argument(
         "--box",

@@ -493,14 +493,14 @@ def test_no_difference_is_claimed_between_networks_that_are_alike() -> None:
     assert ((table["low"] <= 0) & (table["high"] >= 0) | (table["p_holm"] > 0.01)).all()
 
 
-def library_run(factor: float) -> metrics.Evidence:
+def library_run(factor: float, queries: tuple[float, float] = (100, 100)) -> metrics.Evidence:
     rng = np.random.default_rng(0)
     lines = []
     for image in range(30):
         distance = float(rng.lognormal())
-        lines.append(found(image, distance))
+        lines.append(found(image, distance, forwards=queries[1], backwards=0))
         other = distance * factor * float(np.exp(rng.normal(0, 0.01)))
-        lines.append(found(image, other, attack="art-reference-l2", library="art"))
+        lines.append(found(image, other, attack="art-reference-l2", library="art", forwards=queries[0], backwards=0))
     return small(*lines, samples=30)
 
 
@@ -510,6 +510,17 @@ def test_agreement_names_the_worse_library() -> None:
     assert line["ratio"] == pytest.approx(1.5, rel=0.02)
     assert line["low"] <= 1.5 <= line["high"]
     assert (line["wins_a"], line["wins_b"]) == (0, 1)
+
+
+@pytest.mark.parametrize(("queries", "worse"), [((79, 100), ""), ((81, 100), "art"), ((1000, 100), "art")])
+def test_no_verdict_on_a_library_that_had_fewer_queries(queries: tuple[float, float], worse: str) -> None:
+    evidence = library_run(1.5, queries)
+    line = metrics.METRICS["agreement"](evidence).iloc[0]
+    assert (line["queries_a"], line["queries_b"]) == queries
+    assert (line["larger"], line["worse"]) == ("art", worse)
+    choice = metrics.library_choice(evidence)
+    assert choice.unequal == (not worse)
+    assert choice.best == (("foolbox",) if worse else ("art", "foolbox"))
 
 
 def test_agreement_stays_silent_within_chance() -> None:

@@ -82,7 +82,7 @@ def from_arrays(
         name=name,
         title=title or name,
         domain=domain,
-        splits={WHOLE: Split(len(values), read)},
+        splits={WHOLE: Split(len(values), read, lambda: truth)},
         usual_split=WHOLE,
     )
 
@@ -101,8 +101,14 @@ def thirds(read: Callable[[], Images], size: int) -> dict[str, Split]:
         chosen = places if indices is None else places[np.asarray(indices, dtype=np.int64)]
         return images[chosen], labels[chosen]
 
+    def labels(test: bool) -> NDArray[np.int64]:
+        return part(test, None)[1]
+
     third = -(-size // 3)
-    return {"train": Split(size - third, partial(part, False)), "test": Split(third, partial(part, True))}
+    return {
+        "train": Split(size - third, partial(part, False), partial(labels, False)),
+        "test": Split(third, partial(part, True), partial(labels, True)),
+    }
 
 
 def _read(images: Any, labels: Any) -> tuple[NDArray[Any], NDArray[np.int64]]:

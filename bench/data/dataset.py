@@ -19,6 +19,9 @@ Indices = Sequence[int] | NDArray[np.int64] | None
 POOL = 5_000
 """How many images of a split attacks may start from."""
 
+PART = 1_000
+"""So many images are read at once where only their labels are asked for; fewer where they are large."""
+
 POOL_BYTES = 200_000_000
 """How much memory these may take: 5,000 pictures up to 3 x 57 x 57, or 332 of 3 x 224 x 224."""
 
@@ -30,10 +33,12 @@ class Split:
     Attributes:
         size: how many images it has.
         read: the images and labels of some indices, or of all for None; they are checked by :meth:`Dataset.load`.
+        labels: the (n,) integer labels of all images, where they are known without reading an image.
     """
 
     size: int
     read: Callable[[Indices], Images] = field(repr=False, compare=False)
+    labels: Callable[[], NDArray[np.int64]] | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +104,38 @@ class Dataset:
                 f"dataset {self.title}: split {split!r} gave {len(checked)} images where {len(asked)} were asked for"
             )
         return checked, truth
+
+    def labels(self, split: str, *, read: bool = False) -> NDArray[np.int64] | None:
+        """The labels of all images of a split.
+
+        Args:
+            split: its name.
+            read: whether to read the images, a part at a time, where labels are not known without.
+
+        Returns:
+            (n,) int64; None where they are not known and ``read`` is false.
+
+        Raises:
+            UsageError: there is no such split.
+            DataError: they cannot be read, or are no labels of the domain.
+        """
+        part = self._split(split)
+        if part.labels is not None:
+            try:
+                return checked_labels(part.labels(), part.size, self.domain.classes)
+            except DataError as error:
+                raise DataError(f"dataset {self.title}: {error}") from error
+            except (Exception, SystemExit) as error:
+                raise DataError(
+                    f"dataset {self.title}: the labels of split {split!r} cannot be read: {line(error)}"
+                ) from error
+        if not read:
+            return None
+        step = self.domain.at_once(PART)
+        pieces = [
+            self.load(split, range(first, min(first + step, part.size)))[1] for first in range(0, part.size, step)
+        ]
+        return np.concatenate(pieces)
 
     def pool(self, split: str) -> Images:
         """Images that attacks on a split may start from, of ``start_split`` or of the split itself.

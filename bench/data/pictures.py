@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -24,6 +25,9 @@ SPLITS = ("test", "val", "train")
 
 ROOT = "data"
 """Where torchvision's datasets lie, unless a user says otherwise."""
+
+TARGETS = ("targets", "labels", "_labels")
+"""Attributes under which torchvision's datasets keep the classes of all pictures."""
 
 _OPTIONS = ("box", "class_names", "resize", "crop")
 
@@ -57,6 +61,16 @@ class Pictures:
         """As the files have them; empty where they have none."""
         found = getattr(self.pairs, "classes", ())
         return tuple(str(name) for name in found) if isinstance(found, list | tuple) else ()
+
+    @property
+    def labels(self) -> NDArray[np.int64] | None:
+        """The (n,) classes of all pictures, where torchvision's dataset has them without reading a picture."""
+        for name in TARGETS:
+            with suppress(TypeError, ValueError):  # what makes no array is no list of classes
+                values = np.asarray(getattr(self.pairs, name, None))
+                if values.shape == (len(self.pairs),) and values.dtype.kind in "iu":
+                    return values.astype(np.int64)
+        return None
 
     def read(self, indices: Indices) -> Images:
         """Pictures (n, channels, height, width) float32 and their (n,) int64 classes."""
@@ -202,13 +216,19 @@ def _dataset(name: str, title: str, parts: Mapping[str, Pictures], options: Opti
             class_names=names,
             unit="grey level" if shape[0] == 1 else "",
         ),
-        splits={split: Split(sizes[split], part.read) for split, part in parts.items()},
+        splits={split: _split(part, sizes[split]) for split, part in parts.items()},
         usual_split=usual,
         start_split="train" if "train" in parts else "",
     )
 
 
+def _split(part: Pictures, size: int) -> Split:
+    labels = part.labels
+    return Split(size, part.read, None if labels is None else lambda: labels)
+
+
 def _largest(part: Pictures) -> int:
     """The largest class, where the files name none."""
-    labels: Sequence[Any] = getattr(part.pairs, "targets", None) or [pair[1] for pair in part.pairs]
+    known = part.labels
+    labels: Sequence[Any] = [pair[1] for pair in part.pairs] if known is None else known.tolist()
     return max(1, *(int(label) for label in labels))

@@ -50,12 +50,13 @@ class Request:
         box, class_names, label, resize, crop, data_root, download: how it is read, see :class:`bench.data.Options`.
         split: a split of the dataset; empty for its usual one.
         samples: how many images; None for as many as the suite says.
-        indices: of the images in the split, in place of the first ones; None for those.
-        balanced: whether to take as many images of each class, the first ones of each.
+        indices: of the images in the split, in place of those that are drawn; None for these.
+        balanced: whether to take as many images of each class.
+        first: whether to take the first images, in place of those that are drawn.
         norms, libraries, attacks: which rows of the suite; None for all.
         exact: seconds per image for exact searches; 0 leaves them out; None for each row's own.
         full: whether rows with a cap get every image.
-        seed: of everything, below 2**31.
+        seed: of everything, the draw of images too; below 2**31.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ...
         time_limit: seconds of wall time per image and row.
         minutes: wall time of the run, by which images and rows are chosen; None for all of them.
@@ -77,6 +78,7 @@ class Request:
     samples: int | None = None
     indices: tuple[int, ...] | None = None
     balanced: bool = False
+    first: bool = False
     norms: tuple[str, ...] | None = None
     libraries: tuple[str, ...] | None = None
     attacks: tuple[str, ...] | None = None
@@ -147,7 +149,7 @@ class Job:
         plan: its blocks.
         dataset: where its images are from.
         split: of the dataset.
-        chosen: how its images were chosen: ``first``, ``listed`` or ``balanced``.
+        chosen: how its images were chosen, see :class:`bench.engine.choice.Chosen`.
         sources: every user's file that was executed, by what it was executed for, such as ``suite mine``.
     """
 
@@ -160,7 +162,7 @@ class Job:
 
 
 def resolve(request: Request, given: Given | None = None) -> Job:
-    """Find everything that a request names, and check its numbers. No network and no image is loaded.
+    """Find everything that a request names, and check its numbers. No network is loaded, and of images their labels only.
 
     Raises:
         BenchError: a name is unknown, a number is not possible, or nothing is left to run.
@@ -202,8 +204,10 @@ def resolve(request: Request, given: Given | None = None) -> Job:
     if request.normalize is not None:
         standard.shaped(request.normalize, dataset.domain)
     split = _split(dataset, request.split)
-    chosen = Choice(request.samples, suite.samples, request.indices, request.balanced)
-    indices = choice.indices(dataset, split, chosen)
+    asked = Choice(
+        request.samples, suite.samples, request.indices, request.balanced, first=request.first, seed=request.seed
+    )
+    chosen = choice.choose(dataset, split, asked)
     return Job(
         request=replace(
             request,
@@ -212,7 +216,7 @@ def resolve(request: Request, given: Given | None = None) -> Job:
             weights=None,
             data=source,
             split=split,
-            samples=len(indices) if request.indices is None else None,
+            samples=len(chosen.indices) if request.indices is None else None,
             class_names=_absolute(request.class_names, "--class-names"),
             data_root=_absolute(request.data_root, "--data-root"),
         ),
@@ -221,7 +225,7 @@ def resolve(request: Request, given: Given | None = None) -> Job:
             rows=rows,
             holes=plan.holes(suite, rows),
             networks=networks,
-            indices=indices,
+            indices=chosen.indices,
             seed=request.seed,
             time_limit=request.time_limit,
         ),

@@ -228,16 +228,17 @@ def _asked(stored: _Stored, modules: Mapping[str, nn.Module], found: Findings) -
     dataset = _dataset(stored, found)
     split = str(content["data"]["split"])
     request = Request.from_json(content["request"]) if content.get("request") else None
-    reason = stored.environment
+    reason, same = stored.environment, False
     if request is None:
         reason = "an older version wrote the run, and did not keep what was asked for"
     elif request.suite.startswith(LIVE):
         reason = f"its suite {request.suite.removeprefix(LIVE)} was made by the program that started the run"
     if request is not None and not reason:
         job = resolve(request, Given(dataset=dataset if is_live(stored.manifest) else None, networks=modules))
-        if job.split != split or job.plan.networks != specs:
-            found.broken("manifest", "its request asks for another split or other networks than it has")
-    if request is None or reason or job.split != split or job.plan.networks != specs:
+        same = job.split == split and job.plan.networks == specs and job.plan.indices == tuple(_order(content))
+        if not same:
+            found.broken("manifest", "its request asks for another split, other images or other networks than it has")
+    if request is None or reason or not same:
         found.unchecked.append(
             f"{len(stored.run.finished)} blocks and the rows of the suite could not be computed again: "
             f"{reason or 'the request is another'}"

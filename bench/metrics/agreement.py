@@ -18,6 +18,9 @@ from bench.records import Status
 SAME = 0.01
 """Distances within 1 % of one another count as equal."""
 
+BUDGET = 0.8
+"""The library with the larger distances had this part of the other's queries at least, or no verdict is given."""
+
 _POINTS = ["network", "norm", "title", "slug", "library_a", "library_b", "attack_a", "attack_b", "image"]
 
 
@@ -28,19 +31,21 @@ def pairs(evidence: Evidence) -> pd.DataFrame:
 
     Returns:
         Columns network, norm, title and slug of the method, library_a, library_b, attack_a, attack_b, image,
-        distance_a, distance_b. Images are those that both rows were run on. Misclassified images are left out: nothing
+        distance_a, distance_b, queries_a, queries_b: forward and backward passes for the image. Images are those that both rows were run on. Misclassified images are left out: nothing
         was attacked there.
     """
     rows = evidence.rows[evidence.rows["native"].astype(bool)]
     records = evidence.attacks
     attacked = records[records["status"] != Status.MISCLASSIFIED.value]
+    attacked = attacked.assign(queries=attacked["forwards"] + attacked["backwards"])
+    measured = ["network", "image", "distance", "queries"]
     parts = []
     for (norm, slug), group in rows.groupby(["norm", "slug"], sort=False):
         for one, two in combinations(group.sort_values("library", kind="stable").to_dict("records"), 2):
             if one["library"] == two["library"]:
                 continue
-            a = attacked.loc[attacked["attack"] == one["attack"], ["network", "image", "distance"]]
-            b = attacked.loc[attacked["attack"] == two["attack"], ["network", "image", "distance"]]
+            a = attacked.loc[attacked["attack"] == one["attack"], measured]
+            b = attacked.loc[attacked["attack"] == two["attack"], measured]
             both = a.merge(b, on=["network", "image"], suffixes=("_a", "_b"))
             parts.append(
                 both.assign(
@@ -53,7 +58,7 @@ def pairs(evidence: Evidence) -> pd.DataFrame:
                     attack_b=two["attack"],
                 )
             )
-    columns = [*_POINTS, "distance_a", "distance_b"]
+    columns = [*_POINTS, "distance_a", "distance_b", "queries_a", "queries_b"]
     return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
 
 
@@ -71,8 +76,9 @@ def agreement(evidence: Evidence) -> pd.DataFrame:
         distance_a / distance_b over images, ``low``, ``high``: its 95 % bootstrap interval; ``wins_a``, ``wins_b``:
         fraction of images on which one is smaller by more than 1 %; ``effect``: matched-pairs rank-biserial correlation,
         positive where a finds larger distances; ``p_holm``: Wilcoxon's signed-rank test, adjusted over all lines;
-        ``worse``: the library that finds larger distances, if the median ratio differs from 1 by more than 1 % and
-        p_holm is below 0.05, else empty.
+        ``queries_a``, ``queries_b``: mean forward and backward passes for an image; ``larger``: the library that finds
+        larger distances, if the median ratio differs from 1 by more than 1 % and p_holm is below 0.05, else empty;
+        ``worse``: the same, where it had no smaller budget: at least ``BUDGET`` of the other's queries.
     """
     lines = []
     keys = ["norm", "slug", "attack_a", "attack_b", "network"]
@@ -93,16 +99,23 @@ def agreement(evidence: Evidence) -> pd.DataFrame:
                 "wins_b": float((ratios > 1 + SAME).mean()),
                 "effect": effect,
                 "p_holm": p,
+                "queries_a": float(group["queries_a"].mean()),
+                "queries_b": float(group["queries_b"].mean()),
             }
         )
     columns = [*_POINTS[:-1], "images", "ratio", "low", "high", "wins_a", "wins_b", "effect", "p_holm"]
+    columns += ["queries_a", "queries_b"]
     table = pd.DataFrame(lines, columns=columns)
     table["p_holm"] = holm(table["p_holm"].to_numpy(dtype=np.float64))
     differs = ((table["ratio"] - 1).abs() > SAME) & (table["p_holm"] < SIGNIFICANT)
     # A significant test whose direction contradicts the median ratio names no one.
-    worse_a = differs & (table["ratio"] > 1) & (table["effect"] > 0)
-    worse_b = differs & (table["ratio"] < 1) & (table["effect"] < 0)
-    table["worse"] = np.select([worse_a, worse_b], [table["library_a"], table["library_b"]], "")
+    larger_a = differs & (table["ratio"] > 1) & (table["effect"] > 0)
+    larger_b = differs & (table["ratio"] < 1) & (table["effect"] < 0)
+    names = [table["library_a"], table["library_b"]]
+    table["larger"] = np.select([larger_a, larger_b], names, "")
+    fair_a = table["queries_a"] >= BUDGET * table["queries_b"]
+    fair_b = table["queries_b"] >= BUDGET * table["queries_a"]
+    table["worse"] = np.select([larger_a & fair_a, larger_b & fair_b], names, "")
     return table
 
 
@@ -113,7 +126,10 @@ class LibraryChoice:
     Attributes:
         methods: how many (method, norm) were compared.
         compared: library -> how many of them it takes part in; empty where no method has two implementations.
-        worse: library -> on how many of its methods it finds significantly larger distances than another's.
+        worse: library -> on how many of its methods it finds significantly larger distances than another's, with no
+            smaller budget.
+        unequal: on how many methods a library finds significantly larger distances with a smaller budget only, so that
+            nothing is concluded.
         best: libraries with the smallest fraction of such methods; empty where nothing is settled.
         reachable: the smallest p that Holm's adjustment of these tests could reach with so many images; from 0.05 on no
             difference could be confirmed, so that nothing is settled. NaN where nothing was compared.
@@ -122,6 +138,7 @@ class LibraryChoice:
     methods: int
     compared: Mapping[str, int]
     worse: Mapping[str, int]
+    unequal: int
     best: tuple[str, ...]
     reachable: float
 
@@ -142,6 +159,7 @@ def library_choice(evidence: Evidence, table: pd.DataFrame | None = None) -> Lib
     names = [name for name in evidence.libraries if name in {*table["library_a"], *table["library_b"]}]
     compared, worse = dict.fromkeys(names, 0), dict.fromkeys(names, 0)
     cells = table.groupby(["norm", "slug"], sort=False)
+    unequal = sum(bool(((group["larger"] != "") & (group["worse"] == "")).any()) for _, group in cells)
     for _, group in cells:
         for name in {*group["library_a"], *group["library_b"]}:
             compared[name] += 1
@@ -151,4 +169,6 @@ def library_choice(evidence: Evidence, table: pd.DataFrame | None = None) -> Lib
     fractions = {name: worse[name] / compared[name] for name in names}
     fewest = min(fractions.values(), default=0.0)
     best = tuple(name for name in names if fractions[name] == fewest) if reachable < SIGNIFICANT else ()
-    return LibraryChoice(methods=len(cells), compared=compared, worse=worse, best=best, reachable=reachable)
+    return LibraryChoice(
+        methods=len(cells), compared=compared, worse=worse, unequal=unequal, best=best, reachable=reachable
+    )

@@ -11,11 +11,14 @@ from scipy import stats
 from bench.metrics import inputs
 from bench.metrics.distribution import FloatArray, as_given, between, checked, checked_level, quantiles, robust_accuracy
 
-RESAMPLES = 2000
+RESAMPLES = 20_000
 MOST_RESAMPLES = 1_000_000
 LEVEL = 0.95
 SIGNIFICANT = 0.05
 """Below this p a difference counts as significant."""
+
+LEAST_RESAMPLES, DRAWN = 1000, 5_000_000
+"""Where whole images are resampled, at most so many are drawn in all, but never fewer resamples than the least."""
 
 _CELLS = 2_000_000
 """Resampled values held at a time."""
@@ -139,14 +142,14 @@ def resampled_medians(distances: FloatArray, *, resamples: int = RESAMPLES, seed
 
     Args:
         distances: (n, k): image by network, n >= 1.
-        resamples: how many; fewer are drawn when n is above 2,500, never less than 500.
+        resamples: how many; fewer where n times as many is above ``DRAWN``, never fewer than ``LEAST_RESAMPLES``.
         seed: of the draws.
 
     Returns:
-        (resamples, k) medians.
+        (m, k) medians, m the number of resamples that were drawn.
     """
     n, k = distances.shape
-    count = min(resamples, max(500, resamples * 2500 // n))
+    count = min(resamples, max(LEAST_RESAMPLES, DRAWN // n))
     rng = np.random.default_rng(seed)
     medians = np.empty((count, k))
     step = max(1, _CELLS // n)

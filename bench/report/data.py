@@ -18,9 +18,12 @@ WHOLE = "all"
 """What the split of a dataset without splits is called."""
 
 CHOSEN = {
+    "stratified": "{n} images drawn at random from {where}, each class in its proportion",
+    "random": "{n} images drawn at random from {where}",
+    "random balanced": "{n} images drawn at random from {where}, as many of each class",
+    "balanced": "the first images of each class of {where}, {n} in all",
     "first": "the first {n} of {where}",
     "listed": "{n} listed images of {where}",
-    "balanced": "{n} images of {where}, as many of each class",
 }
 """How images were chosen, in words."""
 

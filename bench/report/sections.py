@@ -36,7 +36,6 @@ from bench.report.tables import (
     table,
     text,
 )
-from bench.report.words import listed
 from bench.specs import Access
 from bench.verdict import Check, CheckResult
 
@@ -400,7 +399,9 @@ def _agreement(frames: Frames) -> list[Table]:
     settled = library_choice(frames.evidence, frames.plain("agreement")).settled
 
     def advice(line: Mapping[str, Any]) -> Cell:
-        worse = str(line["worse"])
+        worse, larger = str(line["worse"]), str(line["larger"])
+        if larger and not worse:
+            return Cell(f"{frames.labels.get(larger, larger)} finds larger distances with fewer queries: no verdict")
         if not worse:
             if line["p_holm"] >= SIGNIFICANT:
                 return Cell("no significant difference" if settled else "too few images to tell")
@@ -427,12 +428,15 @@ def _agreement(frames: Frames) -> list[Table]:
             "p (Holm)",
             "probability of so clear an order by chance alone: Wilcoxon's signed-rank test, adjusted for all lines of this table",
         ),
+        number("queries_a", "Queries A", "forward and backward passes per image"),
+        number("queries_b", "Queries B", "forward and backward passes per image"),
         Column("Advice", advice, numeric=False),
         count("images", "Images"),
     ]
     caption = (
         "The same method in two libraries, with the parameters that their cards give, on the same images. The smaller "
-        "distance is the better one. Other parameters, or more steps, may change the order."
+        "distance is the better one. A library that finds larger distances is advised against where it had at least 80% of the "
+        "other's queries. Other parameters, or more steps, may change the order."
     )
     return [table("table-agreement", caption, columns, content)]
 

@@ -251,11 +251,16 @@ def library(frames: Frames) -> Answer:
     if not choice.settled:
         least = f"the smallest p that they could have given is {figure(choice.reachable, 2)}"
         return Answer("", "Library", "Not settled", f"too few images for the tests {of}: {least}")
+    unequal = (
+        f"; in {choice.unequal} the version with the larger distances had fewer queries, so that nothing follows"
+        if choice.unequal
+        else ""
+    )
     if not any(choice.worse.values()):
-        support = f"{of}, none finds distances that differ by more than 1% and significantly"
-        return Answer("", "Library", "Either" if len(choice.compared) == 2 else "Any", support)
+        support = f"{of}, none finds distances that are larger by more than 1%, significantly, with as many queries"
+        return Answer("", "Library", "Either" if len(choice.compared) == 2 else "Any", support + unequal)
     text = listed([names[name] for name in choice.best], "or")
-    return Answer("", "Library", text, f"{of}, {_worse_counts(choice, names)}")
+    return Answer("", "Library", text, f"{of}, {_worse_counts(choice, names)}{unequal}")
 
 
 def _worse_counts(choice: LibraryChoice, names: Mapping[str, str]) -> str:
@@ -278,7 +283,11 @@ def to_avoid(frames: Frames) -> list[str]:
         size = _larger(float(ratios.min()), float(ratios.max()))
         on = listed([str(network) for network in group["network"]])
         labels = frames.labels[name], frames.labels[b if name == a else a]
-        lines.append(f"{title} {Norm(norm).label} of {labels[0]}: {size} than {labels[1]}'s, on {on}")
+        sides = ("queries_a", "queries_b") if name == a else ("queries_b", "queries_a")
+        queries = listed([f"{group[side].mean():,.0f}" for side in sides], "against")
+        lines.append(
+            f"{title} {Norm(norm).label} of {labels[0]}: {size} than {labels[1]}'s, on {on} ({queries} queries per image)"
+        )
     return lines
 
 

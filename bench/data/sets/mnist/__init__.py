@@ -47,9 +47,9 @@ DATASET = Dataset(
     title="MNIST",
     domain=Domain(shape=(1, 28, 28), classes=10, low=0.0, high=1.0, channel_axis=0, unit="grey level"),
     splits={
-        "train": Split(TRAINED, partial(_read, True, 0, TRAINED)),
-        "test": Split(10_000, partial(_read, False, 0, 10_000)),
-        "val": Split(10_000, partial(_read, True, TRAINED, 60_000)),
+        "train": Split(TRAINED, partial(_read, True, 0, TRAINED), lambda: _file(True)[1][:TRAINED]),
+        "test": Split(10_000, partial(_read, False, 0, 10_000), lambda: _file(False)[1]),
+        "val": Split(10_000, partial(_read, True, TRAINED, 60_000), lambda: _file(True)[1][TRAINED:]),
     },
     usual_split="test",
     start_split="train",
