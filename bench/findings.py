@@ -80,6 +80,16 @@ class Finding:
         return asdict(self) | {"check": self.check.value, "status": self.status.value, "value": value}
 
 
+TRUST = {
+    Level.STOP: "refused",
+    Level.FAIL: "not trustworthy",
+    Level.WARN: "doubtful",
+    Level.PASS: "trustworthy",
+    Level.NONE: "not assessed",
+}
+"""What a verdict says of the attacks on a network: nothing of the network's robustness."""
+
+
 def grade(fails: bool, warns: bool) -> Level:
     """``fail``, ``warn`` or ``pass``, by two conditions of which the first is the graver."""
     return Level.FAIL if fails else Level.WARN if warns else Level.PASS

@@ -1,4 +1,4 @@
-"""What a terminal or a notebook shows of a run: the stage, a bar over the blocks with the time left, a final table."""
+"""What a terminal or a notebook shows of a run: the stage, a bar over the blocks with the time left."""
 
 from __future__ import annotations
 
@@ -8,21 +8,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 
-import pandas as pd
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeElapsedColumn
-from rich.table import Table
 from rich.text import Text
 
-from bench import metrics
 from bench.engine import runner
 from bench.engine.executors import ATTACKING
 from bench.engine.watch import Watch
 from bench.errors import printable
 from bench.records import Status
 from bench.specs import Kind
-from bench.store import Manifest
 
 MEASURING = "measuring the time left"
 
@@ -103,11 +99,6 @@ def _words(seconds: float) -> str:
     return f"{timedelta(seconds=round(seconds))} left"
 
 
-def _plain(text: str) -> str:
-    """A text as it is: no markup of rich, nothing that a terminal would obey."""
-    return escape(printable(text))
-
-
 def _outcome(step: runner.Progress) -> str:
     """A finished block in a few words."""
     attacked = sum(record.status is not Status.MISCLASSIFIED for record in step.records)
@@ -120,28 +111,3 @@ def _outcome(step: runner.Progress) -> str:
         return f"{where}all misclassified, nothing to attack"
     middle = f"median {statistics.median(found):.4g}, " if found else ""
     return f"{where}{middle}found {len(found)} of {attacked}"
-
-
-def table(records: pd.DataFrame, content: Manifest) -> Table:
-    """Medians over all images, misclassified ones being 0, by row and network: of distances, or of lower bounds."""
-    summary = metrics.summary(records, content)
-    shown = Table(
-        title="median minimal norm (found rate of the attacked images); ≥ median certified lower bound",
-        title_justify="left",
-    )
-    names = [network["name"] for network in content["networks"]]
-    shown.add_column("attack")
-    for name in names:
-        shown.add_column(_plain(name), justify="right")
-    cells = {
-        (row["attack"], row["network"]): f"{row['median']:.4g} ({row['found_rate']:.0%})"
-        if row["misclassified"] < row["images"]
-        else "all misclassified"
-        for row in summary.to_dict("records")
-    }
-    bounds = records[records["kind"] != Kind.UPPER].groupby(["attack", "network"], observed=True)["lower"].median()
-    for row in bounds.reset_index().itertuples():
-        cells[row.attack, row.network] = f"≥ {row.lower:.4g}"
-    for row in content["rows"]:
-        shown.add_row(_plain(row["label"]), *(cells.get((row["name"], name), "-") for name in names))
-    return shown

@@ -309,12 +309,16 @@ def _trusted(path: Path) -> str:
 def _finish(console: Console, run: Run, page: Path, *, open_page: bool) -> int:
     import webbrowser
 
-    from bench import metrics
-    from bench.progress import table
+    from bench import metrics, report
+    from bench.report import sources, terminal
 
-    records = run.records()
-    console.print(table(records, run.manifest))
-    rules = metrics.invariants(metrics.evidence(records, run.manifest), run.manifest)
+    frames, found = report.prepared(sources.single(run))
+    for heading, table in terminal.tables(frames, width=console.width):
+        console.print(heading, style="bold", markup=False, highlight=False)
+        console.print(table, "")
+    for line in terminal.lines(frames.evidence, run.manifest, found):
+        console.print(line, markup=False, highlight=False)
+    rules = metrics.invariants(frames.evidence, run.manifest)
     broken = [rule for rule in rules if rule.holds is False]
     for rule in broken:
         console.print(f"BROKEN: {printable(rule.rule)} ({printable(rule.detail)})", style="bold red", markup=False)

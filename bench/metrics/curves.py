@@ -69,17 +69,18 @@ def _curve(network: str, norm: str, attack: str, distances: dist.FloatArray, poi
 
 
 def robust_accuracy_table(evidence: Evidence, steps: int = 5) -> pd.DataFrame:
-    """Robust accuracy of every network at a few round eps that span the distances of the run.
+    """Robust accuracy of every network at a few round eps that span the distances of the run, and at the field's usual ones.
 
     Returns:
-        Columns norm, eps, network, robust_accuracy, low, high (Wilson's 95 %), certified: the fraction of images with
-        a certified bound > eps, NaN where no verifier was run.
+        Columns norm, eps, ``usual`` (whether papers state robust accuracy at this eps), network, robust_accuracy, low, high
+        (Wilson's 95 %), certified: the fraction of images with a certified bound > eps, NaN where no verifier was run.
     """
     bounded = evidence.bounded
     lines = []
     for norm in evidence.norms:
         chosen = evidence.best[evidence.best["norm"] == norm.value]
-        grid = round_grid(chosen["distance"].to_numpy(), steps, whole=norm.counts)
+        usual = evidence.usual.get(norm, ())
+        grid = sorted({*round_grid(chosen["distance"].to_numpy(), steps, whole=norm.counts), *usual})
         for network, group in chosen.groupby("network", observed=True):
             distance = group["distance"].to_numpy()
             lower = group["lower"].to_numpy()
@@ -90,6 +91,7 @@ def robust_accuracy_table(evidence: Evidence, steps: int = 5) -> pd.DataFrame:
                     {
                         "norm": norm.value,
                         "eps": eps,
+                        "usual": eps in usual,
                         "network": network,
                         "robust_accuracy": accuracy,
                         "low": float(low),
@@ -97,7 +99,8 @@ def robust_accuracy_table(evidence: Evidence, steps: int = 5) -> pd.DataFrame:
                         "certified": float((lower > eps).mean()) if (str(network), norm.value) in bounded else np.nan,
                     }
                 )
-    return pd.DataFrame(lines, columns=["norm", "eps", "network", "robust_accuracy", "low", "high", "certified"])
+    columns = ["norm", "eps", "usual", "network", "robust_accuracy", "low", "high", "certified"]
+    return pd.DataFrame(lines, columns=columns)
 
 
 def round_grid(distances: dist.FloatArray, steps: int, *, whole: bool = False) -> list[float]:

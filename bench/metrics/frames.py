@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from bench.domain import Domain
 from bench.norms import Norm
 from bench.records import Status
 from bench.specs import GAP, Kind, Origin
+from bench.usual_eps import usual_eps
 
 Manifest = Mapping[str, Any]
 FloatArray = NDArray[np.float64]
@@ -62,6 +63,8 @@ class Evidence:
         norms: norms of the rows, in the order of ``Norm``.
         libraries: of the run by their names, in the manifest's order.
         domain: of the images.
+        usual: the sizes of change at which papers state robust accuracy on this dataset, in each norm that has some; see
+            :func:`bench.usual_eps.usual_eps`.
     """
 
     records: pd.DataFrame
@@ -71,6 +74,7 @@ class Evidence:
     norms: tuple[Norm, ...]
     libraries: Mapping[str, LibraryInfo]
     domain: Domain
+    usual: Mapping[Norm, tuple[float, ...]] = field(default_factory=dict)
 
     @property
     def attacks(self) -> pd.DataFrame:
@@ -92,8 +96,8 @@ def evidence(records: pd.DataFrame, manifest: Manifest) -> Evidence:
 
     Args:
         records: as read from the store; it is not changed.
-        manifest: of the same run, in the layout of today; what is read are ``rows``, ``networks``, ``libraries`` and
-            ``domain``.
+        manifest: of the same run, in the layout of today; what is read are ``rows``, ``networks``, ``libraries``,
+            ``domain`` and the name of ``data``.
 
     Returns:
         The records with what is derived from them.
@@ -106,7 +110,8 @@ def evidence(records: pd.DataFrame, manifest: Manifest) -> Evidence:
     norms = tuple(norm for norm in Norm if norm.value in set(rows["norm"]))
     frame = frame.assign(distance=own_distance(frame))
     domain = Domain.from_json(manifest["domain"])
-    return Evidence(frame, rows, _best(frame, norms), networks, norms, library_table(manifest), domain)
+    usual = {norm: eps for norm in norms if (eps := usual_eps(manifest, norm, domain))}
+    return Evidence(frame, rows, _best(frame, norms), networks, norms, library_table(manifest), domain, usual)
 
 
 def library_table(manifest: Manifest) -> dict[str, LibraryInfo]:

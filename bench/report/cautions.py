@@ -196,7 +196,7 @@ def _counts(numbers: Mapping[str, int]) -> str:
 def _scope(evidence: Evidence, manifest: Mapping[str, Any]) -> list[str]:
     images = evidence.best.drop_duplicates("image") if len(evidence.best) else evidence.best
     whole = manifest["data"].get("size") == manifest["samples"]
-    sample = "" if whole else ", no random sample, and intervals speak of images like these"
+    sample = "" if whole else f"; {data.population(manifest)}"
     overlap = "Medians whose intervals overlap may still differ image by image: p decides"
     lines = [f"Nothing follows for other data: these are {data.chosen(manifest)}{sample}. {overlap}."]
     absent = [label for label in range(evidence.domain.classes) if label not in set(images["label"])]

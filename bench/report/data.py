@@ -17,12 +17,16 @@ PICTURE_AXES = 2
 WHOLE = "all"
 """What the split of a dataset without splits is called."""
 
+SEVERAL = "several"
+"""Runs side by side whose images were chosen in different ways."""
+
 CHOSEN = {
     "stratified": "{n} images drawn at random from {where}, each class in its proportion",
     "random": "{n} images drawn at random from {where}",
     "random balanced": "{n} images drawn at random from {where}, as many of each class",
     "balanced": "the first images of each class of {where}, {n} in all",
     "first": "the first {n} of {where}",
+    SEVERAL: "{n} images of {where}, chosen in several ways",
     "listed": "{n} listed images of {where}",
 }
 """How images were chosen, in words."""
@@ -40,6 +44,21 @@ def chosen(manifest: Mapping[str, Any]) -> str:
     if data.get("size") == samples:
         return f"all {number(samples)} of {where}"
     return CHOSEN.get(str(data.get("chosen")), CHOSEN["first"]).format(n=number(samples), where=where)
+
+
+def population(manifest: Mapping[str, Any]) -> str:
+    """Which images the intervals of a run speak of, where it has not all of them."""
+    drawn = str(manifest["data"].get("chosen"))
+    if drawn in ("stratified", "random"):
+        return "as they are a random sample, intervals speak of all of its images"
+    if drawn == "random balanced":
+        return "as they are a random sample with as many of each class, intervals speak of classes in equal numbers"
+    return "as they are no random sample, intervals speak of images like these only"
+
+
+def draws(manifest: Mapping[str, Any]) -> bool:
+    """Whether the seed chose the images."""
+    return str(manifest["data"].get("chosen")) in ("stratified", "random", "random balanced")
 
 
 def number(samples: int | str) -> str:

@@ -15,7 +15,7 @@ import numpy as np
 from markupsafe import Markup
 
 from bench import metrics, verdict
-from bench.findings import Level
+from bench.findings import TRUST, Level
 from bench.metrics import Evidence
 from bench.plots.style import DARK, network_styles
 from bench.report import cautions, data, words
@@ -25,6 +25,7 @@ from bench.report.index import Entry
 from bench.report.sections import NORM_LABELS, sections
 from bench.report.sources import Source
 from bench.report.tables import figure, percentage
+from bench.report.usual import at_usual_eps
 from bench.specs import Access, Kind, Origin
 from bench.verdict import CheckResult
 
@@ -38,6 +39,9 @@ ACCESSES = {
     Access.GRADIENT.value: "white-box (gradients)",
     Access.DECISION.value: "black-box (decisions)",
 }
+NAMES = 60
+"""The page's title has the names of networks where they take no more characters than this."""
+
 KINDS = {Kind.LOWER.value: "lower bound", Kind.EXACT.value: "exact distance"}
 
 
@@ -59,15 +63,20 @@ def render(frames: Frames, source: Source, examples: Sequence[Example], found: l
     script = _source(environment, "script.js")
     context = {
         "title": source.title,
+        "heading": _heading(evidence, source),
         "runs": source.runs,
         "facts": _facts(evidence, source),
         "deploy": words.deploy(frames, manifest),
         "answers": words.most_robust(frames),
+        "usual": at_usual_eps(frames, str((manifest.get("data") or {}).get("title") or "this dataset")),
         "attacks": words.best_attacks(frames),
         "library": words.library(frames),
         "not_concluded": cautions.not_concluded(evidence),
         "avoid": words.to_avoid(frames),
-        "verdicts": [(name, verdict.overall(found, name), _made(found, name)) for name in evidence.networks],
+        "verdicts": [
+            (name, level := verdict.overall(found, name), TRUST[level], _made(found, name))
+            for name in evidence.networks
+        ],
         "broken": [rule for rule in metrics.invariants(evidence, manifest) if rule.holds is False],
         "cautions": cautions.cautions(manifest, frames, found),
         "overview": overview(frames),
@@ -109,6 +118,7 @@ def _environment() -> jinja2.Environment:
         "command": command,
         "slug": slug,
         "chosen": data.chosen,
+        "drawn": data.draws,
         "figure": figure,
         "percentage": percentage,
         "svg": Markup,
@@ -167,13 +177,18 @@ def _filters(evidence: Evidence) -> list[tuple[str, str, list[tuple[str, str]]]]
     return [choice for choice in choices if len(choice[2]) > 1]
 
 
+def _heading(evidence: Evidence, source: Source) -> str:
+    """What was attacked, and on which images."""
+    names = words.listed(evidence.networks)
+    networks = names if len(names) <= NAMES else f"{len(evidence.networks)} networks"
+    return f"{networks} on {data.chosen(source.manifest)}"
+
+
 def _facts(evidence: Evidence, source: Source) -> list[tuple[str, str]]:
     """The line under the title."""
     manifest, several = source.manifest, len(source.runs) > 1
     return [
         ("Suite", str(manifest["suite"]["name"])),
-        ("Images", data.chosen(manifest)),
-        ("Networks", f"{len(evidence.networks)}"),
         ("Attacks", f"{int((evidence.rows['kind'] == Kind.UPPER.value).sum())}"),
         ("Seed", str(manifest["seed"])),
         ("First started" if several else "Started", str(manifest["started"])[:16].replace("T", " ") + " UTC"),

@@ -299,9 +299,12 @@ def _pairs(frames: Frames) -> Table:
 def _robust_accuracy(frames: Frames) -> Table:
     """One line per norm and eps, one column per network."""
     content = frames["robust_accuracy"]
-    keys = ["norm", "eps"]
+    keys = ["norm", "eps", "usual"]
     lines = content[keys].drop_duplicates().reset_index(drop=True)
-    columns = [_norm_column(), number("eps", "Change", "largest size of the change, in the norm; papers call it eps")]
+    columns = [
+        _norm_column(),
+        Column("Change", _eps_cell, "largest size of the change, in the norm; papers call it eps"),
+    ]
     for name in frames.evidence.networks:
         own = content[content["network"] == name].drop(columns="network")
         own = own.rename(columns={column: f"{column} of {name}" for column in own.columns if column not in keys})
@@ -312,6 +315,11 @@ def _robust_accuracy(frames: Frames) -> Table:
         "then, where the run has bounds, the percentage that is certified. The true robust accuracy lies between the two."
     )
     return table("table-robust", caption, columns, lines)
+
+
+def _eps_cell(line: Mapping[str, Any]) -> Cell:
+    note = "usual eps of this dataset" if line["usual"] else ""
+    return Cell(figure(line["eps"]), float(line["eps"]), note=note)
 
 
 def _robust_column(name: str) -> Column:

@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bench.errors import StoreError, printable
+from bench.report.data import SEVERAL
 from bench.report.gallery import CandidateReader, Pictures
 
 
@@ -173,11 +174,13 @@ def _merged(
                     f"{row['label']} has other parameters in run {name} than in run {names[0]}; compare it with care"
                 )
                 warnings.append({"network": "", "message": message})
+    chosen = {str(manifest["data"].get("chosen")) for manifest in manifests}
     states = [str(manifest.get("status", "finished")) for manifest in manifests]
     unfinished = [state for state in states if state != "finished"]
     planned = [manifest.get("planned") for manifest in manifests]
     return dict(manifests[0]) | {
         "name": " and ".join(names),
+        "data": dict(manifests[0]["data"]) | ({"chosen": SEVERAL} if len(chosen) > 1 else {}),
         "status": unfinished[0] if unfinished else "finished",
         "started": min(str(manifest["started"]) for manifest in manifests),
         "suite": {
