@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -234,7 +234,11 @@ def _asked(stored: _Stored, modules: Mapping[str, nn.Module], found: Findings) -
     elif request.suite.startswith(LIVE):
         reason = f"its suite {request.suite.removeprefix(LIVE)} was made by the program that started the run"
     if request is not None and not reason:
-        job = resolve(request, Given(dataset=dataset if is_live(stored.manifest) else None, networks=modules))
+        job = (
+            _live(request, content, dataset, modules)
+            if is_live(stored.manifest)
+            else resolve(request, Given(networks=modules))
+        )
         same = job.split == split and job.plan.networks == specs and job.plan.indices == tuple(_order(content))
         if not same:
             found.broken("manifest", "its request asks for another split, other images or other networks than it has")
@@ -264,6 +268,14 @@ def _asked(stored: _Stored, modules: Mapping[str, nn.Module], found: Findings) -
     return job, Images(job.dataset, job.split, job.plan)
 
 
+def _live(request: Request, content: Manifest, dataset: Dataset, modules: Mapping[str, nn.Module]) -> Job:
+    """What a program asked for with images of its own, of which only those that were chosen are known: no draw is repeated."""
+    how = {name: getattr(request, name) for name in ("samples", "indices", "balanced", "first")}
+    listed = replace(request, samples=None, indices=tuple(_order(content)), balanced=False, first=False)
+    job = resolve(listed, Given(dataset=dataset, networks=modules))
+    return replace(job, request=replace(job.request, **how), chosen=str(content["data"]["chosen"]))
+
+
 def _dataset(stored: _Stored, found: Findings) -> Dataset:
     """The dataset that the run names; where a program gave its images, what is stored of them."""
     content = stored.manifest
@@ -283,18 +295,18 @@ def _dataset(stored: _Stored, found: Findings) -> Dataset:
     found.unchecked.append(
         "images and labels could not be compared with a dataset: a program gave them; the stored ones were used"
     )
-    values = images
-    labels_of = stored.labels(indices.tolist())
+    labels = stored.labels(indices.tolist())
+    place = {index: place for place, index in enumerate(indices.tolist())}
 
     def read(asked: Any) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        places = slice(None) if asked is None else np.asarray(asked, dtype=np.int64)
-        return values[places], labels_of[places]
+        places = [place[int(index)] for index in (place if asked is None else asked)]
+        return images[places], labels[places]
 
     return Dataset(
         name=str(content["data"]["name"]),
         title=str(content["data"]["title"]),
         domain=Domain.from_json(content["domain"]),
-        splits={split: Split(len(values), read)},
+        splits={split: Split(max(place, default=0) + 1, read)},
         usual_split=split,
     )
 

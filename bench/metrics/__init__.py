@@ -9,6 +9,7 @@ import pandas as pd
 from bench.metrics import agreement as agree
 from bench.metrics import classes, cost, exact, ranking, tables
 from bench.metrics.agreement import LibraryChoice, library_choice
+from bench.metrics.changes import attack_changes, changes
 from bench.metrics.cost import front
 from bench.metrics.curves import attack_curves, best_curves, certified_curves, robust_accuracy_table
 from bench.metrics.distribution import curve, found_rate, mean_found, median, quantile, robust_accuracy, wilson
@@ -42,6 +43,8 @@ METRICS: dict[str, Callable[[Evidence], pd.DataFrame]] = {
     "exact": exact.table,
     "agreement": agree.agreement,
     "library_pairs": agree.pairs,
+    "changes": changes,
+    "attack_changes": attack_changes,
     "cost": cost.quality_cost,
     "query_curves": query_curves,
     "attack_scores": ranking.attack_scores,

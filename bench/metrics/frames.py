@@ -65,6 +65,8 @@ class Evidence:
         domain: of the images.
         usual: the sizes of change at which papers state robust accuracy on this dataset, in each norm that has some; see
             :func:`bench.usual_eps.usual_eps`.
+        before_after: of runs side by side, the networks that two of them have: what they are called there, and their names
+            in ``networks``, of the earlier run and of the later one.
     """
 
     records: pd.DataFrame
@@ -75,6 +77,7 @@ class Evidence:
     libraries: Mapping[str, LibraryInfo]
     domain: Domain
     usual: Mapping[Norm, tuple[float, ...]] = field(default_factory=dict)
+    before_after: tuple[tuple[str, str, str], ...] = ()
 
     @property
     def attacks(self) -> pd.DataFrame:
@@ -111,7 +114,10 @@ def evidence(records: pd.DataFrame, manifest: Manifest) -> Evidence:
     frame = frame.assign(distance=own_distance(frame))
     domain = Domain.from_json(manifest["domain"])
     usual = {norm: eps for norm in norms if (eps := usual_eps(manifest, norm, domain))}
-    return Evidence(frame, rows, _best(frame, norms), networks, norms, library_table(manifest), domain, usual)
+    pairs = tuple(
+        (str(pair["network"]), str(pair["before"]), str(pair["after"])) for pair in manifest.get("before_after") or ()
+    )
+    return Evidence(frame, rows, _best(frame, norms), networks, norms, library_table(manifest), domain, usual, pairs)
 
 
 def library_table(manifest: Manifest) -> dict[str, LibraryInfo]:

@@ -19,6 +19,7 @@ from bench.findings import TRUST, Level
 from bench.metrics import Evidence
 from bench.plots.style import DARK, network_styles
 from bench.report import cautions, data, words
+from bench.report.changed import changed
 from bench.report.frames import Frames
 from bench.report.gallery import Example
 from bench.report.index import Entry
@@ -68,6 +69,7 @@ def render(frames: Frames, source: Source, examples: Sequence[Example], found: l
         "facts": _facts(evidence, source),
         "deploy": words.deploy(frames, manifest),
         "answers": words.most_robust(frames),
+        "changed": changed(frames),
         "usual": at_usual_eps(frames, str((manifest.get("data") or {}).get("title") or "this dataset")),
         "attacks": words.best_attacks(frames),
         "library": words.library(frames),

@@ -85,6 +85,7 @@ def sections(
             "attacks of the run, including those that minimise another norm.",
             groups=[*figures("cumulative", frames), *figures("violins", frames)],
         ),
+        _before_and_after(frames),
         Section(
             "networks",
             "The networks compared",
@@ -142,6 +143,75 @@ def sections(
     ]
     made.insert(-1, _further(frames))
     return [section for section in made if section.tables or section.groups or section.examples]
+
+
+def _before_and_after(frames: Frames) -> Section:
+    """Networks that two runs have, each with itself."""
+    return Section(
+        "changes",
+        "Before and after",
+        "Networks of the same name in two runs, compared image by image on the images that both runs have. A change is "
+        "confirmed where p < 0.05 after Holm's adjustment for all lines of its table.",
+        tables=[_network_changes(frames), *_attack_changes(frames)] if frames.evidence.before_after else [],
+    )
+
+
+def _network_changes(frames: Frames) -> Table:
+    columns = [
+        _norm_column(),
+        _network_column("name"),
+        text("before", "Before"),
+        text("after", "After"),
+        number("median_before", "Median before", infinite=_NOT_FOUND),
+        number("median_after", "Median after", infinite=_NOT_FOUND),
+        interval(
+            "difference", "low", "high", "Difference (95% interval)", "of medians, bootstrap over the same images"
+        ),
+        percent("larger_on", "Larger on", "percentage of images on which the distance is larger afterwards", digits=0),
+        percent("smaller_on", "Smaller on", digits=0),
+        p_value(
+            "p_holm",
+            "p (Holm)",
+            "probability of so clear a change by chance alone: Wilcoxon's signed-rank test, adjusted for all lines of this table",
+            undefined="not the same attacks before and after: the distances do not compare",
+        ),
+        Column("Confirmed", _confirmed_cell, numeric=False),
+        count("images", "Images"),
+    ]
+    caption = "Best known distances before and after. A larger distance is a more robust network."
+    return table("table-changes", caption, columns, frames["changes"])
+
+
+def _attack_changes(frames: Frames) -> list[Table]:
+    content = frames["attack_changes"]
+    if not len(content):
+        return []
+    columns = [
+        text("label", "Attack"),
+        _norm_column(),
+        _network_column("name"),
+        number("median_before", "Median before", infinite=_NOT_FOUND),
+        number("median_after", "Median after", infinite=_NOT_FOUND),
+        interval("ratio", "low", "high", "After / before (95% interval)", "median over images", digits=4),
+        percent(
+            "larger_on", "Larger on", "percentage of images with a distance larger by more than 1% afterwards", digits=0
+        ),
+        percent("smaller_on", "Smaller on", "percentage of images with a distance smaller by more than 1%", digits=0),
+        p_value("p_holm", "p (Holm)", "Wilcoxon's signed-rank test, adjusted for all lines of this table"),
+        Column("Confirmed", _confirmed_cell, numeric=False),
+        count("images", "Images"),
+    ]
+    caption = (
+        "Each attack before and after, on the images that it was run on in both runs and that the network gets right in both. "
+        "Where the network is the same, a larger distance afterwards is a worse attack."
+    )
+    return [table("table-attack-changes", caption, columns, content)]
+
+
+def _confirmed_cell(line: Mapping[str, Any]) -> Cell:
+    if np.isnan(line["p_holm"]):
+        return Cell("not compared: other attacks")
+    return Cell(f"{line['change']} afterwards" if line["change"] else "no change confirmed")
 
 
 def _gallery_intro(evidence: Evidence) -> str:

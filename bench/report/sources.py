@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Protocol
 
 import numpy as np
@@ -198,9 +199,19 @@ def _merged(
             for manifest, name in zip(manifests, names, strict=True)
             for network in manifest["networks"]
         ],
+        "before_after": _before_after(names, called),
         "warnings": warnings,
         "planned": sum(int(count) for count in planned if count is not None) if None not in planned else None,
     }
+
+
+def _before_after(names: Sequence[str], called: Mapping[tuple[str, str], str]) -> list[dict[str, str]]:
+    """Networks of one name in two runs, in the order of the runs; of several runs, each with the one before it."""
+    found = []
+    for network in dict.fromkeys(network for _, network in called):
+        there = [called[name, network] for name in names if (name, network) in called]
+        found += [{"network": network, "before": before, "after": after} for before, after in pairwise(there)]
+    return found
 
 
 def _range(samples: Sequence[int]) -> int | str:
