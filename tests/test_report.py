@@ -15,6 +15,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import numpy as np
 import pandas as pd
 import pytest
@@ -354,7 +355,7 @@ def test_records_csv_holds_a_curve_in_one_cell(healthy: synthetic.SyntheticRun) 
 
 def test_records_csv_is_the_records(healthy: synthetic.SyntheticRun) -> None:
     back = pd.read_csv(io.BytesIO(exports.records_csv(healthy.records())), keep_default_na=False)
-    assert list(back.columns) == list(healthy.frame.columns)
+    assert list(back.columns) == [exports.MEANS.get(name, name) for name in healthy.frame.columns]
     assert len(back) == len(healthy.frame)
     np.testing.assert_array_equal(back["l2"], healthy.frame["l2"])
     assert back["attack"].tolist() == healthy.frame["attack"].astype(str).tolist()
@@ -425,6 +426,45 @@ def test_summary_json_has_the_documented_schema(results: Path) -> None:
     assert [line["median"] for line in content["summary"]] == [
         value if np.isfinite(value) else "Infinity" for value in frame["median"]
     ]
+
+
+ODD_RUNS: tuple[dict[str, Any], ...] = (
+    {"samples": 40},
+    {"samples": 1, "networks": ("MLP",)},
+    {"samples": 3, "clean_errors": 1.0},
+    {"samples": 6, "failures": 1.0},
+    {"samples": 5, "suite": ONE},
+    {"samples": 12, "solved": 0.0},
+)
+
+
+@pytest.mark.parametrize("odd", ODD_RUNS, ids=str)
+def test_summary_json_follows_its_published_schema(odd: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
+    run = synthetic.run(**odd)
+    frames, found = report.prepared(sources.single(run))
+    assert command.main(["--schema"]) == 0
+    schema = json.loads(capsys.readouterr().out)
+    jsonschema.Draft202012Validator.check_schema(schema)
+    content = json.loads(exports.summary_json(frames, run.manifest, found))
+    jsonschema.validate(content, schema)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(content | {"surprise": 1}, schema)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({name: value for name, value in content.items() if name != "deploy"}, schema)
+
+
+def test_a_run_folder_says_what_each_of_its_files_is(results: Path) -> None:
+    report.render(results / "before")
+    text = (results / "before" / "README.txt").read_text()
+    assert text.startswith("Run before: ")
+    there = {path.name for path in (results / "before").iterdir() if not path.name.startswith(".")} - {"README.txt"}
+    assert all(re.search(rf"(?m)^{re.escape(name)}\b|; {re.escape(name)}/", text) for name in there), there
+    best = pd.read_csv(results / "before" / "best.csv")
+    frames = frames_of(store.read(results / "before"))
+    assert best["distance"].to_numpy() == pytest.approx(frames.evidence.best["distance"].to_numpy())
+    records = pd.read_csv(results / "before" / "records.csv")
+    assert records.loc[records["kind"] == "upper", "lower"].isna().all()
+    assert "seconds" not in records
 
 
 def test_two_runs_side_by_side(results: Path) -> None:

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
+from urllib.parse import quote
 
 from bench import metrics, store, verdict
-from bench.errors import StoreError
-from bench.report import exports, gallery, index, page, sources
+from bench.errors import StoreError, printable
+from bench.report import exports, gallery, history, index, page, sources
 from bench.report.frames import Frames
 
 COMPARISON = "compare"
 
 
 def render(run_path: Path | str) -> Path:
-    """Write the report of a run: ``report.html``, ``records.csv`` and ``summary.json`` in its folder.
+    """Write the report of a run in its folder: ``report.html``, ``summary.json``, ``records.csv``, ``best.csv``, ``README.txt``.
 
     The list of all runs beside it, ``index.html`` in the folder above, is written as well where that is possible.
 
@@ -33,8 +36,11 @@ def render(run_path: Path | str) -> Path:
     source = sources.single(run)
     frames, found = prepared(source)
     _write(run.path / "records.csv", exports.records_csv(source.records))
+    _write(run.path / "best.csv", exports.best_csv(frames))
+    _write(run.path / "README.txt", exports.readme(source.manifest).encode())
     _write(run.path / "summary.json", exports.summary_json(frames, source.manifest, found).encode())
-    written = _write(run.path / "report.html", page_of(source, frames, found).encode())
+    links = neighbours(run.path.resolve(), source.manifest)
+    written = _write(run.path / "report.html", page_of(source, frames, found, links).encode())
     with contextlib.suppress(StoreError):  # the list is a convenience; a folder above may be read-only
         render_index(run.path.resolve().parent)
     return written
@@ -84,10 +90,26 @@ def prepared(source: sources.Source) -> tuple[Frames, list[verdict.CheckResult]]
     return Frames(evidence, verdict.failing(found, evidence.networks)), found
 
 
-def page_of(source: sources.Source, frames: Frames, found: list[verdict.CheckResult]) -> str:
-    """The page as HTML."""
+def page_of(
+    source: sources.Source,
+    frames: Frames,
+    found: list[verdict.CheckResult],
+    links: Sequence[tuple[str, str]] = (),
+) -> str:
+    """The page as HTML, with links to pages beside it."""
     examples = gallery.examples(frames.evidence, source.images, source.candidates)
-    return page.render(frames, source, examples, found)
+    return page.render(frames, source, examples, found, links)
+
+
+def neighbours(path: Path, manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The pages beside a run's own, as address and text: the list of runs, and the run before it of the same kind."""
+    links = [("../index.html", "all runs")]
+    with contextlib.suppress(OSError):
+        before = history.previous(path, manifest)
+        if before is not None:
+            name = printable(before.name)
+            links.append((f"../{quote(os.fsencode(before.name))}/report.html", f"the run before: {name}"))
+    return links
 
 
 def _write(path: Path, content: bytes) -> Path:

@@ -14,6 +14,7 @@ from bench import report, store
 from bench.arguments import Parser, command
 from bench.errors import UsageError, printable
 from bench.process import leave
+from bench.report import exports
 
 
 def main(arguments: list[str] | None = None, *, last: bool = False) -> int:
@@ -27,6 +28,11 @@ def main(arguments: list[str] | None = None, *, last: bool = False) -> int:
 
 
 def _main(options: argparse.Namespace) -> int:
+    if options.schema:
+        print(exports.schema(), end="")
+        return 0
+    if not options.run:
+        raise UsageError("no run is named; give results/<run>, two runs to compare, or results to list all")
     if not options.seconds >= 0:
         raise UsageError(f"--seconds {options.seconds:g} is not possible; give 0 or more, or inf")
     if options.verify:
@@ -43,8 +49,9 @@ def _parser() -> Parser:
         description="Write the report of a stored run again; of two or more, one page that lays them side by side.",
     )
     parser.add_argument(
-        "run", nargs="+", type=Path, help="folder of a run, results/<run>; or results, to list its runs"
+        "run", nargs="*", type=Path, help="folder of a run, results/<run>; or results, to list its runs"
     )
+    parser.add_argument("--schema", action="store_true", help="instead, print the JSON schema of summary.json")
     parser.add_argument("--out", type=Path, help="file for the page of several runs")
     parser.add_argument(
         "--verify",

@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from enum import Enum
+from importlib import resources
 from typing import Any
 
 import numpy as np
@@ -17,11 +18,15 @@ import pyarrow as pa
 from pyarrow import csv
 
 from bench import metrics, verdict
+from bench.errors import printable
 from bench.metrics import BUILT_IN, METRICS
+from bench.report import cautions, words
+from bench.report import data as data_words
 from bench.report.frames import Frames
+from bench.specs import Kind
 from bench.verdict import CheckResult
 
-VERSION = 1
+VERSION = 2
 """The version of ``summary.json``; see ``docs/report.md``."""
 
 TABLES = ("networks", "differences", "summary", "robust_accuracy", "agreement", "exact", "class_medians")
@@ -56,12 +61,19 @@ def csv_text(frame: pd.DataFrame) -> str:
     return str(safe.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
 
 
+MEANS = {name: f"{name}_mean_of_block" for name in ("seconds", "forwards", "backwards")}
+"""Columns that a record shares with the other images of its block, and what they are called in CSV."""
+
+
 def records_csv(records: pd.DataFrame) -> bytes:
     """All records as CSV, in full precision, safe to open in a spreadsheet; ``inf`` is infinity.
 
-    The values of a curve stand in one cell, with blanks between them; the cell is empty where there is no curve.
+    The values of a curve stand in one cell, with blanks between them; the cell is empty where there is no curve. Costs are
+    measured for a block of images, and are called so. A lower bound is empty where no verifier was run.
     """
     columns = {}
+    lower = records["lower"].where(records["kind"].astype(str) != Kind.UPPER.value)
+    records = records.assign(lower=lower).rename(columns=MEANS)
     for name in records.columns:
         content = records[name].map(_listed) if name == "curve" else records[name]
         array = pa.array(harmless(content), from_pandas=True)
@@ -73,6 +85,56 @@ def records_csv(records: pd.DataFrame) -> bytes:
 
 def _listed(curve: Sequence[float] | None) -> str:
     return "" if curve is None else " ".join(map(repr, map(float, curve)))
+
+
+README = """\
+Run {name}: {suite} on {images}.
+
+report.html    the page: open it in a browser; it needs nothing else and no internet
+summary.json   the same answers for programs; its keys are described by the schema that is printed with
+               python -m bench.report --schema
+records.csv    one line for each (network, attack, image); open it in a spreadsheet
+manifest.json  what was run: suite, networks, dataset, images, seed, versions, machine
+records/       the records as parquet, a file for each block; candidates/ the adversarial examples
+images.parquet the attacked images
+best.csv       one line for each (network, norm, image): smallest known distance, its attack, certified lower bound
+
+Columns of records.csv: norm is the one that the attack minimises; l0, l1, l2, linf are the sizes of the change in every
+norm, inf where nothing was found; lower is a certified lower bound, empty for attacks; *_mean_of_block are means over the
+images that were attacked together, not measured for the image alone.
+
+python -m bench.report results/<run>            writes the report again
+python -m bench.report --verify results/<run>   judges everything that is stored again
+"""
+
+
+def readme(manifest: Mapping[str, Any]) -> str:
+    """What each file of a run's folder is."""
+    return README.format(
+        name=printable(str(manifest.get("name"))),
+        suite=printable(str(manifest["suite"]["name"])),
+        images=printable(data_words.chosen(manifest)),
+    )
+
+
+def best_csv(frames: Frames) -> bytes:
+    """The best known distance of every image as CSV, in full precision: what all attacks and bounds together say."""
+    best = frames.evidence.best.astype({"network": object, "attack": object})
+    names = ["network", "norm", "image", "label", "distance", "attack", "adversarial_class", "lower", "exact"]
+    names += ["misclassified", "searched"]
+    table = pa.table({name: pa.array(harmless(best[name]), from_pandas=True) for name in names})
+    columns = [
+        pa.compute.cast(column, pa.string()) if pa.types.is_dictionary(column.type) else column
+        for column in table.columns
+    ]
+    buffer = io.BytesIO()
+    csv.write_csv(pa.table(dict(zip(names, columns, strict=True))), buffer, csv.WriteOptions(quoting_style="needed"))
+    return buffer.getvalue()
+
+
+def schema() -> str:
+    """The JSON schema of ``summary.json``."""
+    return resources.files("bench.report").joinpath("summary.schema.json").read_text()
 
 
 def summary_json(frames: Frames, manifest: Mapping[str, Any], found: Sequence[CheckResult]) -> str:
@@ -113,6 +175,8 @@ def summary_json(frames: Frames, manifest: Mapping[str, Any], found: Sequence[Ch
                 evidence, frames.distrusted, table=frames.plain("networks"), pairs=frames.plain("differences")
             )
         ],
+        "deploy": _answer(words.deploy(frames, manifest)),
+        "cautions": [cautions.not_concluded(evidence), *cautions.cautions(manifest, frames, found)],
         "recommended_attacks": [asdict(one) for one in metrics.recommended(evidence, frames.plain("attack_scores"))],
         "library": asdict(metrics.library_choice(evidence, frames.plain("agreement"))),
     }
@@ -120,6 +184,10 @@ def summary_json(frames: Frames, manifest: Mapping[str, Any], found: Sequence[Ch
         content[table] = frames.plain(table).to_dict("records")
     content["further"] = {name: METRICS[name](evidence).to_dict("records") for name in METRICS if name not in BUILT_IN}
     return json.dumps(_plain(content), indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+
+
+def _answer(answer: words.Answer) -> dict[str, str]:
+    return {"answer": answer.text, "support": answer.support}
 
 
 def _verdict(found: Sequence[CheckResult], network: str) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from bench import metrics, verdict
 from bench.findings import TRUST, Level
 from bench.metrics import Evidence
 from bench.plots.style import DARK, network_styles
-from bench.report import cautions, data, words
+from bench.report import cautions, data, index, words
 from bench.report.changed import changed
 from bench.report.frames import Frames
 from bench.report.gallery import Example
@@ -46,7 +46,13 @@ NAMES = 60
 KINDS = {Kind.LOWER.value: "lower bound", Kind.EXACT.value: "exact distance"}
 
 
-def render(frames: Frames, source: Source, examples: Sequence[Example], found: list[CheckResult]) -> str:
+def render(
+    frames: Frames,
+    source: Source,
+    examples: Sequence[Example],
+    found: list[CheckResult],
+    links: Sequence[tuple[str, str]] = (),
+) -> str:
     """The page as HTML.
 
     Args:
@@ -54,6 +60,7 @@ def render(frames: Frames, source: Source, examples: Sequence[Example], found: l
         source: of the same.
         examples: the gallery.
         found: of :func:`bench.verdict.findings`.
+        links: to pages beside this one: address and text.
 
     Returns:
         A document that asks for nothing from anywhere.
@@ -64,6 +71,7 @@ def render(frames: Frames, source: Source, examples: Sequence[Example], found: l
     script = _source(environment, "script.js")
     context = {
         "title": source.title,
+        "links": links,
         "heading": _heading(evidence, source),
         "runs": source.runs,
         "facts": _facts(evidence, source),
@@ -85,9 +93,9 @@ def render(frames: Frames, source: Source, examples: Sequence[Example], found: l
         "sections": sections(frames, manifest, examples, found),
         "cards": [card for card in manifest["rows"] if any(evidence.rows["attack"] == card["name"])],
         "filters": _filters(evidence),
-        "style": Markup(_source(environment, "style.css") + _colours(evidence)),  # noqa: S704 - our own file
+        "style": Markup(_source(environment, "style.css") + _colours(evidence.networks)),  # noqa: S704 - our own file
         "script": Markup(script),  # noqa: S704 - our own file
-        "script_hash": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        "script_hash": _hash(script),
         "origins": ORIGINS,
         "accesses": ACCESSES,
         "kinds": KINDS,
@@ -100,10 +108,23 @@ def render(frames: Frames, source: Source, examples: Sequence[Example], found: l
 def render_index(entries: Sequence[Entry], comparisons: Sequence[tuple[str, str]]) -> str:
     """The list of all runs as HTML."""
     environment = _environment()
+    script = _source(environment, "index.js")
+    found = [entry.manifest for entry in entries if entry.manifest]
+    names: dict[str, list[str]] = {
+        "suite": [str(one["suite"]["name"]) for one in found],
+        "dataset": [str(one["data"].get("title")) for one in found],
+        "network": [str(network["name"]) for one in found for network in one["networks"]],
+    }
+    choices = [(key, key.capitalize(), sorted(set(values))) for key, values in names.items() if len(set(values)) > 1]
+    every = dict.fromkeys(str(network["name"]) for one in found for network in one["networks"])
     context = {
         "entries": entries,
+        "courses": index.courses(entries),
+        "choices": choices,
         "comparisons": comparisons,
-        "style": Markup(_source(environment, "style.css")),  # noqa: S704 - our own file
+        "style": Markup(_source(environment, "style.css") + _colours(tuple(every))),  # noqa: S704 - our own file
+        "script": Markup(script),  # noqa: S704 - our own file
+        "script_hash": _hash(script),
     }
     return environment.get_template("index.html.j2").render(context)
 
@@ -128,6 +149,11 @@ def _environment() -> jinja2.Environment:
     return environment
 
 
+def _hash(script: str) -> str:
+    """As a content security policy names a script."""
+    return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+
+
 def _source(environment: jinja2.Environment, name: str) -> str:
     assert environment.loader is not None
     return environment.loader.get_source(environment, name)[0]
@@ -147,7 +173,7 @@ def slug(value: str) -> str:
     return plain if plain == value else f"{plain}-{hashlib.sha256(value.encode()).hexdigest()[:6]}".strip("-")
 
 
-def _colours(evidence: Evidence) -> str:
+def _colours(networks: Sequence[str]) -> str:
     """CSS: the drawn colours as variables, light and dark, and one class per network."""
     light = ";".join(f"--c-{colour[1:]}:{colour}" for colour in DARK)
     dark = ";".join(f"--c-{colour[1:]}:{other}" for colour, other in DARK.items())
@@ -156,7 +182,7 @@ def _colours(evidence: Evidence) -> str:
         f'@media screen and (prefers-color-scheme:dark){{:root:not([data-theme="light"]){{{dark}}}}}',
         f'@media screen{{:root[data-theme="dark"]{{{dark}}}}}',
     ]
-    for name, look in network_styles(evidence.networks).items():
+    for name, look in network_styles(networks).items():
         lines.append(f".network-{slug(name)}{{--network:var(--c-{look.colour[1:]})}}")
     return "\n".join(lines)
 

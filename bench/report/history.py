@@ -1,0 +1,185 @@
+"""Runs of one suite on one dataset, over time: medians with intervals, and what the paired test confirms."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from bench.errors import printable
+from bench.metrics import SIGNIFICANT, holm, paired
+from bench.norms import Norm
+
+Distances = Mapping[tuple[str, str], Mapping[str, float]]
+"""(network, norm) -> best known distance by the SHA-256 of the image."""
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What the report of a run left for programs.
+
+    Attributes:
+        folder: its name.
+        started: when, ISO 8601.
+        suite, dataset: what it is a run of.
+        attacks: digest of its rows with their parameters: other attacks find other distances.
+        networks: lines of ``networks`` of its ``summary.json``.
+        verdicts: network -> outcome.
+        distances: what its ``best.csv`` says.
+    """
+
+    folder: str
+    started: str
+    suite: str
+    dataset: str
+    attacks: str
+    networks: Sequence[Mapping[str, Any]]
+    verdicts: Mapping[str, str]
+    distances: Distances
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """Runs of one suite on one dataset.
+
+    Attributes:
+        suite, dataset: of all.
+        medians: columns norm, network, run, started, median, low, high: in the order of time.
+        changes: columns norm, network, before, after (folders), images, median_before, median_after, low, high (95 %
+            interval of the difference), p_holm, change (``larger`` or ``smaller`` where it is below 0.05, else empty),
+            between runs that follow each other with the same attacks. Medians are of the images that both runs have.
+    """
+
+    suite: str
+    dataset: str
+    medians: pd.DataFrame
+    changes: pd.DataFrame
+
+
+def read(path: Path, manifest: Mapping[str, Any]) -> Past | None:
+    """What a run's report left; None where it is not there, or cannot be understood.
+
+    Args:
+        path: the run's folder.
+        manifest: of the run.
+    """
+    try:
+        summary = json.loads((path / "summary.json").read_text(encoding="utf-8"))
+        best = pd.read_csv(
+            path / "best.csv", usecols=["network", "norm", "image", "distance", "searched"], dtype={"network": str}
+        )
+        hashes = manifest["image_sha256"]
+        best = best[best["searched"].astype(bool)]
+        best = best.assign(sha256=[hashes[str(image)] for image in best["image"]])
+        distances = {
+            (str(network), str(norm)): dict(zip(group["sha256"], group["distance"].astype(float), strict=True))
+            for (network, norm), group in best.groupby(["network", "norm"], sort=False)
+        }
+        rows = sorted((str(row["name"]), json.dumps(row.get("params"), sort_keys=True)) for row in manifest["rows"])
+        return Past(
+            folder=path.name,
+            started=str(manifest["started"]),
+            suite=printable(str(manifest["suite"]["name"])),
+            dataset=printable(f"{manifest['data'].get('title')}, {manifest['split']}"),
+            attacks=json.dumps(rows),
+            networks=[dict(line) for line in summary["networks"]],
+            verdicts={str(line["network"]): str(line["outcome"]) for line in summary["verdicts"]},
+            distances=distances,
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def histories(runs: Sequence[Past]) -> list[History]:
+    """A history for each suite and dataset with two runs or more of one network."""
+    groups: dict[tuple[str, str], list[Past]] = {}
+    for run in sorted(runs, key=lambda run: run.started):
+        groups.setdefault((run.suite, run.dataset), []).append(run)
+    made = [History(suite, dataset, _medians(group), _changes(group)) for (suite, dataset), group in groups.items()]
+    return [history for history in made if history.medians.groupby(["network", "norm"]).size().max() > 1]
+
+
+def previous(path: Path, manifest: Mapping[str, Any]) -> Path | None:
+    """The folder of the run before this one, of the same suite and split of the same dataset; None for the first.
+
+    Args:
+        path: the run's folder.
+        manifest: of the run.
+    """
+    found: list[tuple[str, Path]] = []
+    for other in path.parent.iterdir():
+        if other == path or not os.path.lexists(other / "report.html"):
+            continue
+        try:
+            content = json.loads((other / "manifest.json").read_text(encoding="utf-8"))
+            same = all(
+                content[key][name] == manifest[key][name]
+                for key, name in (("suite", "name"), ("data", "title"), ("data", "split"))
+            )
+            if same and str(content["started"]) < str(manifest["started"]):
+                found.append((str(content["started"]), other))
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+    return max(found)[1] if found else None
+
+
+def _medians(runs: Sequence[Past]) -> pd.DataFrame:
+    lines = [
+        {
+            "norm": str(line["norm"]),
+            "network": str(line["network"]),
+            "run": run.folder,
+            "started": run.started,
+            "median": _number(line["median"]),
+            "low": _number(line["median_low"]),
+            "high": _number(line["median_high"]),
+        }
+        for run in runs
+        for line in run.networks
+    ]
+    return pd.DataFrame(lines, columns=["norm", "network", "run", "started", "median", "low", "high"])
+
+
+def _changes(runs: Sequence[Past]) -> pd.DataFrame:
+    lines = []
+    for norm in Norm:
+        for network in dict.fromkeys(str(line["network"]) for run in runs for line in run.networks):
+            there = [run for run in runs if (network, norm.value) in run.distances]
+            for before, after in pairwise(there):
+                old, new = before.distances[network, norm.value], after.distances[network, norm.value]
+                common = [image for image in new if image in old]
+                if before.attacks != after.attacks or not common:
+                    continue
+                result = paired([new[image] for image in common], [old[image] for image in common])
+                lines.append(
+                    {
+                        "norm": norm.value,
+                        "network": network,
+                        "before": before.folder,
+                        "after": after.folder,
+                        "images": result.images,
+                        "median_before": result.median_b,
+                        "median_after": result.median_a,
+                        "low": result.low,
+                        "high": result.high,
+                        "effect": result.effect,
+                        "p_holm": result.p,
+                    }
+                )
+    columns = ["norm", "network", "before", "after", "images", "median_before", "median_after", "low", "high", "effect"]
+    table = pd.DataFrame(lines, columns=[*columns, "p_holm"])
+    adjusted = holm(table["p_holm"].to_numpy(dtype=np.float64))
+    sure = adjusted < SIGNIFICANT
+    change = np.select([sure & (table["effect"] > 0), sure & (table["effect"] < 0)], ["larger", "smaller"], "")
+    return table.assign(p_holm=adjusted, change=change)
+
+
+def _number(value: Any) -> float:
+    return float("nan") if value is None else float(value)
