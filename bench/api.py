@@ -49,7 +49,7 @@ from bench.networks.standard import Pair
 from bench.norms import Norm
 from bench.plots import PLOTS
 from bench.progress import watching
-from bench.report import figures, sources
+from bench.report import figures, page, sources
 from bench.report.frames import Frames
 from bench.specs import AttackSpec, Row, Suite, VerifierSpec
 from bench.store import Run
@@ -236,10 +236,12 @@ class Result:
         return f"{head}\n{self.medians().to_string()}"
 
     def _repr_html_(self) -> str:
-        """For notebooks: the medians as a table."""
-        content = self.run.manifest
-        about = f"{content['suite']['name']}, {content['samples']} images, median minimal norm"
-        return f"<p>{about}</p>{self.medians().to_html(float_format='{:.4g}'.format)}"
+        """For notebooks: the first screen of the report in short. :meth:`plot` draws its figures."""
+        return page.card(self._frames, sources.single(self.run), self.checks)
+
+    @cached_property
+    def _frames(self) -> Frames:
+        return Frames(self.evidence, verdict.failing(self.checks, self.networks))
 
     @cached_property
     def records(self) -> pd.DataFrame:
@@ -346,7 +348,7 @@ class Result:
         """
         if name not in PLOTS:
             raise unknown("plot", name, PLOTS)
-        frames = Frames(self.evidence, verdict.failing(self.checks, self.networks))
+        frames = self._frames
         content = frames[PLOTS[name].metric]
         with_data = [each for each in self.evidence.norms if (content["norm"] == each.value).any()]
         wanted = [each for each in with_data if norm is None or each.value == norm.lower()]

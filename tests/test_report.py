@@ -30,7 +30,7 @@ from bench.norms import Norm
 from bench.report import __main__ as command
 from bench.report import cautions, data, exports, gallery, sources, words
 from bench.report.frames import Frames
-from bench.report.page import overview, slug
+from bench.report.page import card, overview, slug
 from bench.report.tables import figure, percentage
 from bench.specs import Kind, Origin, Suite
 
@@ -465,6 +465,23 @@ def test_a_run_folder_says_what_each_of_its_files_is(results: Path) -> None:
     records = pd.read_csv(results / "before" / "records.csv")
     assert records.loc[records["kind"] == "upper", "lower"].isna().all()
     assert "seconds" not in records
+
+
+def test_the_card_of_a_notebook_is_the_first_screen_in_short() -> None:
+    source = sources.single(synthetic.run(samples=40))
+    frames, found = report.prepared(source)
+    text = card(frames, source, found)
+    taken = Page(text)
+    assert taken.faults == []
+    words_ = " ".join(" ".join(taken.text).split())
+    assert words.deploy(frames, source.manifest).text in words_
+    for line in frames.plain("networks").to_dict("records"):
+        assert figure(line["median"]) in words_
+    evil = sources.single(synthetic.run(samples=3, networks=(EVIL,)))
+    prepared, checks = report.prepared(evil)
+    hostile = card(prepared, evil, checks)
+    assert "<script" not in hostile
+    assert Page(hostile).faults == []
 
 
 def test_two_runs_side_by_side(results: Path) -> None:

@@ -105,6 +105,28 @@ def render(
     return environment.get_template("report.html.j2").render(context)
 
 
+def card(frames: Frames, source: Source, found: list[CheckResult]) -> str:
+    """The first screen of the page in short, as a fragment of HTML for a notebook.
+
+    Args:
+        frames: of the run.
+        source: of the same.
+        found: of :func:`bench.verdict.findings`.
+    """
+    evidence, manifest = frames.evidence, source.manifest
+    context = {
+        "heading": _heading(evidence, source),
+        "deploy": words.deploy(frames, manifest),
+        "overview": overview(frames),
+        "trusted": [(name, TRUST[verdict.overall(found, name)]) for name in evidence.networks],
+        "usual": at_usual_eps(frames, str((manifest.get("data") or {}).get("title") or "this dataset")).values(),
+        "attacks": [answer for answer in words.best_attacks(frames) if answer.tags],
+        "not_concluded": cautions.not_concluded(evidence),
+        "cautions": cautions.cautions(manifest, frames, found),
+    }
+    return _environment().get_template("card.html.j2").render(context)
+
+
 def render_index(entries: Sequence[Entry], comparisons: Sequence[tuple[str, str]]) -> str:
     """The list of all runs as HTML."""
     environment = _environment()
