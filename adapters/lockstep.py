@@ -6,7 +6,7 @@ wait, their queries are answered with as few forward passes as possible.
 
 An image's candidate depends on nothing but the image, its start, the network and the seed:
 
-- An attack is told decisions, and no logits, which another batch would round in another way.
+- An attack gets decisions, and no logits, which another batch would round in another way.
 - A decision that lies within rounding of its threshold is asked for again, with the points of its own query alone.
 - The global random numbers of NumPy and torch have a state for each attack, which seeds them itself. (Those of Python
   are common to all; none of these attacks draws from them.)

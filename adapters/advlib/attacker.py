@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from adapters import calls
-from adapters.advlib import attacks  # noqa: F401 - where the library is missing, that is told here
+from adapters.advlib import attacks  # noqa: F401 - where the library is missing, this import says so
 from adapters.margins import past_rounding
 from adapters.seeding import seeded
 from adapters.view import View, frozen

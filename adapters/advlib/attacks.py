@@ -142,7 +142,7 @@ def _reachable_lengths() -> Iterator[None]:
     def bounded(inputs: Tensor, grad: Tensor, distance_function: Network, target_distance: float) -> Tensor:
         longest = distance_function((inputs - 2.0**100 * grad).clamp(*UNIT_BOX))
         target = (longest / 2).clamp(max=target_distance)
-        # What does not move at all is told at once that it is far enough.
+        # A start that does not move at all counts at once as far enough.
         target[longest <= 0] = -math.inf
         steps: Tensor = search(inputs, grad, distance_function, target)
         return steps

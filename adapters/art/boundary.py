@@ -20,7 +20,7 @@ AT_ONCE = 50
 
 
 class GeoDA(evasion.GeoDA):  # type: ignore[misc]  # ART has no type information, its classes are Any
-    """ART's GeoDA, begun where it is told, on inputs of any shape.
+    """ART's GeoDA, from a given start, on inputs of any shape.
 
     The library's ``generate`` needs ``np.mat``, which NumPy 2 does not have. It keeps its basis in a file in the working
     directory, draws starts from noise until one is adversarial, for ever if none is, and takes square pictures alone. It

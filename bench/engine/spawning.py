@@ -58,7 +58,7 @@ def prepare() -> None:
     # tqdm shares a lock between processes, which one that is ended from outside would leave behind, with a warning.
     tqdm.set_lock(threading.RLock())
     warnings.simplefilter("ignore")
-    # Libraries that are loaded already are told so, those that come later read it from the environment.
+    # Loaded libraries get the setting by a call, those that come later read it from the environment.
     os.environ |= dict.fromkeys(THREADS, "1")
     threadpool_limits(limits=1)
     torch.set_num_threads(1)
@@ -149,7 +149,7 @@ class Context(SpawnContext):
         """Make a context.
 
         Args:
-            stderr: file for what processes say until they have started: where they cannot, it is told in a line.
+            stderr: file for what processes say until they have started: where they cannot, the error has it in a line.
             kernels: how many compiled convolutions they keep.
         """
         super().__init__()

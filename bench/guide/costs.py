@@ -1,6 +1,6 @@
 """``python -m bench.guide.costs results/<run> ...``: keep what attacks cost with the suites, fitted to stored runs.
 
-Runs of networks of several sizes say more than one: what depends on an input's size is told from what does not.
+Runs of networks of several sizes say more than one: they separate what depends on an input's size from what does not.
 """
 
 from __future__ import annotations

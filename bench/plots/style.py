@@ -29,7 +29,7 @@ _MARKERS = ("o", "s", "D", "^", "v", "P", "X", "*", "h", "<", ">", "p")
 
 @dataclass(frozen=True, slots=True)
 class NetworkStyle:
-    """How a network is drawn: colour, and a dash by which its lines are told apart without colour."""
+    """How a network is drawn: colour, and a dash that tells its lines from others without colour."""
 
     colour: str
     dash: Any
