@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 EXIT_BROKEN = 1
 
+WIDE = 130
+"""Where a terminal has fewer characters, lists leave out what the report says as well."""
+
 INDICES = 10_000_000
 """The most images of a range."""
 
@@ -357,9 +360,13 @@ def _list(console: Console, only: str) -> None:
     console.print("libraries: " + ", ".join(libraries.LIBRARIES.names()), markup=False)
     for name in [only] if only else suites.names():
         suite = suites.load(name)
-        table = Table(title=f"suite {suite.name}: {suite.description}", title_justify="left")
-        for column in ("name", "attack", "origin", "access", "images", "paper"):
-            table.add_column(column)
+        console.print(f"suite {suite.name}: {suite.description}", style="bold", markup=False, highlight=False)
+        table = Table(box=None, pad_edge=False)
+        wide = console.width >= WIDE
+        for column in (
+            ("name", "attack", "origin", "access", "images", "paper") if wide else ("name", "images", "paper")
+        ):
+            table.add_column(column, no_wrap=True)
         for row in (*suite.rows, *suite.on_request):
             origin, access, paper = (
                 (row.origin, row.method.access, row.method.paper)
@@ -368,8 +375,9 @@ def _list(console: Console, only: str) -> None:
             )
             images = "all" if row.cap is None else f"first {row.cap}"
             on_request = f" (with --norms {row.norm.value})" if row in suite.on_request else ""
-            table.add_row(row.name, row.label, origin, access, images + on_request, paper)
-        console.print(table)
+            cells = (row.name, row.label, origin, access, images + on_request, paper)
+            table.add_row(*(cells if wide else (row.name, images + on_request, paper)))
+        console.print(table, "")
         for hole in suite.holes:
             console.print(f"  no {hole.family} in {hole.norm.label} with {hole.library}: {hole.reason}", markup=False)
 
@@ -388,9 +396,11 @@ def _dry_run(request: Request, options: argparse.Namespace) -> int:
 
         job, estimated, fitted = planning.planned(request, workers)
     plan = job.plan
-    table = Table(title=f"plan of suite {plan.suite.name}, {len(plan.indices)} images", title_justify="left")
-    for column in ("attack", "images", "blocks", *(f"{spec.name}, s" for spec in plan.networks)):
-        table.add_column(column, justify="left" if column == "attack" else "right")
+    print(printable(f"plan of suite {plan.suite.name}, {len(plan.indices)} images; seconds on each network"))
+    table = Table(box=None, pad_edge=False)
+    table.add_column("attack", no_wrap=True, overflow="ellipsis", max_width=38)
+    for column in ("images", "blocks", *(spec.name for spec in plan.networks)):
+        table.add_column(printable(column), justify="right", no_wrap=True, overflow="ellipsis")
     blocks = plan.blocks()
     seconds: dict[tuple[str, str], float] = {}
     for block in blocks:
@@ -398,7 +408,7 @@ def _dry_run(request: Request, options: argparse.Namespace) -> int:
         seconds[key] = seconds.get(key, 0.0) + expected_seconds(block, estimated)
     for row in plan.rows:
         n = plan.count(row)
-        count = f"{n} (capped)" if n < len(plan.indices) else str(n)
+        count = f"first {n}" if n < len(plan.indices) else str(n)
         cells = [f"{seconds[spec.name, row.name]:.1f}" for spec in plan.networks]
         table.add_row(row.label, count, str(-(-n // row.block)), *cells)
     console.print(table)

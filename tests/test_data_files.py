@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import gzip
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 from safetensors.numpy import save_file
 from sklearn.datasets import load_breast_cancer
@@ -219,15 +222,99 @@ def test_the_names_of_features_are_those_of_scikit_learn() -> None:
 
 def made(samples: int | None = None, **chosen: Any) -> tuple[int, ...]:
     dataset = data.from_arrays(np.zeros((9, 4)), np.array([0, 0, 0, 0, 1, 1, 0, 0, 2]), box=(0, 1))
-    return choice.indices(dataset, "all", Choice(samples, 5, **chosen))
+    return choice.choose(dataset, "all", Choice(samples, 5, **chosen)).indices
 
 
 def test_which_images_are_chosen() -> None:
-    assert made() == (0, 1, 2, 3, 4)
-    assert made(2) == (0, 1)
+    assert made(first=True) == (0, 1, 2, 3, 4)
+    assert made(2, first=True) == (0, 1)
     assert made(indices=(7, 3)) == (7, 3)
-    assert made(balanced=True) == (0, 4, 8, 1, 5)
-    assert made(9, balanced=True) == (0, 4, 8, 1, 5, 2, 3, 6, 7)
+    assert made(balanced=True, first=True) == (0, 4, 8, 1, 5)
+    assert made(9, balanced=True, first=True) == (0, 4, 8, 1, 5, 2, 3, 6, 7)
+
+
+def labelled(labels: Sequence[int], *, known: bool = True) -> data.Dataset:
+    dataset = data.from_arrays(np.zeros((len(labels), 2)), np.array(labels), box=(0, 1))
+    if known:
+        return dataset
+    split = replace(dataset.splits["all"], labels=None)
+    return replace(dataset, splits={"all": split})
+
+
+sampled_labels = st.lists(st.integers(0, 4), min_size=1, max_size=60)
+
+
+@given(labels=sampled_labels, seed=st.integers(0, 2**31 - 1), data=st.data())
+def test_a_sample_has_each_class_in_its_proportion_and_begins_every_larger_one(
+    labels: list[int], seed: int, data: st.DataObject
+) -> None:
+    n = data.draw(st.integers(1, len(labels)))
+    dataset = labelled(labels)
+    every = choice.choose(dataset, "all", Choice(len(labels), 50, seed=seed))
+    some = choice.choose(dataset, "all", Choice(n, 50, seed=seed))
+    assert sorted(every.indices) == list(range(len(labels)))
+    assert some.indices == every.indices[:n]
+    assert some.words == "stratified"
+    assert choice.choose(dataset, "all", Choice(n, 50, seed=seed)) == some
+    for label in set(labels):
+        expected = n * labels.count(label) / len(labels)
+        assert abs(sum(labels[index] == label for index in some.indices) - expected) < 2
+
+
+@given(labels=sampled_labels, seed=st.integers(0, 2**31 - 1), data=st.data())
+def test_a_balanced_sample_has_as_many_of_each_class_as_there_are(
+    labels: list[int], seed: int, data: st.DataObject
+) -> None:
+    n = data.draw(st.integers(1, len(labels)))
+    some = choice.choose(labelled(labels, known=False), "all", Choice(n, 50, balanced=True, seed=seed))
+    assert some.words == "random balanced"
+    counts = {label: sum(labels[index] == label for index in some.indices) for label in set(labels)}
+    for label, count in counts.items():
+        assert count == labels.count(label) or count >= max(counts.values()) - 1
+
+
+def test_without_labels_a_sample_is_a_simple_random_one() -> None:
+    dataset = labelled([0, 1] * 30, known=False)
+    chosen = choice.choose(dataset, "all", Choice(20, 50, seed=3))
+    assert chosen.words == "random"
+    assert len(set(chosen.indices)) == 20
+    assert chosen.indices != choice.choose(dataset, "all", Choice(20, 50, seed=4)).indices
+
+
+def test_every_image_is_as_likely_as_any_other_to_be_drawn() -> None:
+    labels = [0] * 3 + [1] * 7 + [2] * 10
+    dataset, times, draws = labelled(labels), np.zeros(20), 2000
+    for seed in range(draws):
+        times[list(choice.choose(dataset, "all", Choice(5, 50, seed=seed)).indices)] += 1
+    # Each is drawn in a quarter of all samples: the standard deviation of its count is 19.
+    assert (np.abs(times - draws / 4) < 5 * 19.4).all()
+
+
+def test_how_images_were_chosen_is_stored_and_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    command = [
+        "--suite",
+        "smoke",
+        "--networks",
+        "MLP",
+        "--attacks",
+        "foolbox-ddn-l2",
+        "--workers",
+        "0",
+        "--samples",
+        "4",
+    ]
+    for name, options in (("drawn", []), ("other", ["--seed", "1"]), ("first", ["--first"])):
+        assert run.main([*command, *options, "--name", name]) == 0
+    manifests = {name: store.read(f"results/{name}").manifest for name in ("drawn", "other", "first")}
+    assert manifests["first"]["indices"] == [0, 1, 2, 3]
+    assert manifests["drawn"]["indices"] != manifests["other"]["indices"]
+    assert [one["data"]["chosen"] for one in manifests.values()] == ["stratified", "stratified", "first"]
+    text = Path("results/drawn/report.html").read_text()
+    assert "MLP on 4 images drawn at random from the test split of MNIST, each class in its proportion" in text
+    assert "intervals speak of all of its images" in text
+    assert "intervals speak of images like these only" in Path("results/first/report.html").read_text()
+    assert report(["--verify", "results/drawn"]) == 0
 
 
 @pytest.mark.parametrize(
@@ -240,6 +327,7 @@ def test_which_images_are_chosen() -> None:
         ({"indices": ()}, "names no image"),
         ({"indices": (1,), "samples": 3}, "leave out --samples"),
         ({"indices": (1,), "balanced": True}, "leave out --samples"),
+        ({"indices": (1,), "first": True}, "and --first"),
     ],
 )
 def test_images_that_are_not_there_are_refused(chosen: dict[str, Any], complaint: str) -> None:
@@ -256,7 +344,7 @@ def test_a_run_of_a_file_is_made_gone_on_with_and_verified(
     command = ["--suite", "smoke", "--networks", "MLP", "--data", "mine.npz", "--attacks", "foolbox-ddn-l2"]
     command += ["--workers", "0", "--out", "results"]
     assert run.main([*command, "--indices", "3", "10:14", "--name", "listed"]) == 0
-    assert run.main([*command, "--balanced", "--samples", "4", "--name", "balanced"]) == 0
+    assert run.main([*command, "--balanced", "--first", "--samples", "4", "--name", "balanced"]) == 0
     listed = store.read("results/listed")
     assert listed.records()["image"].tolist() == [3, 10, 11, 12, 13]
     assert "5 listed images of mine" in (listed.path / "report.html").read_text()

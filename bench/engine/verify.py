@@ -328,6 +328,7 @@ def _judge(stored: _Stored, one: Loaded, images: Images, found: Findings) -> int
     judge = Judge(Guarded(one.source.module, one.source.within), images.domain)
     decisions = dict(zip(images.indices, judge.decide(images.inputs, images.labels), strict=True))
     clean = dict(zip(images.indices, images.inputs, strict=True))
+    place = {index: place for place, index in enumerate(_order(stored.manifest))}
     of_network = stored.records[stored.records["network"] == one.spec.name]
     count = 0
     for row in stored.manifest["rows"]:
@@ -339,7 +340,7 @@ def _judge(stored: _Stored, one: Loaded, images: Images, found: Findings) -> int
                 found.broken("record of an image that the run has not", where(entry))
                 continue
             known.append(entry)
-            for detail in _contradictions(entry, row, decision):
+            for detail in _contradictions(entry, row, decision, place[entry["image"]]):
                 found.broken("record", f"{where(entry)}: {detail}")
         candidates = stored.run.candidates(one.spec.name, row["name"])
         with_example = {entry["image"] for entry in known if entry["status"] == Status.FOUND}
@@ -358,14 +359,14 @@ def _judge(stored: _Stored, one: Loaded, images: Images, found: Findings) -> int
     return count
 
 
-def _contradictions(entry: Mapping[str, Any], row: Mapping[str, Any], decision: Decision) -> Iterator[str]:
-    """What a record says of its row, its place and its clean image that is not so."""
+def _contradictions(entry: Mapping[str, Any], row: Mapping[str, Any], decision: Decision, place: int) -> Iterator[str]:
+    """What a record says of its row, its place in the order of the plan, and its clean image that is not so."""
     for key in ("library", "norm", "kind"):
         if entry[key] != row[key]:
             yield f"its {key} is {row[key]}, the record says {entry[key]}"
     if entry["label"] != decision.label:
         yield f"the true class is {decision.label}, the record says {entry['label']}"
-    number = entry["image"] // row["block"]
+    number = place // row["block"]
     if entry["block"] != number:
         yield f"it is of block {number}, the record says {entry['block']}"
     if entry["predicted"] != decision.predicted:

@@ -22,6 +22,7 @@ from bench.report import cautions, data, index, words
 from bench.report.changed import changed
 from bench.report.frames import Frames
 from bench.report.gallery import Example
+from bench.report.glossary import WORDS, address, linked
 from bench.report.index import Entry
 from bench.report.sections import NORM_LABELS, sections
 from bench.report.sources import Source
@@ -99,6 +100,7 @@ def render(
         "origins": ORIGINS,
         "accesses": ACCESSES,
         "kinds": KINDS,
+        "glossary": [(word, address(word), meaning) for word, meaning in WORDS.items()],
         "box": data.box(evidence.domain),
         "norm_labels": NORM_LABELS,
     }
@@ -164,6 +166,7 @@ def _environment() -> jinja2.Environment:
         "slug": slug,
         "chosen": data.chosen,
         "drawn": data.draws,
+        "linked": linked,
         "figure": figure,
         "percentage": percentage,
         "svg": Markup,
