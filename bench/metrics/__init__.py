@@ -14,6 +14,8 @@ from bench.metrics.curves import attack_curves, best_curves, certified_curves, r
 from bench.metrics.distribution import curve, found_rate, mean_found, median, quantile, robust_accuracy, wilson
 from bench.metrics.frames import Evidence, LibraryInfo, Manifest, evidence
 from bench.metrics.invariants import Invariant, invariants, violations
+from bench.metrics.margin import Margin, margin, typical_ratio
+from bench.metrics.needed import LEAST_OF_A_MEDIAN, images_for_fraction, pairs_for_ranks
 from bench.metrics.optimality import global_optimality, optimality
 from bench.metrics.queries import query_curves
 from bench.metrics.ranking import Leader, Recommendation, attack_scores, leaders, recommended
@@ -61,6 +63,7 @@ def summary(records: pd.DataFrame, manifest: Manifest) -> pd.DataFrame:
 
 __all__ = [
     "BUILT_IN",
+    "LEAST_OF_A_MEDIAN",
     "METRICS",
     "SIGNIFICANT",
     "Evidence",
@@ -69,6 +72,7 @@ __all__ = [
     "LibraryChoice",
     "LibraryInfo",
     "Manifest",
+    "Margin",
     "Paired",
     "Recommendation",
     "attack_scores",
@@ -79,20 +83,24 @@ __all__ = [
     "front",
     "global_optimality",
     "holm",
+    "images_for_fraction",
     "invariants",
     "leaders",
     "library_choice",
+    "margin",
     "mean_found",
     "median",
     "median_interval",
     "optimality",
     "paired",
+    "pairs_for_ranks",
     "quantile",
     "ratio_interval",
     "recommended",
     "robust_accuracy",
     "robust_accuracy_interval",
     "summary",
+    "typical_ratio",
     "violations",
     "wilson",
 ]

@@ -244,13 +244,19 @@ def signed_ranks(a: FloatArray, b: FloatArray) -> tuple[float, float]:
     if not len(kept):
         return 0.0, 1.0
     # SciPy's test computes with the values; ranks in their place give the same statistic and allow for infinity.
-    ranks = stats.rankdata(np.abs(kept))
-    signed: FloatArray = np.sign(kept) * ranks
+    signed = ranked(kept)
+    ranks = np.abs(signed)
     effect = float(signed.sum() / ranks.sum())
     if len(kept) > EXACT_PAIRS:
         return effect, float(stats.wilcoxon(signed, method="approx", correction=True).pvalue)
     smaller = min(ranks[signed > 0].sum(), ranks[signed < 0].sum())
     return effect, min(1.0, 2 * _rank_sum_at_most(ranks, float(smaller)))
+
+
+def ranked(differences: FloatArray) -> FloatArray:
+    """The signs of (n,) differences, none 0, times the ranks of their sizes; equal sizes, also infinite ones, share a rank."""
+    signed: FloatArray = np.sign(differences) * stats.rankdata(np.abs(differences))
+    return signed
 
 
 def _rank_sum_at_most(ranks: FloatArray, limit: float) -> float:
