@@ -16,7 +16,7 @@ from bench.check.requirements import Quantity, Requirement, Sign
 from bench.check.runs import Opened
 from bench.errors import UsageError
 from bench.findings import Level
-from bench.metrics import LEAST_OF_A_MEDIAN, images_for_fraction
+from bench.metrics.needed import LEAST_OF_A_MEDIAN, images_for_fraction
 from bench.records import Status
 
 _OF_ATTACKS = (Quantity.MEDIAN, Quantity.ROBUST_ACCURACY, Quantity.NO_WORSE)

@@ -12,6 +12,7 @@ from bench.check.baseline import Common
 from bench.check.requirements import Requirement
 from bench.errors import UsageError
 from bench.metrics import SIGNIFICANT, Margin
+from bench.metrics.needed import pairs_for_ranks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +88,7 @@ def _decided(found: Margin, p_worse: float, p_least: float, *, tests: int) -> Co
 
 def _needed(found: Margin, tests: int) -> int | None:
     """Images until the test that decides is significant: for worse where the ratio is that of the least difference or less."""
-    pairs = metrics.pairs_for_ranks(found.effect if found.effect_least <= 0 else found.effect_least, tests)
+    pairs = pairs_for_ranks(found.effect if found.effect_least <= 0 else found.effect_least, tests)
     if pairs is None:
         return None
     return max(found.images + 1, round(pairs * found.images / found.informative))

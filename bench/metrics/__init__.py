@@ -14,8 +14,7 @@ from bench.metrics.curves import attack_curves, best_curves, certified_curves, r
 from bench.metrics.distribution import curve, found_rate, mean_found, median, quantile, robust_accuracy, wilson
 from bench.metrics.frames import Evidence, LibraryInfo, Manifest, evidence
 from bench.metrics.invariants import Invariant, invariants, violations
-from bench.metrics.margin import Margin, margin, typical_ratio
-from bench.metrics.needed import LEAST_OF_A_MEDIAN, images_for_fraction, pairs_for_ranks
+from bench.metrics.margin import Margin, margin
 from bench.metrics.optimality import global_optimality, optimality
 from bench.metrics.queries import query_curves
 from bench.metrics.ranking import Leader, Recommendation, attack_scores, leaders, recommended
@@ -63,7 +62,6 @@ def summary(records: pd.DataFrame, manifest: Manifest) -> pd.DataFrame:
 
 __all__ = [
     "BUILT_IN",
-    "LEAST_OF_A_MEDIAN",
     "METRICS",
     "SIGNIFICANT",
     "Evidence",
@@ -83,7 +81,6 @@ __all__ = [
     "front",
     "global_optimality",
     "holm",
-    "images_for_fraction",
     "invariants",
     "leaders",
     "library_choice",
@@ -93,14 +90,12 @@ __all__ = [
     "median_interval",
     "optimality",
     "paired",
-    "pairs_for_ranks",
     "quantile",
     "ratio_interval",
     "recommended",
     "robust_accuracy",
     "robust_accuracy_interval",
     "summary",
-    "typical_ratio",
     "violations",
     "wilson",
 ]

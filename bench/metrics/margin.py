@@ -25,7 +25,10 @@ class Margin:
         images: how many pairs, n >= 1.
         informative: how many of them say something: not both 0, and not both infinite.
         least: the least difference that matters, a fraction in [0, 1).
-        ratio: the typical ratio, see :func:`typical_ratio`; NaN where no pair says anything.
+        ratio: the typical ratio, at which the signed-rank test finds no difference: exp of the pseudo-median of
+            log(a / b), which is the median of the means of all pairs of logarithms (Hodges and Lehmann, Ann. Math. Stat. 34,
+            1963). 0 where the pairs whose ``a`` alone is 0, or ``b`` alone infinite, outweigh all others, +inf for the
+            contrary, NaN where no pair says anything.
         effect: matched-pairs rank-biserial correlation of the logarithms of the ratios, in [-1, 1]; negative where ``a``
             is smaller.
         p: of Wilcoxon's signed-rank test that the ratio is 1, two-sided.
@@ -80,21 +83,6 @@ def margin(a: ArrayLike, b: ArrayLike, least: float) -> Margin:
         effect_least=effect_least,
         p_least=p_least,
     )
-
-
-def typical_ratio(a: ArrayLike, b: ArrayLike) -> float:
-    """The ratio a / b that Wilcoxon's signed-rank test finds no difference from (Hodges and Lehmann, Ann. Math. Stat. 34, 1963).
-
-    It is exp of the pseudo-median of log(a / b): the median of the means of all pairs of logarithms.
-
-    Args:
-        a, b: as in :func:`margin`.
-
-    Returns:
-        From 0 to +inf; 0 where the pairs whose ``a`` alone is 0, or ``b`` alone infinite, outweigh all others, +inf for the
-        contrary; NaN where no pair says anything.
-    """
-    return _typical(_logarithms(checked(a, "distances a"), checked(b, "distances b")))
 
 
 def _logarithms(a: FloatArray, b: FloatArray) -> FloatArray:
