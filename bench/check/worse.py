@@ -48,7 +48,7 @@ def compared(asked: Sequence[tuple[Requirement, str]], common: Common, name: str
     found = [_margin(one, network, common, name) for one, network in asked]
     p_worse = metrics.holm([each.p for each in found])
     p_least = metrics.holm([each.p_least for each in found])
-    return [_decided(*each, tests=len(found)) for each in zip(found, p_worse, p_least, strict=True)]
+    return [decided(*each, tests=len(found)) for each in zip(found, p_worse, p_least, strict=True)]
 
 
 def _margin(one: Requirement, network: str, common: Common, name: str) -> Margin:
@@ -67,7 +67,14 @@ def _margin(one: Requirement, network: str, common: Common, name: str) -> Margin
     return metrics.margin(*distances, least=one.value / 100)
 
 
-def _decided(found: Margin, p_worse: float, p_least: float, *, tests: int) -> Compared:
+def decided(found: Margin, p_worse: float, p_least: float, *, tests: int) -> Compared:
+    """Decide one.
+
+    Args:
+        found: the comparison, with unadjusted p.
+        p_worse, p_least: its two p, adjusted.
+        tests: how many requirements were adjusted together.
+    """
     worse = p_worse < SIGNIFICANT and found.effect < 0 and found.effect_least <= 0
     held = p_least < SIGNIFICANT and found.effect_least > 0
     if np.isnan(found.ratio):

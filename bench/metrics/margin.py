@@ -93,18 +93,24 @@ def _logarithms(a: FloatArray, b: FloatArray) -> FloatArray:
 
 
 def _typical(logarithms: FloatArray) -> float:
-    finite = logarithms[np.isfinite(logarithms)]
+    """The exponential of the pseudo-median, which lies halfway where W+ = W- over an interval."""
     if not len(logarithms):
         return float("nan")
-    low, high = (finite.min() - 1, finite.max() + 1) if len(finite) else (0.0, 0.0)
-    if _balance(logarithms, low) <= 0:
-        return 0.0 if _balance(logarithms, low) < 0 else 1.0
-    if _balance(logarithms, high) >= 0:
+    finite = logarithms[np.isfinite(logarithms)]
+    start, end = (float(finite.min()) - 1, float(finite.max()) + 1) if len(finite) else (0.0, 0.0)
+    if _balance(logarithms, start) < 0:
+        return 0.0
+    if _balance(logarithms, end) > 0:
         return float("inf")
-    for _ in range(_HALVINGS):
-        middle = (low + high) / 2
-        low, high = (middle, high) if _balance(logarithms, middle) > 0 else (low, middle)
-    return float(np.exp((low + high) / 2))
+    ends = []
+    for operator in (np.greater, np.greater_equal):
+        low, high = start, end
+        for _ in range(_HALVINGS):
+            middle = (low + high) / 2
+            low, high = (middle, high) if operator(_balance(logarithms, middle), 0) else (low, middle)
+        ends.append((low + high) / 2)
+    with np.errstate(over="ignore", under="ignore"):
+        return float(np.exp(sum(ends) / 2))
 
 
 def _balance(logarithms: FloatArray, shift: float) -> float:
