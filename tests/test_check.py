@@ -220,11 +220,6 @@ def test_what_the_run_lacks_is_named(healthy: synthetic.SyntheticRun, text: str,
     assert str(parse(text)) in str(caught.value)
 
 
-def test_nothing_required_is_refused(healthy: synthetic.SyntheticRun) -> None:
-    with pytest.raises(UsageError, match="nothing is required"):
-        decide([], runs.opened(healthy))
-
-
 def test_a_norm_that_attacks_of_a_network_left_to_others_is_not_decided() -> None:
     run = gates.made({"A": {NEAR: SPREAD, gates.LARGEST.name: SPREAD}, "B": {NEAR: SPREAD}})
     assert gates.decided(gates.made({"B": SPREAD}), "l2.median >= 0.1").outcome is HELD

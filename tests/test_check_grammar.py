@@ -162,6 +162,11 @@ def test_what_is_asked_twice_is_refused_however_it_is_written() -> None:
     assert len(parse_all(["l2.median >= 1", "l2.median >= 2", "CNN: l2.median >= 1"])) == 3
 
 
+def test_nothing_required_is_refused() -> None:
+    with pytest.raises(UsageError, match="nothing is required; give a requirement"):
+        parse_all([])
+
+
 def test_a_fault_in_a_list_says_which_of_it() -> None:
     with pytest.raises(UsageError, match=re.escape("x.toml, require[2]: requirement 'l2', column 3: ")):
         parse_all(["l2.median >= 1", "l2"], "x.toml, require")

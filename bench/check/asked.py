@@ -17,8 +17,6 @@ def asked(requirements: Sequence[Requirement], run: Opened) -> list[tuple[Requir
     Raises:
         UsageError: as for :func:`bench.check.decide.decide`.
     """
-    if not requirements:
-        raise UsageError("nothing is required; give a requirement, such as 'l2.median >= 1.0'")
     names = run.evidence.networks
     first: dict[tuple[str, str], Requirement] = {}
     pairs = []

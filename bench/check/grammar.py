@@ -61,7 +61,7 @@ def parse_all(texts: Iterable[str], where: str = "") -> list[Requirement]:
         where: where they are from, such as ``pyproject.toml, require``; messages begin with it and the number from 1.
 
     Raises:
-        UsageError: one is none, or two ask the same.
+        UsageError: one is none, two ask the same, or there is none.
     """
     made: list[Requirement] = []
     for number, text in enumerate(texts, start=1):
@@ -75,6 +75,8 @@ def parse_all(texts: Iterable[str], where: str = "") -> list[Requirement]:
                 f"'{found}'; delete one"
             )
         made.append(found)
+    if not made:
+        raise UsageError("nothing is required; give a requirement, such as 'l2.median >= 1.0'")
     return made
 
 
