@@ -38,7 +38,7 @@ class Decision:
     @property
     def text(self) -> str:
         """The network and what is required of it."""
-        return f"{self.network}: {self.requirement.condition}"
+        return f"{self.network}: {self.requirement.shown}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -83,7 +83,7 @@ def junit(run: str, checked: Checked, lenient: bool) -> str:
     suite = ET.SubElement(root, "testsuite", {"name": printable(run)} | counts)
     for one in checked.decisions:
         case = ET.SubElement(
-            suite, "testcase", {"classname": printable(one.network), "name": printable(one.requirement.condition)}
+            suite, "testcase", {"classname": printable(one.network), "name": printable(one.requirement.shown)}
         )
         text = printable(figures(one))
         if one.outcome is Outcome.HELD:
@@ -109,7 +109,7 @@ def markdown(run: str, checked: Checked, lenient: bool) -> str:
     order = (Outcome.BROKEN, Outcome.UNDECIDED, Outcome.HELD)
     ordered = sorted(checked.decisions, key=lambda one: order.index(one.outcome))
     table = [
-        f"| {_ICONS[one.outcome]} {one.outcome} | {_plain(one.network)} | {_plain(one.requirement.condition)} | {_plain(figures(one))} |"
+        f"| {_ICONS[one.outcome]} {one.outcome} | {_plain(one.network)} | {_plain(one.requirement.shown)} | {_plain(figures(one))} |"
         for one in ordered
     ]
     passes = "\n\nWhat is not decidable passes here." if lenient and checked.count(Outcome.UNDECIDED) else ""

@@ -93,6 +93,12 @@ class Requirement:
         return (f"{self.network}: " if self.network else "") + self.condition
 
     @property
+    def shown(self) -> str:
+        """The condition as it was written, or as it prints where it leaves something out."""
+        written = " ".join(self.text.rpartition(":")[2].split())
+        return self.condition if self.quantity is Quantity.NO_WORSE or not written else written
+
+    @property
     def condition(self) -> str:
         """The same without the network."""
         of = {
