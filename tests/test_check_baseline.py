@@ -141,6 +141,21 @@ def test_an_image_without_an_attack_of_the_norm_in_both_runs_is_left_out() -> No
         gates.checked(gates.made(BEFORE), "l2 no-worse", baseline=main(statuses=none))
 
 
+def test_a_network_that_no_verifier_can_bound_is_no_failed_attack() -> None:
+    run, before = (gates.bounded([0.0] * 20, ["unsupported"] * 20) for _ in range(2))
+    assert gates.checked(run, "linf no-worse", baseline=before).notes == []
+    once = gates.checked(run, "linf no-worse", baseline=gates.bounded([0.1] * 20))
+    assert once.notes[0].startswith("20 of 40 results of attacks are left out")
+
+
+def test_a_baseline_that_hides_from_attacks_is_said() -> None:
+    hidden = [INF] * 10 + [1.0] * 90
+    every = gates.checked(gates.made(BEFORE), "l2 no-worse", baseline=main({"A": hidden}))
+    (note,) = every.notes
+    assert note.startswith("network A of the baseline has the verdict 'fail'")
+    assert not gates.checked(gates.made(BEFORE), "l2.median >= 0.1", baseline=main({"A": hidden})).notes
+
+
 def test_other_versions_are_said() -> None:
     run, before = gates.made(BEFORE), main(code="another")
     before.manifest["libraries"][0]["versions"] = {"some-package": "1.0.0"}

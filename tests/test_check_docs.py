@@ -11,7 +11,7 @@ import pytest
 
 from bench.check import __main__ as command
 from bench.check import config, grammar
-from bench.check.requirements import LEAST, Quantity
+from bench.check.requirements import LEAST, Quantity, RequirementError
 
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "gate.md").read_text()
@@ -49,7 +49,7 @@ def test_the_commands_of_the_pages_are_taken() -> None:
 
 def test_the_page_shows_the_message_of_a_fault() -> None:
     (shown,) = re.findall(r"^ {4}error: (.*)$", PAGE, flags=re.MULTILINE)
-    with pytest.raises(grammar.RequirementError) as caught:
+    with pytest.raises(RequirementError) as caught:
         grammar.parse("l2.medain >= 1")
     assert str(caught.value) == shown
 

@@ -92,7 +92,7 @@ def common(run: Opened, baseline: Opened) -> Common:
             "of the two runs"
         )
     best = [
-        metrics.evidence(frame.merge(ended, on=keys), run.manifest | {"rows": rows_of(run.manifest, rows)}).best
+        metrics.evidence(frame.merge(ended, on=keys), {**run.manifest, "rows": rows_of(run.manifest, rows)}).best
         for frame in (one, two)
     ]
     renamed = [

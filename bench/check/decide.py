@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -45,7 +45,7 @@ def decide(requirements: Sequence[Requirement], run: Opened, baseline: Opened | 
                 f"requirement '{compared[0][0]}' compares with a baseline; give one: --baseline results/<run>"
             )
         common = against.common(run, baseline)
-        notes += common.notes
+        notes += [*common.notes, *_of_baseline([name for _, name in compared], common.networks, baseline)]
         for pair, found in zip(compared, worse.compared(compared, common, baseline.name), strict=True):
             made[pair] = Decision(
                 requirement=pair[0],
@@ -168,6 +168,17 @@ def _cautions(decisions: Sequence[Decision], run: Opened) -> list[str]:
         f"{images} images of network {name} are left out in {norm}, as every attack that was run on them failed"
         for name, norm, images in left_out
         if images
+    ]
+
+
+def _of_baseline(names: Sequence[str], networks: Mapping[str, str], baseline: Opened) -> list[str]:
+    """What makes a comparison less sure on the baseline's side."""
+    there = dict.fromkeys(networks[name] for name in names if name in networks)
+    return [
+        f"network {name} of the baseline has the verdict '{baseline.verdicts[name]}': its distances are probably too large, so "
+        "that what is broken may be no worse"
+        for name in there
+        if baseline.verdicts[name] in (Level.FAIL, Level.STOP)
     ]
 
 

@@ -89,7 +89,8 @@ def _logarithms(a: FloatArray, b: FloatArray) -> FloatArray:
     """log(a / b) of the pairs that say something, rounded so that equal ratios are equal."""
     kept = ~(((a == 0) & (b == 0)) | (np.isinf(a) & np.isinf(b)))
     with np.errstate(divide="ignore"):
-        return np.round(np.log(a[kept]) - np.log(b[kept]), _DIGITS)
+        logarithms: FloatArray = np.round(np.log(a[kept]) - np.log(b[kept]), _DIGITS)
+    return logarithms
 
 
 def _typical(logarithms: FloatArray) -> float:

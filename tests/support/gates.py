@@ -16,7 +16,7 @@ from bench.check.decision import Checked, Decision
 from bench.check.grammar import parse_all
 from bench.domain import Domain
 from bench.norms import Norm
-from bench.specs import Suite
+from bench.specs import Kind, Suite
 
 DOMAIN = Domain(shape=(4,), classes=3, low=0.0, high=1.0)
 NEAR = synthetic.attack(synthetic.REFERENCE, Norm.L2)
@@ -71,6 +71,28 @@ def made(
         for attack in given
     }
     return synthetic.SyntheticRun(Path(name), content, synthetic.frame(lines), clean, changed)
+
+
+def bounded(lower: list[float], statuses: list[str] | None = None) -> synthetic.SyntheticRun:
+    """A run of network A with an attack and a verifier in Linf, whose bounds are given; the attack finds 5 everywhere."""
+    row = synthetic.verifier(Norm.LINF, Kind.LOWER)
+    images = range(len(lower))
+    lines = [
+        {"network": "A", "attack": row.name, "library": "certify", "norm": "linf", "kind": "lower", "image": image}
+        | {"status": (statuses or ["not_found"] * len(lower))[image], "lower": lower[image], "message": "no"}
+        for image in images
+    ]
+    attack = LARGEST
+    lines += [
+        {"network": "A", "attack": attack.name, "norm": "linf", "image": image}
+        | dict.fromkeys(("l0", "l1", "l2", "linf"), 5.0)
+        for image in images
+    ]
+    suite = Suite(name="x", description="", rows=(attack, row), samples=len(lower))
+    content = synthetic.manifest(suite, ["A"], len(lower), DOMAIN)
+    return synthetic.SyntheticRun(
+        Path("bounds"), content, synthetic.frame(lines), np.zeros((len(lower), 4), np.float32)
+    )
 
 
 def checked(run: synthetic.SyntheticRun, *texts: str, baseline: synthetic.SyntheticRun | None = None) -> Checked:
