@@ -51,6 +51,13 @@ def test_five_images_decide_no_median() -> None:
     assert gates.decided(gates.made({"A": [5.0] * 6}), "l2.median >= 1").outcome is HELD
 
 
+@pytest.mark.parametrize(("sign", "needed"), [(">=", 150), ("<", 150), (">", 600), ("<=", 600)])
+def test_what_lies_at_the_limit_itself_counts_as_the_sign_says(sign: str, needed: int) -> None:
+    run = gates.made({"A": [0.5] * 42 + [1.0] * 4 + [2.0] * 54})
+    one = gates.decided(run, f"l2.median {sign} 1")
+    assert (one.outcome, one.needed) == (OPEN, f"about {needed} images would decide it, if the figures stay")
+
+
 def test_what_was_not_found_is_far_and_what_is_misclassified_is_at_0() -> None:
     assert gates.decided(gates.made({"A": [INF] * 60 + [1.0] * 10}), "l2.median >= 1e9").outcome is HELD
     assert gates.decided(gates.made({"A": [0.0] * 60 + [1.0] * 10}), "l2.median > 0").outcome is BROKEN
@@ -128,6 +135,7 @@ def test_a_found_rate_is_counted_over_the_images_that_were_attacked() -> None:
     assert gates.decided(run, f"attack.{NEAR}.found_rate = 1").outcome is BROKEN
     assert gates.decided(run, f"attack.{NEAR}.found_rate >= 0.75").outcome is HELD
     assert gates.decided(run, f"attack.{NEAR}.found_rate = .75").outcome is HELD
+    assert gates.decided(run, f"attack.{NEAR}.found_rate = .5").outcome is BROKEN
     assert gates.decided(run, f"attack.{NEAR}.found_rate > .75").outcome is BROKEN
     assert gates.decided(run, f"attack.{NEAR}.found_rate < .75").outcome is BROKEN
     assert (

@@ -200,6 +200,16 @@ def test_so_many_pairs_make_an_effect_significant(tests: int) -> None:
     assert more < 0.05 / tests < fewer
 
 
+def test_images_that_say_nothing_are_needed_as_well() -> None:
+    rng = np.random.default_rng(4)
+    after, before = np.exp(rng.normal(0, 0.4, 40)), np.exp(rng.normal(0, 0.4, 40))
+    alone = metrics.margin(after, before, LEAST)
+    beside = metrics.margin(np.append(after, [INF] * 40), np.append(before, [INF] * 40), LEAST)
+    needed = [worse.decided(each, each.p, each.p_least, tests=1).needed for each in (alone, beside)]
+    assert needed[0] is not None
+    assert needed[1] == 2 * needed[0]
+
+
 def test_five_images_enclose_no_median() -> None:
     assert 1 - 2.0 ** (1 - LEAST_OF_A_MEDIAN) >= 0.95
     assert 1 - 2.0 ** (2 - LEAST_OF_A_MEDIAN) < 0.95

@@ -75,7 +75,7 @@ def decided(found: Margin, p_worse: float, p_least: float, *, tests: int) -> Com
         p_worse, p_least: its two p, adjusted.
         tests: how many requirements were adjusted together.
     """
-    worse = p_worse < SIGNIFICANT and found.effect < 0 and found.effect_least <= 0
+    worse = p_worse < SIGNIFICANT and found.effect_least <= 0
     held = p_least < SIGNIFICANT and found.effect_least > 0
     if np.isnan(found.ratio):
         measured = f"no difference to see: on all {found.images:,} images both distances are 0, or both infinite"
