@@ -11,7 +11,7 @@ from bench import metrics
 from bench.check.baseline import Common
 from bench.check.requirements import Requirement
 from bench.errors import UsageError
-from bench.metrics import SIGNIFICANT, Margin
+from bench.metrics import SIGNIFICANT, Noninferiority
 from bench.metrics.needed import pairs_for_ranks
 
 
@@ -45,13 +45,13 @@ def compared(asked: Sequence[tuple[Requirement, str]], common: Common, name: str
     Raises:
         UsageError: a network is not in the baseline, or no image has an attack of the norm that ended in both runs.
     """
-    found = [_margin(one, network, common, name) for one, network in asked]
+    found = [_tested(one, network, common, name) for one, network in asked]
     p_worse = metrics.holm([each.p for each in found])
     p_least = metrics.holm([each.p_least for each in found])
     return [decided(*each, tests=len(found)) for each in zip(found, p_worse, p_least, strict=True)]
 
 
-def _margin(one: Requirement, network: str, common: Common, name: str) -> Margin:
+def _tested(one: Requirement, network: str, common: Common, name: str) -> Noninferiority:
     if network not in common.networks:
         raise UsageError(
             f"requirement '{one}': the baseline {name} has no network {network}; name the networks that it is required of, "
@@ -64,10 +64,10 @@ def _margin(one: Requirement, network: str, common: Common, name: str) -> Margin
             f"requirement '{one}': no attack that minimises {one.norm} ended on the same image of network {network} in the run "
             f"and in the baseline {name}; give a baseline with the same attacks in {one.norm}"
         )
-    return metrics.margin(*distances, least=one.value / 100)
+    return metrics.noninferiority(*distances, least=one.value / 100)
 
 
-def decided(found: Margin, p_worse: float, p_least: float, *, tests: int) -> Compared:
+def decided(found: Noninferiority, p_worse: float, p_least: float, *, tests: int) -> Compared:
     """Decide one.
 
     Args:
@@ -93,7 +93,7 @@ def decided(found: Margin, p_worse: float, p_least: float, *, tests: int) -> Com
     )
 
 
-def _needed(found: Margin, tests: int) -> int | None:
+def _needed(found: Noninferiority, tests: int) -> int | None:
     """Images until the test that decides is significant: for worse where the ratio is that of the least difference or less."""
     pairs = pairs_for_ranks(found.effect if found.effect_least <= 0 else found.effect_least, tests)
     if pairs is None:

@@ -14,7 +14,7 @@ from bench.metrics.curves import attack_curves, best_curves, certified_curves, r
 from bench.metrics.distribution import curve, found_rate, mean_found, median, quantile, robust_accuracy, wilson
 from bench.metrics.frames import Evidence, LibraryInfo, Manifest, evidence
 from bench.metrics.invariants import Invariant, invariants, violations
-from bench.metrics.margin import Margin, margin
+from bench.metrics.noninferiority import Noninferiority, noninferiority
 from bench.metrics.optimality import global_optimality, optimality
 from bench.metrics.queries import query_curves
 from bench.metrics.ranking import Leader, Recommendation, attack_scores, leaders, recommended
@@ -70,7 +70,7 @@ __all__ = [
     "LibraryChoice",
     "LibraryInfo",
     "Manifest",
-    "Margin",
+    "Noninferiority",
     "Paired",
     "Recommendation",
     "attack_scores",
@@ -84,10 +84,10 @@ __all__ = [
     "invariants",
     "leaders",
     "library_choice",
-    "margin",
     "mean_found",
     "median",
     "median_interval",
+    "noninferiority",
     "optimality",
     "paired",
     "quantile",

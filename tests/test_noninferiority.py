@@ -42,7 +42,7 @@ def pair(rng: np.random.Generator, ratio: float, images: int = 100) -> tuple[np.
 
 
 def favour(a: np.ndarray, b: np.ndarray) -> bool | None:
-    found = metrics.margin(a, b, LEAST)
+    found = metrics.noninferiority(a, b, LEAST)
     return worse.decided(found, found.p, found.p_least, tests=1).favour
 
 
@@ -67,7 +67,7 @@ def test_what_is_worse_by_the_least_difference_is_held_no_more_often_than_the_le
 
 def test_a_difference_that_is_sure_but_small_does_not_matter() -> None:
     before = np.exp(np.random.default_rng(3).normal(0, SPREAD, 100))
-    assert metrics.margin(before * 0.98, before, LEAST).p < 1e-9
+    assert metrics.noninferiority(before * 0.98, before, LEAST).p < 1e-9
     assert favour(before * 0.98, before) is True
     assert favour(before * 0.951, before) is True
     assert favour(before * 0.949, before) is False
@@ -75,14 +75,14 @@ def test_a_difference_that_is_sure_but_small_does_not_matter() -> None:
 
 def test_exactly_the_least_difference_is_worse() -> None:
     before = np.exp(np.random.default_rng(3).normal(0, SPREAD, 100))
-    found = metrics.margin(before * 0.95, before, LEAST)
+    found = metrics.noninferiority(before * 0.95, before, LEAST)
     assert found.effect_least == 0
     assert found.p_least == 1
     assert favour(before * 0.95, before) is False
 
 
 def test_the_tests_of_one_call_share_the_level() -> None:
-    found = metrics.margin(np.full(7, 0.9), np.ones(7), LEAST)
+    found = metrics.noninferiority(np.full(7, 0.9), np.ones(7), LEAST)
     assert found.p == pytest.approx(2**-6)
     assert worse.decided(found, found.p, found.p_least, tests=1).favour is False
     assert worse.decided(found, 4 * found.p, found.p_least, tests=4).favour is None
@@ -94,7 +94,7 @@ def test_the_typical_ratio_is_that_of_hodges_and_lehmann(images: int) -> None:
     a, b = np.exp(rng.normal(0.1, 0.3, images)), np.exp(rng.normal(0, 0.3, images))
     logarithms = np.log(a / b)
     means = [(one + other) / 2 for one, other in itertools.combinations_with_replacement(logarithms, 2)]
-    assert metrics.margin(a, b, LEAST).ratio == pytest.approx(np.exp(np.median(means)), rel=1e-9)
+    assert metrics.noninferiority(a, b, LEAST).ratio == pytest.approx(np.exp(np.median(means)), rel=1e-9)
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def test_the_typical_ratio_is_that_of_hodges_and_lehmann(images: int) -> None:
     ],
 )
 def test_zero_and_infinite_distances(a: list[float], b: list[float], ratio: float, informative: int) -> None:
-    found = metrics.margin(a, b, LEAST)
+    found = metrics.noninferiority(a, b, LEAST)
     assert found.ratio == pytest.approx(ratio, nan_ok=True)
     assert found.informative == informative
     assert found.images == len(a)
@@ -122,9 +122,9 @@ def test_images_that_only_the_candidate_gets_wrong_count_against_it() -> None:
     after = before.copy()
     assert favour(after, before) is True
     after[:12] = 0
-    found = metrics.margin(after, before, LEAST)
+    found = metrics.noninferiority(after, before, LEAST)
     assert found.effect == -1
-    assert metrics.margin(before, after, LEAST).effect == 1
+    assert metrics.noninferiority(before, after, LEAST).effect == 1
 
 
 DISTANCES = st.floats(0, 100) | st.just(INF)
@@ -134,13 +134,13 @@ DISTANCES = st.floats(0, 100) | st.just(INF)
 @settings(max_examples=150)
 def test_what_is_typical_agrees_with_the_tests(pairs: list[tuple[float, float]], least: float) -> None:
     a, b = (np.array(each) for each in zip(*pairs, strict=True))
-    found = metrics.margin(a, b, least)
+    found = metrics.noninferiority(a, b, least)
     assert found.effect <= found.effect_least + 1e-9
     if found.ratio < (1 - least) * (1 - 1e-6):
         assert found.effect_least <= 0
     if found.ratio > (1 - least) * (1 + 1e-6):
         assert found.effect_least >= 0
-    other = metrics.margin(b, a, least)
+    other = metrics.noninferiority(b, a, least)
     assert other.effect == pytest.approx(-found.effect, abs=1e-9)
     assert other.p == pytest.approx(found.p)
 
@@ -157,7 +157,7 @@ def test_what_is_typical_agrees_with_the_tests(pairs: list[tuple[float, float]],
 )
 def test_what_cannot_be_compared_is_refused(a: list[float], b: list[float], least: float, part: str) -> None:
     with pytest.raises(ValueError, match=part):
-        metrics.margin(a, b, least)
+        metrics.noninferiority(a, b, least)
 
 
 @given(hnp.arrays(np.float64, st.integers(51, 90), elements=st.integers(-9, 9).map(float)))
@@ -203,8 +203,8 @@ def test_so_many_pairs_make_an_effect_significant(tests: int) -> None:
 def test_images_that_say_nothing_are_needed_as_well() -> None:
     rng = np.random.default_rng(4)
     after, before = np.exp(rng.normal(0, 0.4, 40)), np.exp(rng.normal(0, 0.4, 40))
-    alone = metrics.margin(after, before, LEAST)
-    beside = metrics.margin(np.append(after, [INF] * 40), np.append(before, [INF] * 40), LEAST)
+    alone = metrics.noninferiority(after, before, LEAST)
+    beside = metrics.noninferiority(np.append(after, [INF] * 40), np.append(before, [INF] * 40), LEAST)
     needed = [worse.decided(each, each.p, each.p_least, tests=1).needed for each in (alone, beside)]
     assert needed[0] is not None
     assert needed[1] == 2 * needed[0]

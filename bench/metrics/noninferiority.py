@@ -18,7 +18,7 @@ _HALVINGS = 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Margin:
+class Noninferiority:
     """Distances ``a`` beside distances ``b`` on the same images, by their ratios a / b.
 
     Attributes:
@@ -45,7 +45,7 @@ class Margin:
     p_least: float
 
 
-def margin(a: ArrayLike, b: ArrayLike, least: float) -> Margin:
+def noninferiority(a: ArrayLike, b: ArrayLike, least: float) -> Noninferiority:
     """Compare distances with others on the same images, in ratios.
 
     The signed-rank test is made twice on log(a / b): against 0, that is whether ``a`` differs at all, and against
@@ -73,7 +73,7 @@ def margin(a: ArrayLike, b: ArrayLike, least: float) -> Margin:
     nothing = np.zeros_like(logarithms)
     effect, p = signed_ranks(logarithms, nothing)
     effect_least, p_least = signed_ranks(np.round(logarithms - np.log1p(-size), _DIGITS), nothing)
-    return Margin(
+    return Noninferiority(
         images=len(first),
         informative=len(logarithms),
         least=size,
