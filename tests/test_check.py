@@ -101,6 +101,13 @@ def test_certified_accuracy_is_that_of_the_bounds() -> None:
     assert gates.decided(run, "linf.certified[0.2] >= 0.1").measured.startswith("0, ")
 
 
+def test_a_certified_fraction_needs_no_attack() -> None:
+    run = gates.bounded([0.2] * 30, attacked=False)
+    assert gates.decided(run, "linf.certified[0.1] >= 0.5").outcome is HELD
+    with pytest.raises(UsageError, match="no attack of bounds that minimises linf was run on network A"):
+        gates.decided(run, "linf.robust_accuracy[0.1] >= 0.5")
+
+
 def test_what_no_verifier_was_run_on_is_not_certified_and_not_counted() -> None:
     run = gates.bounded([0.2] * 10 + [0.0] * 30, ["not_found"] * 10 + ["unsupported"] * 30)
     assert gates.decided(run, "linf.certified[0.1] >= 0.5").measured == "1, 95 % interval 0.7225 to 1, 10 images"

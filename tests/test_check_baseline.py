@@ -14,6 +14,7 @@ from bench.check import baseline, runs
 from bench.check.decision import Outcome
 from bench.errors import UsageError
 from bench.norms import Norm
+from bench.specs import Kind
 
 INF = float("inf")
 HELD, BROKEN, OPEN = Outcome.HELD, Outcome.BROKEN, Outcome.UNDECIDED
@@ -124,7 +125,7 @@ def test_an_attack_that_failed_in_one_run_counts_on_that_image_for_neither() -> 
     values = {"A": {NEAR: SPREAD, DEEP: SPREAD * 0.5}}
     every = gates.checked(gates.made(values, statuses=statuses), "l2 no-worse", baseline=main(values))
     assert every.decisions[0].measured.startswith("typically 1 times")
-    assert any(note.startswith("100 of 200 results of attacks are left out") for note in every.notes)
+    assert any(note.startswith("100 of 200 results are left out") for note in every.notes)
     back = gates.checked(gates.made(values), "l2 no-worse", baseline=main(values, statuses=statuses))
     assert back.decisions[0].measured.startswith("typically 1 times")
 
@@ -141,11 +142,19 @@ def test_an_image_without_an_attack_of_the_norm_in_both_runs_is_left_out() -> No
         gates.checked(gates.made(BEFORE), "l2 no-worse", baseline=main(statuses=none))
 
 
-def test_a_network_that_no_verifier_can_bound_is_no_failed_attack() -> None:
-    run, before = (gates.bounded([0.0] * 20, ["unsupported"] * 20) for _ in range(2))
-    assert gates.checked(run, "linf no-worse", baseline=before).notes == []
-    once = gates.checked(run, "linf no-worse", baseline=gates.bounded([0.1] * 20))
-    assert once.notes[0].startswith("20 of 40 results of attacks are left out")
+def test_bounds_take_no_part_and_an_exact_search_only_where_it_found_something_in_both_runs() -> None:
+    bounds = (gates.bounded([0.0] * 20, ["unsupported"] * 20), gates.bounded([0.1] * 20))
+    assert gates.checked(bounds[0], "linf no-worse", baseline=bounds[1]).notes == []
+    run = gates.bounded([0.1] * 20, kind=Kind.EXACT)
+    before = gates.bounded([0.1] * 20, ["found"] * 20, kind=Kind.EXACT)
+    every = gates.checked(run, "linf no-worse", baseline=before)
+    assert every.decisions[0].measured.startswith("typically 1 times")
+    assert every.notes[0].startswith("20 of 40 results are left out, as in one of the two runs")
+    assert gates.checked(run, "linf no-worse", baseline=run).notes == []
+    both = gates.checked(before, "linf no-worse", baseline=before)
+    assert both.decisions[0].outcome is HELD
+    with pytest.raises(UsageError, match="no attack in common"):
+        gates.checked(run, "linf no-worse", baseline=gates.bounded([0.1] * 20, attacked=False))
 
 
 def test_a_baseline_that_hides_from_attacks_is_said() -> None:

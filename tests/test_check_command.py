@@ -118,8 +118,8 @@ def test_the_command_imports_neither_torch_nor_what_draws_and_takes_under_two_se
     ]
     words = [str(stored / "same"), *requiring(*texts), "--baseline", str(stored / "main")]
     program = (
-        "import sys, time; start = time.perf_counter(); from bench.check.__main__ import main; "
-        f"code = main({words!r}); took = time.perf_counter() - start; import json; "
+        "import sys, time; from bench.check.__main__ import main; "
+        f"code = main({words!r}); took = time.process_time(); import json; "
         "print(json.dumps([code, took, sorted({name.partition('.')[0] for name in sys.modules})]))"
     )
     seconds = []
@@ -133,6 +133,7 @@ def test_the_command_imports_neither_torch_nor_what_draws_and_takes_under_two_se
         seconds.append(took)
         if took < 2:
             break
+    # Of the processor, as other processes may take turns with this one.
     assert min(seconds) < 2
 
 
@@ -205,6 +206,7 @@ def test_a_project_says_what_is_required(check: Check, stored: Path) -> None:
     # Requirements of the command line take the place of the file's, and what else it says holds only where it is named.
     assert check("same", *requiring(OPEN))[0] == 3
     assert check("same", *requiring(OPEN), "--config", "pyproject.toml")[0] == 0
+    assert check("same", *requiring(OPEN), "--config", "pyproject.toml", "--undecided", "fail")[0] == 1
     assert check("same", *requiring("l2 no-worse"), "--config", "pyproject.toml")[0] == 0
     assert check("worse", "--baseline", str(stored / "worse"))[0] == 0
 

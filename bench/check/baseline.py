@@ -15,9 +15,13 @@ from bench.check.runs import Opened
 from bench.errors import UsageError
 from bench.norms import Norm
 from bench.records import Status
+from bench.specs import Kind
 
-_ENDED = (Status.FOUND, Status.NOT_FOUND, Status.MISCLASSIFIED)
-"""How a record ends that says how far an attack came."""
+_ENDED = (Status.FOUND, Status.MISCLASSIFIED)
+"""How a record ends that has a distance; of an attack, that it found nothing says something as well."""
+
+_SEARCHING = (Kind.UPPER, Kind.EXACT)
+"""The rows that look for adversarial examples."""
 
 _WORDS = frozenset(
     {"method", "variant", "label", "title", "reasons", "defects", "paper", "idea", "formula", "cap", "batch", "block"}
@@ -80,16 +84,14 @@ def common(run: Opened, baseline: Opened) -> Common:
     labels = one[[*keys, "label"]].merge(two[[*keys, "label"]], on=keys, suffixes=("", "_there"))
     other = labels.loc[labels["label"] != labels["label_there"], "image"].unique()
     one, two = (frame[~frame["image"].isin(other)] for frame in (one, two))
-    pairs = one[[*keys, "status"]].merge(two[[*keys, "status"]], on=keys, suffixes=("", "_there"))
-    ended = pairs.loc[_ended(pairs["status"]) & _ended(pairs["status_there"]), keys]
-    unsupported = (pairs[["status", "status_there"]] == Status.UNSUPPORTED.value).all(axis=1)
-    planned = int((~unsupported).sum())
+    pairs = one[keys].assign(here=_ended(one)).merge(two[keys].assign(there=_ended(two)), on=keys)
+    ended, once = pairs.loc[pairs["here"] & pairs["there"], keys], int((pairs["here"] ^ pairs["there"]).sum())
     if len(other):
         notes.append(f"{len(other)} images have another label in the baseline and are left out")
-    if planned > len(ended):
+    if once:
         notes.append(
-            f"{planned - len(ended)} of {planned} results of attacks are left out, as the attack failed on that image in one "
-            "of the two runs"
+            f"{once} of {len(pairs)} results are left out, as in one of the two runs the attack failed on that image, or the "
+            "exact search found no example"
         )
     best = [
         metrics.evidence(frame.merge(ended, on=keys), {**run.manifest, "rows": rows_of(run.manifest, rows)}).best
@@ -156,7 +158,10 @@ def _images(run: Opened, baseline: Opened) -> tuple[list[int], list[str]]:
 
 def _rows(run: Opened, baseline: Opened) -> tuple[list[str], list[str]]:
     """The names of the rows that are the same in both runs, and what is said of the others."""
-    one, two = ({str(row["name"]): row for row in each.manifest["rows"]} for each in (run, baseline))
+    one, two = (
+        {str(row["name"]): row for row in each.manifest["rows"] if row["kind"] in _SEARCHING}
+        for each in (run, baseline)
+    )
     same = [name for name in one if name in two and _doing(one[name]) == _doing(two[name])]
     if not same:
         raise UsageError(
@@ -188,8 +193,10 @@ def _usable(
     return found
 
 
-def _ended(status: pd.Series) -> pd.Series:
-    return status.isin([each.value for each in _ENDED])
+def _ended(records: pd.DataFrame) -> pd.Series:
+    """Whether each record says how far its attack, or exact search, came."""
+    looked = (records["kind"] == Kind.UPPER.value) & (records["status"] == Status.NOT_FOUND.value)
+    return looked | records["status"].isin([status.value for status in _ENDED])
 
 
 def _versions(run: Opened, baseline: Opened, rows: Collection[str]) -> list[str]:

@@ -73,26 +73,35 @@ def made(
     return synthetic.SyntheticRun(Path(name), content, synthetic.frame(lines), clean, changed)
 
 
-def bounded(lower: list[float], statuses: list[str] | None = None) -> synthetic.SyntheticRun:
-    """A run of network A with an attack and a verifier in Linf, whose bounds are given; the attack finds 5 everywhere."""
-    row = synthetic.verifier(Norm.LINF, Kind.LOWER)
+def bounded(
+    lower: Sequence[float], statuses: Sequence[str] | None = None, *, kind: Kind = Kind.LOWER, attacked: bool = True
+) -> synthetic.SyntheticRun:
+    """A run of network A in Linf.
+
+    Args:
+        lower: bounds of a verifier.
+        statuses: of the verifier, whose own examples are at 4.
+        kind: of the verifier.
+        attacked: whether there is an attack as well, which finds 5 everywhere.
+    """
+    row, norms = synthetic.verifier(Norm.LINF, kind), [norm.value for norm in Norm]
     images = range(len(lower))
+    ends = statuses or ["not_found"] * len(lower)
     lines = [
-        {"network": "A", "attack": row.name, "library": "certify", "norm": "linf", "kind": "lower", "image": image}
-        | {"status": (statuses or ["not_found"] * len(lower))[image], "lower": lower[image], "message": "no"}
+        {"network": "A", "attack": row.name, "library": "certify", "norm": "linf", "kind": kind.value, "image": image}
+        | {"status": ends[image], "lower": lower[image], "message": "no" if ends[image] == "unsupported" else ""}
+        | (dict.fromkeys(norms, 4.0) if ends[image] == "found" else {"adversarial_class": -1})
         for image in images
     ]
-    attack = LARGEST
-    lines += [
-        {"network": "A", "attack": attack.name, "norm": "linf", "image": image}
-        | dict.fromkeys(("l0", "l1", "l2", "linf"), 5.0)
-        for image in images
-    ]
-    suite = Suite(name="x", description="", rows=(attack, row), samples=len(lower))
+    if attacked:
+        lines += [
+            {"network": "A", "attack": LARGEST.name, "norm": "linf", "image": image} | dict.fromkeys(norms, 5.0)
+            for image in images
+        ]
+    suite = Suite(name="x", description="", rows=(LARGEST, row) if attacked else (row,), samples=len(lower))
     content = synthetic.manifest(suite, ["A"], len(lower), DOMAIN)
-    return synthetic.SyntheticRun(
-        Path("bounds"), content, synthetic.frame(lines), np.zeros((len(lower), 4), np.float32)
-    )
+    clean = np.zeros((len(lower), 4), np.float32)
+    return synthetic.SyntheticRun(Path("bounds"), content, synthetic.frame(lines), clean)
 
 
 def checked(run: synthetic.SyntheticRun, *texts: str, baseline: synthetic.SyntheticRun | None = None) -> Checked:
