@@ -87,7 +87,7 @@ def bounded(
     row, norms = synthetic.verifier(Norm.LINF, kind), [norm.value for norm in Norm]
     images = range(len(lower))
     ends = statuses or ["not_found"] * len(lower)
-    lines = [
+    lines: list[dict[str, Any]] = [
         {"network": "A", "attack": row.name, "library": "certify", "norm": "linf", "kind": kind.value, "image": image}
         | {"status": ends[image], "lower": lower[image], "message": "no" if ends[image] == "unsupported" else ""}
         | (dict.fromkeys(norms, 4.0) if ends[image] == "found" else {"adversarial_class": -1})
