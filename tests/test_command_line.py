@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench import run, train
+from bench.check import __main__ as check
 from bench.guide import costs
 from bench.report import __main__ as report
 
@@ -132,6 +133,26 @@ def test_going_on_with_anything(odd_folder: Path, value: str) -> None:
 def test_a_report_of_anything(odd_folder: Path, names: list[str], words: list[str]) -> None:
     ends_well(report.main, [*names, *words])
     ends_well(costs.main, [*names, *words])
+
+
+REQUIREMENTS = st.lists(
+    st.sampled_from(
+        ["l2.median", "l2", "no-worse", "verdict", "attack.", ">=", "=", "pass", "1", "[", "]", ":", "by", "5%"]
+    )
+    | ODD_TEXT
+    | NUMBERS,
+    max_size=5,
+).map(" ".join)
+
+
+@given(
+    VALUES,
+    st.lists(REQUIREMENTS, max_size=2),
+    options(["--require", "--baseline", "--config", "--undecided", "--github"]),
+)
+@settings(max_examples=80)
+def test_a_check_of_anything(odd_folder: Path, name: str, required: list[str], words: list[str]) -> None:
+    ends_well(check.main, [name, *(f"--require={text}" for text in required), *words])
 
 
 @pytest.mark.parametrize("seconds", ["nan", "-1", "-inf"])

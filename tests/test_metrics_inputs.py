@@ -38,6 +38,7 @@ CALLS: dict[str, dict[str, Any]] = {
     "ratio_interval": {"ratios": [1.0, NAN], "level": 0.9, "resamples": 20, "seed": 1},
     "robust_accuracy_interval": {"distances": [1.0, 2.0], "eps": 1.5, "level": 0.9, "resamples": 20, "seed": 1},
     "paired": {"a": [1.0, 2.0], "b": [2.0, 1.0], "level": 0.9, "resamples": 20, "seed": 1},
+    "noninferiority": {"a": [1.0, 2.0], "b": [2.0, 1.0], "least": 0.05},
     "holm": {"p": [0.01, 0.02]},
     "optimality": {"distances": [1.0, 3.0], "best": [1.0, 2.0]},
     "global_optimality": {"local": [0.5, 1.0]},

@@ -15,6 +15,7 @@ from bench.metrics.curves import attack_curves, best_curves, certified_curves, r
 from bench.metrics.distribution import curve, found_rate, mean_found, median, quantile, robust_accuracy, wilson
 from bench.metrics.frames import Evidence, LibraryInfo, Manifest, evidence
 from bench.metrics.invariants import Invariant, invariants, violations
+from bench.metrics.noninferiority import Noninferiority, noninferiority
 from bench.metrics.optimality import global_optimality, optimality
 from bench.metrics.queries import query_curves
 from bench.metrics.ranking import Leader, Recommendation, attack_scores, leaders, recommended
@@ -72,6 +73,7 @@ __all__ = [
     "LibraryChoice",
     "LibraryInfo",
     "Manifest",
+    "Noninferiority",
     "Paired",
     "Recommendation",
     "attack_scores",
@@ -88,6 +90,7 @@ __all__ = [
     "mean_found",
     "median",
     "median_interval",
+    "noninferiority",
     "optimality",
     "paired",
     "quantile",
