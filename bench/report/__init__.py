@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bench import metrics, store, verdict
 from bench.errors import StoreError
-from bench.report import exports, gallery, index, page, sources
+from bench.report import exports, gallery, images, index, page, sources
 from bench.report.frames import Frames
 
 COMPARISON = "compare"
@@ -87,7 +87,9 @@ def prepared(source: sources.Source) -> tuple[Frames, list[verdict.CheckResult]]
 def page_of(source: sources.Source, frames: Frames, found: list[verdict.CheckResult]) -> str:
     """The page as HTML."""
     examples = gallery.examples(frames.evidence, source.images, source.candidates)
-    return page.render(frames, source, examples, found)
+    first = [example.image for example in examples]
+    view = images.view(frames.evidence, source.images, source.candidates, first)
+    return page.render(frames, source, examples, found, view)
 
 
 def _write(path: Path, content: bytes) -> Path:

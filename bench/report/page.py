@@ -9,6 +9,7 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import jinja2
 import numpy as np
@@ -21,7 +22,9 @@ from bench.plots.style import DARK, network_styles
 from bench.report import cautions, data, words
 from bench.report.frames import Frames
 from bench.report.gallery import Example
+from bench.report.images import View
 from bench.report.index import Entry
+from bench.report.labels import labelled
 from bench.report.sections import NORM_LABELS, sections
 from bench.report.sources import Source
 from bench.report.tables import figure, percentage
@@ -38,10 +41,14 @@ ACCESSES = {
     Access.GRADIENT.value: "white-box (gradients)",
     Access.DECISION.value: "black-box (decisions)",
 }
+SCRIPTS = ("base", "tables", "filters", "figures", "image", "state")
+"""The parts of the page's script, in the order in which they run."""
 KINDS = {Kind.LOWER.value: "lower bound", Kind.EXACT.value: "exact distance"}
 
 
-def render(frames: Frames, source: Source, examples: Sequence[Example], found: list[CheckResult]) -> str:
+def render(
+    frames: Frames, source: Source, examples: Sequence[Example], found: list[CheckResult], view: View
+) -> str:
     """The page as HTML.
 
     Args:
@@ -49,6 +56,7 @@ def render(frames: Frames, source: Source, examples: Sequence[Example], found: l
         source: of the same.
         examples: the gallery.
         found: of :func:`bench.verdict.findings`.
+        view: of single images.
 
     Returns:
         A document that asks for nothing from anywhere.
@@ -56,7 +64,7 @@ def render(frames: Frames, source: Source, examples: Sequence[Example], found: l
     evidence, manifest = frames.evidence, source.manifest
     environment = _environment()
     environment.filters["sentence"] = partial(words.sentence, names=evidence.networks)
-    script = _source(environment, "script.js")
+    script = _script(environment)
     context = {
         "title": source.title,
         "runs": source.runs,
@@ -82,6 +90,8 @@ def render(frames: Frames, source: Source, examples: Sequence[Example], found: l
         "kinds": KINDS,
         "box": data.box(evidence.domain),
         "norm_labels": NORM_LABELS,
+        "view": view,
+        "about": _about(evidence, source),
     }
     return environment.get_template("report.html.j2").render(context)
 
@@ -111,7 +121,7 @@ def _environment() -> jinja2.Environment:
         "chosen": data.chosen,
         "figure": figure,
         "percentage": percentage,
-        "svg": Markup,
+        "labelled": labelled,
     }
     return environment
 
@@ -119,6 +129,23 @@ def _environment() -> jinja2.Environment:
 def _source(environment: jinja2.Environment, name: str) -> str:
     assert environment.loader is not None
     return environment.loader.get_source(environment, name)[0]
+
+
+def _script(environment: jinja2.Environment) -> str:
+    """The page's script: its parts in one function, so that nothing of it is global."""
+    parts = "".join(_source(environment, f"script/{name}.js") for name in SCRIPTS)
+    return f'"use strict";\n(() => {{\n{parts}}})();\n'
+
+
+def _about(evidence: Evidence, source: Source) -> dict[str, Any]:
+    """What stands in a saved picture besides the figure: of which run, images and day it is, and what its distances are."""
+    manifest = source.manifest
+    return {
+        "run": source.title,
+        "images": data.chosen(manifest),
+        "date": str(manifest["started"])[:10],
+        "units": {norm.value: data.explained(evidence.domain, norm) for norm in evidence.norms},
+    }
 
 
 def command(words: Sequence[str]) -> str:
