@@ -638,7 +638,7 @@ def test_the_gallery_shows_the_easiest_the_median_and_the_hardest(healthy: synth
     assert own[1].distance == known.iloc[(len(known) - 1) // 2]
     assert own[2].distance == known.iloc[-1]
     for example in own:
-        rows = {row["label"]: row["name"] for row in healthy.manifest["rows"]}
+        rows = {gallery.finder(row): row["name"] for row in healthy.manifest["rows"]}
         changed = healthy.candidates("MLP", rows[example.attack])[example.image]
         size = Norm.L2.of((changed.astype(float) - healthy.clean[example.image])[None])[0]
         assert size == pytest.approx(example.distance, rel=1e-6)

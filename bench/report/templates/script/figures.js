@@ -19,18 +19,18 @@
     if (!place.matches?.("details.values") || !place.open || place.querySelector("table")) return;
     const id = place.dataset.values;
     const [heads, ...lines] = parsedCsv(stored(`${id}-data`));
-    const columns = heads.map((name, column) => ({
-      key: name, heading: name.replaceAll("_", " "), numeric: lines.every((line) => /^(-?[\d.]+(e[+-]?\d+)?|-?inf|)$/i.test(line[column])),
-    }));
+    const columns = heads.map((name, place) => ({
+      key: name, place, heading: name.replaceAll("_", " "), numeric: lines.every((line) => /^(-?[\d.]+(e[+-]?\d+)?|-?inf|)$/i.test(line[place])),
+    })).filter((column) => column.key !== "norm");
     const value = (text, numeric) => {
       if (!numeric) return { text, sort: undefined };
       if (text === "") return { text: "\u2013", sort: "" };
       if (text === "inf") return { text: "\u221e", sort: "Infinity" };
       return { text: figure(Number(text), 4), sort: text };
     };
-    const rows = lines.slice(0, MOST).map((line) => ({ cells: line.map((text, column) => value(text, columns[column].numeric)) }));
+    const rows = lines.slice(0, MOST).map((line) => ({ cells: columns.map((column) => value(line[column.place], column.numeric)) }));
     const title = byId(id).dataset.title;
-    contents.set(`${id}-values`, { heads: heads.map((name, column) => [name, column]), rows: lines });
+    contents.set(`${id}-values`, { heads: columns.map((column, place) => [column.key, place]), rows: lines.map((line) => columns.map((column) => line[column.place])) });
     place.append(makeTable(`${id}-values`, `Values of: ${title}`, columns, rows));
     if (lines.length > MOST) place.append(make("p", {}, `The first ${MOST.toLocaleString("en")} of ${lines.length.toLocaleString("en")} rows; the CSV of the figure has all.`));
     showOverflow();
@@ -81,11 +81,17 @@
   });
 
   // Downloads: by itself a picture says what it is of. Outside the page there are no variables: the light style, on white.
-  const wrapped = (text, most) => text.split(" ").reduce((lines, word) => {
-    const last = lines[lines.length - 1];
-    if (last && last.length + word.length >= most) lines.push(word); else lines[lines.length - 1] = last ? `${last} ${word}` : word;
-    return lines;
-  }, [""]);
+  const ruler = make("canvas").getContext("2d");
+  const wrapped = (text, size, weight, fill, most) => {
+    ruler.font = `${weight} ${size}px sans-serif`;
+    const lines = [""];
+    for (const word of text.split(" ").filter(Boolean)) {
+      const longer = `${lines[lines.length - 1]} ${word}`.trim();
+      if (lines[lines.length - 1] && ruler.measureText(longer).width > most) lines.push(word);
+      else lines[lines.length - 1] = longer;
+    }
+    return lines.filter(Boolean).map((line) => [line, size, weight, fill]);
+  };
   const savedSvg = (id) => {
     const place = byId(id);
     const copy = place.querySelector("svg").cloneNode(true);
@@ -93,11 +99,9 @@
     copy.removeAttribute("style");
     const [, , width, height] = copy.getAttribute("viewBox").split(/[\s,]+/).map(Number);
     const norm = place.dataset.norm;
-    const lines = [
-      ...wrapped(place.dataset.title, width / 6.4).map((text) => [text, 12, "bold", "#1d2433"]),
-      ...wrapped(about.units[norm] ? `Distances in ${place.querySelector("b").textContent}: ${about.units[norm]}` : "", width / 4.8).map((text) => [text, 9, "normal", "#525c6d"]),
-    ].filter(([text]) => text);
-    const made = wrapped(`Run ${about.run}; ${about.images}; ${about.date}`, width / 4.4).map((text) => [text, 8, "normal", "#525c6d"]);
+    const unit = about.units[norm] ? `Distances in ${place.querySelector("b").textContent}: ${about.units[norm]}` : "";
+    const lines = [...wrapped(place.dataset.title, 12, "bold", "#1d2433", width - 12), ...wrapped(unit, 9, "normal", "#525c6d", width - 12)];
+    const made = wrapped(`Run ${about.run}; ${about.images}; ${about.date}`, 8, "normal", "#525c6d", width - 12);
     const high = (some) => some.reduce((sum, [, size]) => sum + 1.35 * size, 0);
     const [top, below] = [high(lines) + 8, high(made) + 8];
     const whole = svg("svg", { xmlns: "http://www.w3.org/2000/svg", viewBox: `0 0 ${width} ${height + top + below}`, width: `${width}pt`, height: `${height + top + below}pt`, role: "img" });
