@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -174,6 +175,8 @@ def test_a_page_loads_in_silence_and_fits(open_page: Open, results: Path, name: 
 )
 def test_a_page_keeps_the_rules_of_accessibility(open_page: Open, name: str, width: int, scheme: str) -> None:
     page, _ = open_page(name, width=width, color_scheme=scheme)
+    if width == 360:
+        page.locator("#unfold").click() if name != "index.html" else None
     # The figures are the same kinds as in the first page; to look into their every mark again takes its time.
     found = Axe().run(page, context={"exclude": [["svg"]]} if "compare" in name else None)["violations"]
     assert [(rule["id"], [node["html"][:200] for node in rule["nodes"][:3]]) for rule in found] == []
@@ -183,7 +186,7 @@ TEXTS = """() => [...document.querySelectorAll("figure svg text")].map((text) =>
     const svg = text.ownerSVGElement, own = text.getBoundingClientRect(), frame = svg.getBoundingClientRect();
     const beyond = Math.max(frame.left - own.left, own.right - frame.right, frame.top - own.top, own.bottom - frame.bottom);
     const size = parseFloat(getComputedStyle(text).fontSize) * svg.getScreenCTM().a;
-    return [text.closest("figure").id, text.textContent, beyond, size];
+    return [text.closest("figure")?.id, text.textContent, beyond, size];
 })"""
 
 
@@ -191,24 +194,63 @@ TEXTS = """() => [...document.querySelectorAll("figure svg text")].map((text) =>
 @pytest.mark.parametrize("name", ["first/report.html", "features/report.html", "compare-first-second.html"])
 def test_the_text_of_figures_is_readable_and_not_cut(open_page: Open, name: str, width: int, smallest: float) -> None:
     page, _ = open_page(name, width=width)
+    if width == 360:
+        page.locator("#unfold").click()
     texts = page.evaluate(TEXTS)
     assert len(texts) > 200
     assert [text for text in texts if text[2] > 2] == [], "cut at the edge of its figure"
-    assert [text for text in texts if text[3] < smallest] == [], "too small to read"
+    previews = set(page.evaluate("[...document.querySelectorAll('figure.preview')].map((item) => item.id)"))
+    assert [text for text in texts if text[3] < smallest and text[0] not in previews] == [], "too small to read"
+    if width > 360:
+        assert not previews
+        return
+    # What is only a preview on a phone is readable when it is enlarged.
+    one = page.locator("figure.preview").first
+    assert "enlarge" in one.evaluate("(item) => getComputedStyle(item.querySelector('.drawing'), '::after').content")
+    one.locator(".drawing svg").click()
+    large = page.evaluate(TEXTS.replace("figure svg text", "dialog svg text"))
+    assert large
+    assert [text for text in large if text[3] < smallest] == []
 
 
 def test_what_is_wider_than_a_phone_says_that_it_scrolls(open_page: Open) -> None:
     page, _ = open_page(width=360)
+    page.locator("#unfold").click()
     wide = "(item) => item.scrollWidth > item.clientWidth + 4"
     marked = page.evaluate(f"[...document.querySelectorAll('.scroll')].filter({wide}).map((x) => x.matches('.more'))")
     assert len(marked) > 3
     assert all(marked)
-    wide = page.evaluate("[...document.querySelectorAll('.grid .more')].map((item) => item.closest('figure').id)")
-    assert {name.rpartition("-")[0] for name in wide} <= {"per-attack", "class-medians"}, "all others fit"
+    wide = "[...document.querySelectorAll('.drawing')].filter((item) => item.scrollWidth > item.clientWidth + 4).length"
+    assert page.evaluate(wide) == 0, "figures fit"
+
+
+def test_a_phone_shows_a_page_that_is_a_third_as_long_and_unfolds_it(open_page: Open) -> None:
+    page, watched = open_page(width=360)
+    length = "document.documentElement.scrollHeight"
+    folded = page.evaluate(length)
+    assert not page.locator("#table-attacks table").is_visible()
+    assert page.locator("#attacks > .fold > summary").inner_text() == "2 tables, 9 figures"
+    page.locator("#attacks > .fold > summary").click()
+    page.locator("#table-attacks > .fold > summary").click()
+    assert page.locator("#table-attacks table").is_visible()
+    page.locator("#unfold").click()
+    assert folded < page.evaluate(length) / 3
+    page.locator("#unfold").click()
+    assert page.evaluate(length) == folded
+    page.locator("nav summary", has_text="Contents").click()
+    page.locator("nav a", has_text="Class by class").click()
+    page.wait_for_timeout(100)
+    assert page.locator("#class-medians-l2").is_visible(), "a link unfolds what it leads to"
+    page.set_viewport_size({"width": 1600, "height": 900})
+    page.wait_for_timeout(100)
+    assert page.locator("#table-attacks table").is_visible(), "a wide window has no folds"
+    assert not page.locator("#attacks > .fold > summary").is_visible()
+    assert watched.events == []
 
 
 def test_on_a_phone_a_table_that_scrolls_keeps_what_its_rows_are_about(open_page: Open) -> None:
     page, _ = open_page(width=360)
+    page.locator("#unfold").click()
     for cell in ("tbody td", "thead th"):
         place = f"document.querySelector('#table-attacks {cell}').getBoundingClientRect().left"
         before = page.evaluate(place)
@@ -246,19 +288,32 @@ def column(page: Page, table: str, heading: str) -> list[str]:
     return cells
 
 
-def test_tables_sort_by_mouse_and_keyboard(open_page: Open) -> None:
+def by_norm(page: Page, heading: str) -> dict[str, list[float]]:
+    """The numbers of a column of the attacks' table by norm, in the order of the rows; norms stand together."""
+    norms = column(page, "table-attacks", "Norm")
+    assert norms == sorted(norms)
+    values = [float(value.replace("∞", "inf")) for value in column(page, "table-attacks", heading)]
+    return {name: [value for norm, value in zip(norms, values, strict=True) if norm == name] for name in set(norms)}
+
+
+def test_tables_sort_by_mouse_and_keyboard_and_keep_norms_together(open_page: Open) -> None:
     page, _ = open_page()
-    heading = page.locator("#table-attacks th", has_text="Median")
-    heading.get_by_role("button").click()
-    values = [float(value.replace("∞", "inf")) for value in column(page, "table-attacks", "Median")]
-    assert values == sorted(values)
-    assert len(set(values)) > 3
-    assert heading.get_attribute("aria-sort") == "ascending"
-    heading.get_by_role("button").focus()
-    page.keyboard.press("Enter")
-    values = [float(value.replace("∞", "inf")) for value in column(page, "table-attacks", "Median")]
-    assert values == sorted(values, reverse=True)
-    assert heading.get_attribute("aria-sort") == "descending"
+    fewer = column(page, "table-attacks", "Images")
+    assert "6" in fewer
+    assert all(by_norm(page, "Images")[norm] == [12] * n + [6] * m for norm, n, m in (("L0", 2, 0), ("L2", 4, 2)))
+    heading = page.locator("#table-attacks th[data-key=median]")
+    for direction in ("ascending", "descending"):
+        heading.get_by_role("button").focus()
+        page.keyboard.press("Enter")
+        assert heading.get_attribute("aria-sort") == direction
+        medians, images = by_norm(page, "Median"), by_norm(page, "Images")
+        for norm, values in medians.items():
+            full = [value for value, count in zip(values, images[norm], strict=True) if count == 12]
+            assert full == sorted(full, reverse=direction == "descending")
+            assert values[: len(full)] == full, "attacks on fewer images come last"
+    page.locator("#table-attacks th[data-key=norm]").get_by_role("button").click()
+    page.locator("#table-attacks th[data-key=norm]").get_by_role("button").click()
+    assert column(page, "table-attacks", "Norm")[0] == "L2"
 
 
 def test_tables_are_searched(open_page: Open) -> None:
@@ -286,6 +341,12 @@ def test_filters_hide_in_tables_and_figures_alike(open_page: Open) -> None:
     page.locator("#reset").click()
     assert page.locator("#cumulative-l0").is_visible()
     assert "MLP" in column(page, "table-attacks", "Network")
+    best = page.locator("#summary .headline b").inner_text().split()[0].rstrip(",")
+    assert page.locator("#summary .is-hidden").count() == 0
+    page.locator(f"fieldset[data-filter=network] input[value={best}]").uncheck()
+    assert f"hidden by the filter: {best}" in page.locator("#summary .headline").inner_text()
+    page.locator("#reset").click()
+    assert page.locator("#summary .is-hidden").count() == 0
 
 
 def test_the_theme_follows_the_system_until_it_is_chosen(open_page: Open) -> None:
@@ -324,31 +385,67 @@ def test_figures_are_saved_as_svg_and_their_data_as_csv(open_page: Open, run: sy
     assert watched.events == []
 
 
-def test_a_table_is_saved_as_it_is_shown(open_page: Open) -> None:
+def saved(page: Page, button: str) -> list[list[str]]:
+    """The lines of the CSV file that a button saves."""
+    with page.expect_download() as download:
+        page.locator(button).click()
+    return list(csv.reader(io.StringIO(Path(download.value.path()).read_text())))
+
+
+def test_tables_are_saved_as_columns_of_numbers(open_page: Open, run: synthetic.SyntheticRun) -> None:
     page, _ = open_page()
     page.locator("fieldset[data-filter=network] input[value=MLP]").uncheck()
-    with page.expect_download() as download:
-        page.locator("button[data-csv-table=table-attacks]").click()
-    head, *lines = csv.reader(io.StringIO(Path(download.value.path()).read_text()))
-    assert [line[head.index("Network")] for line in lines] == column(page, "table-attacks", "Network")
-    with page.expect_download() as download:
-        page.locator("button[data-csv-table=table-verdict]").click()
-    _, first, *_ = csv.reader(io.StringIO(Path(download.value.path()).read_text()))
-    assert first[0].startswith("Attacks that see gradients beat attacks that see only decisions: Gradients are")
+    page.locator("#table-attacks th[data-key=median] button").click()
+    head, *lines = saved(page, "button[data-csv-table=table-attacks]")
+    assert all(re.fullmatch(r"[a-z0-9_]+", name) for name in head)
+    shown = [line[head.index("network")] for line in lines]
+    assert shown == column(page, "table-attacks", "Network")
+    assert set(shown) == {"CNN"}
+    summary = metrics.METRICS["summary"](metrics.evidence(run.records(), run.manifest))
+    summary = summary[summary["network"] == "CNN"].set_index("label")
+    for key in ("median", "q1", "q3", "found_rate", "ratio", "ratio_low", "ratio_high", "seconds", "images"):
+        values = [float(line[head.index(key)]) for line in lines]
+        expected = [summary.loc[line[head.index("label")], key] for line in lines]
+        assert values == pytest.approx(expected, rel=1e-5), key
+    page.wait_for_timeout(1000)  # Chromium drops what is more than ten downloads in a second
+    head, *lines = saved(page, "button[data-csv-table=table-robust]")
+    assert head[:2] == ["norm", "eps"]
+    assert head[2:] == [f"cnn_{key}" for key in ("robust_accuracy", "low", "high", "certified")], "MLP is hidden"
+    assert all(0 <= float(value) <= 1 for line in lines for value in line[2:])
+    head, *lines = saved(page, "button[data-csv-table=table-medians]")
+    assert {"median", "median_low", "median_high"} <= set(head)
+    assert all(float(line[head.index("median_low")]) <= float(line[head.index("median")]) for line in lines)
+    head, first, *_ = saved(page, "button[data-csv-table=table-verdict]")
+    assert head == ["check", "why", "cnn_outcome", "cnn_reason"]
+    assert first[0] == "Attacks that see gradients beat attacks that see only decisions"
 
 
-def test_it_prints_with_everything_unfolded(open_page: Open) -> None:
+def test_it_prints_with_everything_unfolded_or_the_summary_alone(open_page: Open) -> None:
     page, watched = open_page(color_scheme="dark")
     closed = page.locator("main details:not([open])").count()
     assert closed > 0
     page.emulate_media(media="print")
     page.evaluate("dispatchEvent(new Event('beforeprint'))")
-    assert page.locator("main details:not([open])").count() == 0
+    assert page.locator("main details:not([open], .values)").count() == 0
+    assert page.locator("main details.values[open]").count() == 0, "thousands of values are not printed"
     assert not page.locator("nav").is_visible()
+    assert page.locator("#attacks").is_visible()
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(254, 254, 254)", "paper is white"
-    assert page.pdf(prefer_css_page_size=True).startswith(b"%PDF")
+    whole = page.pdf(prefer_css_page_size=True)
+    assert whole.startswith(b"%PDF")
     page.evaluate("dispatchEvent(new Event('afterprint'))")
     assert page.locator("main details:not([open])").count() == closed
+    page.evaluate("window.print = () => { window.printed = document.documentElement.dataset.print; }")
+    page.emulate_media(media="screen")
+    page.locator("#print-summary").click()
+    assert page.evaluate("window.printed") == "summary"
+    page.emulate_media(media="print")
+    assert page.locator("#summary").is_visible()
+    assert not page.locator("#attacks").is_visible()
+    pages = [content.count(b"/Type /Page\n") for content in (page.pdf(prefer_css_page_size=True), whole)]
+    assert 0 < pages[0] <= 2 < pages[1]
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert page.locator("#attacks").is_visible()
     assert watched.events == []
 
 

@@ -72,16 +72,24 @@
   theme.addEventListener("click", () => { setTheme(dark() ? "light" : "dark"); changed(); });
   setTheme();
 
-  // What is wider than its place says so.
+  // What is wider than its place says so, and so do figures that are too small to be read on a narrow screen.
+  const narrow = matchMedia("(max-width: 40rem)");
+  const textSizes = new WeakMap();
+  const smallestText = (drawing) => {
+    if (!textSizes.has(drawing)) textSizes.set(drawing, Math.min(...all("text", drawing).map((text) => parseFloat(getComputedStyle(text).fontSize))));
+    return textSizes.get(drawing);
+  };
   const showOverflow = () => {
     const places = all(".scroll").filter((item) => item.clientWidth);
     const wide = places.map((item) => [item, item.scrollWidth > item.clientWidth + 4]);
     wide.forEach(([item, more]) => item.classList.toggle("more", more));
+    const drawn = all(".drawing svg").filter((item) => item.clientWidth);
+    const small = drawn.map((item) => [item, narrow.matches && smallestText(item) * item.getScreenCTM().a < 8]);
+    small.forEach(([item, preview]) => item.closest("figure").classList.toggle("preview", preview));
   };
   addEventListener("resize", showOverflow);
 
   // Folds: closed on narrow screens, open and without their line on wide ones.
-  const narrow = matchMedia("(max-width: 40rem)");
   const folds = () => all("details.fold");
   const unfold = byId("unfold");
   const setFolds = (open) => {

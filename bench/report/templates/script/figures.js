@@ -60,6 +60,12 @@
     picture.replaceWith(kept);
     const box = make("div", { class: "scroll", role: "region", tabindex: "0", "aria-label": `${byId(id).dataset.title}, enlarged` });
     box.append(picture);
+    // As large as the window allows; a figure that is larger keeps its size and scrolls.
+    const { width, aspectRatio } = picture.style;
+    const [across, down] = aspectRatio.split("/").map(Number);
+    const own = parseFloat(width);
+    const fitting = Math.min((0.9 * innerWidth) / own, (0.76 * innerHeight * across) / (down * own));
+    box.style.setProperty("--size", `${Math.floor(own * Math.max(1, fitting))}px`);
     enlarge(byId(id).dataset.title, box, () => kept.replaceWith(picture));
   };
   const enlargePictures = (place) => {
