@@ -7,22 +7,21 @@ import io
 import re
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 from xml.etree import ElementTree as ET
 
 import pandas as pd
 import pytest
 import synthetic
 from axe_core_python.sync_playwright import Axe  # type: ignore[import-untyped]
-from playwright.sync_api import Browser, ConsoleMessage, Dialog, Error, Page, Request, sync_playwright
+from browsing import CHROMIUM, Open, chromium, opening, saved_lines
+from playwright.sync_api import Browser, Page
 
 from bench import metrics, report
 from bench.norms import Norm
 from bench.specs import Suite
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 WIDTHS = (360, 1600)
 
 pytestmark = [
@@ -48,35 +47,6 @@ EVIL = (
     '"><img src=x onerror=alert(1)><svg onload=alert(2)></svg><script>alert(3)</script>'
     "<a href=javascript:alert(4)>'</script></style></title>{{7*7}}${alert(5)}"
 )
-
-
-class Watched:
-    """What a page does besides being a page."""
-
-    def __init__(self, page: Page) -> None:
-        self.events: list[str] = []
-        self.requests: list[str] = []
-        page.on("console", self._console)
-        page.on("pageerror", self._error)
-        page.on("dialog", self._dialog)
-        page.on("request", self._request)
-
-    def _console(self, message: ConsoleMessage) -> None:
-        self.events.append(f"console: {message.text}")
-
-    def _error(self, error: Error) -> None:
-        self.events.append(f"error: {error}")
-
-    def _dialog(self, dialog: Dialog) -> None:
-        self.events.append(f"dialog: {dialog.message}")
-        dialog.dismiss()
-
-    def _request(self, request: Request) -> None:
-        if not request.url.startswith("data:"):
-            self.requests.append(request.url)
-
-
-Open = Callable[..., tuple[Page, Watched]]
 
 
 @pytest.fixture(scope="module")
@@ -127,27 +97,14 @@ def evil() -> synthetic.SyntheticRun:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
+    with chromium() as one:
+        yield one
 
 
 @pytest.fixture
 def open_page(browser: Browser, results: Path) -> Iterator[Open]:
-    contexts = []
-
-    def open_one(name: str = "first/report.html", *, width: int = 1600, **options: Any) -> tuple[Page, Watched]:
-        context = browser.new_context(viewport={"width": width, "height": 900}, **options)
-        contexts.append(context)
-        page = context.new_page()
-        watched = Watched(page)
-        page.goto((results / name).as_uri())
-        return page, watched
-
-    yield open_one
-    for context in contexts:
-        context.close()
+    with opening(browser, results, "first/report.html") as function:
+        yield function
 
 
 PAGES = ("first/report.html", "features/report.html", "compare-first-second.html", "index.html", "evil/report.html")
@@ -385,18 +342,11 @@ def test_figures_are_saved_as_svg_and_their_data_as_csv(open_page: Open, run: sy
     assert watched.events == []
 
 
-def saved(page: Page, button: str) -> list[list[str]]:
-    """The lines of the CSV file that a button saves."""
-    with page.expect_download() as download:
-        page.locator(button).click()
-    return list(csv.reader(io.StringIO(Path(download.value.path()).read_text())))
-
-
 def test_tables_are_saved_as_columns_of_numbers(open_page: Open, run: synthetic.SyntheticRun) -> None:
     page, _ = open_page()
     page.locator("fieldset[data-filter=network] input[value=MLP]").uncheck()
     page.locator("#table-attacks th[data-key=median] button").click()
-    head, *lines = saved(page, "button[data-csv-table=table-attacks]")
+    head, *lines = saved_lines(page, "button[data-csv-table=table-attacks]")
     assert all(re.fullmatch(r"[a-z0-9_]+", name) for name in head)
     shown = [line[head.index("network")] for line in lines]
     assert shown == column(page, "table-attacks", "Network")
@@ -408,14 +358,14 @@ def test_tables_are_saved_as_columns_of_numbers(open_page: Open, run: synthetic.
         expected = [summary.loc[line[head.index("label")], key] for line in lines]
         assert values == pytest.approx(expected, rel=1e-5), key
     page.wait_for_timeout(1000)  # Chromium drops what is more than ten downloads in a second
-    head, *lines = saved(page, "button[data-csv-table=table-robust]")
+    head, *lines = saved_lines(page, "button[data-csv-table=table-robust]")
     assert head[:2] == ["norm", "eps"]
     assert head[2:] == [f"cnn_{key}" for key in ("robust_accuracy", "low", "high", "certified")], "MLP is hidden"
     assert all(0 <= float(value) <= 1 for line in lines for value in line[2:])
-    head, *lines = saved(page, "button[data-csv-table=table-medians]")
+    head, *lines = saved_lines(page, "button[data-csv-table=table-medians]")
     assert {"median", "median_low", "median_high"} <= set(head)
     assert all(float(line[head.index("median_low")]) <= float(line[head.index("median")]) for line in lines)
-    head, first, *_ = saved(page, "button[data-csv-table=table-verdict]")
+    head, first, *_ = saved_lines(page, "button[data-csv-table=table-verdict]")
     assert head == ["check", "why", "cnn_outcome", "cnn_reason"]
     assert first[0] == "Attacks that see gradients beat attacks that see only decisions"
 
@@ -478,9 +428,18 @@ def test_foreign_text_runs_nothing_with_or_without_the_pages_policy(
     page.mouse.move(400, 400)
     for box in page.locator("fieldset input").all()[:3]:
         box.dispatch_event("click")
+    if "evil" in name:
+        page.locator("#reset").dispatch_event("click")
+        page.locator(".choice").first.click()
+        page.locator("#image-name").wait_for()
+        assert "<script>alert(3)" in page.locator("#table-image").inner_text()
+        page.locator(".values summary").first.click()
+        page.locator("button[data-enlarge]").first.click()
+        page.keyboard.press("Escape")
+        page.reload()
     page.wait_for_timeout(100)
     assert watched.events == []
-    assert watched.requests == [(results / name).as_uri()]
+    assert {request.partition("#")[0] for request in watched.requests} == {(results / name).as_uri()}
     assert page.locator("img[src=x], [onload], [onerror], a[href^=javascript]").count() == 0
     assert "<script>alert(3)" in page.locator("main").inner_text()
     assert "49" not in page.title()

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from bench.domain import Domain
 from bench.metrics import Evidence
-from bench.norms import Norm
+from bench.norms import L0_TOLERANCE, Norm
 from bench.records import Status
 from bench.report import data
 from bench.report.gallery import CandidateReader, Pictures, channels_last, finder
@@ -108,7 +108,10 @@ def _base64(content: bytes) -> str:
 
 
 def _numbers(
-    evidence: Evidence, chosen: Sequence[int], shown: Sequence[int], scales: Mapping[tuple[str, str], list[float]] | None = None
+    evidence: Evidence,
+    chosen: Sequence[int],
+    shown: Sequence[int],
+    scales: Mapping[tuple[str, str], list[float]] | None = None,
 ) -> tuple[bytes, int]:
     """The records of some images as compressed JSON, and how many they are; ``script/image.js`` reads it."""
     domain = evidence.domain
@@ -155,7 +158,8 @@ def _numbers(
         ],
         "best": _best(evidence, chosen, attacks),
         "scales": [
-            [evidence.networks.index(network), norm, values] for (network, norm), values in sorted((scales or {}).items())
+            [evidence.networks.index(network), norm, values]
+            for (network, norm), values in sorted((scales or {}).items())
         ],
         "kind": "picture" if data.is_picture(domain) else "values",
         "size": domain.size,
@@ -169,6 +173,8 @@ def _numbers(
         content["ramp"] = (ramp * 255).round().astype(int).ravel().tolist()
     elif shown:
         content["names"] = list(data.value_names(domain))
+        content["widths"] = [_short(width) for width in np.broadcast_to(domain.width, domain.shape).ravel()]
+        content["tolerance"] = L0_TOLERANCE
     text = json.dumps(content, separators=(",", ":"), allow_nan=False)
     return zlib.compress(text.encode(), 9), len(lines)
 

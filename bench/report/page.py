@@ -46,9 +46,7 @@ SCRIPTS = ("base", "tables", "filters", "figures", "image", "state")
 KINDS = {Kind.LOWER.value: "lower bound", Kind.EXACT.value: "exact distance"}
 
 
-def render(
-    frames: Frames, source: Source, examples: Sequence[Example], found: list[CheckResult], view: View
-) -> str:
+def render(frames: Frames, source: Source, examples: Sequence[Example], found: list[CheckResult], view: View) -> str:
     """The page as HTML.
 
     Args:

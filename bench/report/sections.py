@@ -39,7 +39,6 @@ from bench.report.tables import (
     table,
     text,
 )
-from bench.report.words import listed
 from bench.specs import Access
 from bench.verdict import Check, CheckResult
 
@@ -334,7 +333,7 @@ def _robust_column(name: str) -> Column:
         f"{snake(name)}_{key}": (lambda line, key=f"{key} of {name}": line[key])
         for key in ("robust_accuracy", "low", "high", "certified")
     }
-    return Column(name, cell, tags={"network": name}, values=values)
+    return Column(name, cell, tags={"network": name}, fields=values)
 
 
 def _norm_column() -> Column:
@@ -356,7 +355,7 @@ def _findings(found: Sequence[CheckResult]) -> Table:
         "check": lambda line: checks[line["place"]].title,
         "why": lambda line: f"{checks[line['place']].why} {checks[line['place']].source}".strip(),
     }
-    columns = [Column("What a healthy network shows", check, numeric=False, wrap=True, values=values)]
+    columns = [Column("What a healthy network shows", check, numeric=False, wrap=True, fields=values)]
     columns += [_finding_column(name, checks, by_place) for name in networks]
     caption = "The checks behind the verdict on each network: the worst of them is the verdict."
     return table("table-verdict", caption, columns, content)
@@ -377,7 +376,7 @@ def _finding_column(name: str, checks: Sequence[Check], found: Mapping[tuple[Che
         f"{snake(name)}_outcome": lambda line: cell(line).text,
         f"{snake(name)}_reason": lambda line: cell(line).note,
     }
-    return Column(name, cell, numeric=False, wrap=True, tags={"network": name}, values=values)
+    return Column(name, cell, numeric=False, wrap=True, tags={"network": name}, fields=values)
 
 
 def _exact(frames: Frames) -> list[Table]:
@@ -385,8 +384,8 @@ def _exact(frames: Frames) -> list[Table]:
     if not len(content):
         return []
     columns = [
-        _norm_column(),
         text("label", "Attack"),
+        _norm_column(),
         _network_column(),
         count("solved", "Solved", "images whose exact distance is known"),
         number("median", "Median ratio", "distance found over exact distance", digits=4, infinite=_NOT_FOUND),
@@ -398,7 +397,7 @@ def _exact(frames: Frames) -> list[Table]:
             "Median ratio, open",
             _open_cell,
             "from distance over the best known to distance over the lower bound",
-            values=of("open_least", "open_most"),
+            fields=of("open_least", "open_most"),
         ),
     ]
     caption = (
@@ -470,13 +469,13 @@ def _summary(frames: Frames) -> Table:
         ),
         text("access", "Access", labels=ACCESS),
         number("median", "Median", infinite=_NOT_FOUND),
-        Column("Middle half", _middle_cell, "from the first to the third quartile", values=of("q1", "q3")),
+        Column("Middle half", _middle_cell, "from the first to the third quartile", fields=of("q1", "q3")),
         percent("found_rate", "Found", "percentage of the attacked images", warn_below=0.9),
         Column(
             "Ratio",
             _ratio_cell,
             "median over images of this attack's distance over the best known one",
-            values=of("ratio", "ratio_low", "ratio_high"),
+            fields=of("ratio", "ratio_low", "ratio_high"),
         ),
         number(
             "optimality",
@@ -501,7 +500,7 @@ def _summary(frames: Frames) -> Table:
             digits=0,
         ),
         count("failed", "Failed", "error, timeout or invalid candidate; counted as not found", bad_above=0),
-        Column("Images", _images_cell, "that the attack was planned for", values=of("images")),
+        Column("Images", _images_cell, "that the attack was planned for", fields=of("images")),
     ]
     content = frames["summary"]
     caption = "Every attack on every network. Distances over all images: misclassified ones count as 0, what was not found as infinite."
@@ -630,7 +629,11 @@ def _invariants(evidence: Evidence, manifest: Mapping[str, Any]) -> Table:
             return Cell("open", tone="warn")
         return Cell("holds", tone="good") if kept else Cell("BROKEN", tone="bad")
 
-    columns = [text("rule", "Rule"), Column("Holds", holds, numeric=False, values=of("holds")), text("detail", "Evidence", wrap=True)]
+    columns = [
+        text("rule", "Rule"),
+        Column("Holds", holds, numeric=False, fields=of("holds")),
+        text("detail", "Evidence", wrap=True),
+    ]
     return table("table-invariants", "What must hold of every run.", columns, content)
 
 

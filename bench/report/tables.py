@@ -43,7 +43,7 @@ class Cell:
 class Column:
     """A column: its heading, how a line of the frame becomes its cell, what it means, and how it is set.
 
-    ``wrap`` lets long text break; ``tags`` are names by which the page filters the whole column; ``values`` are the columns of
+    ``wrap`` lets long text break; ``tags`` are names by which the page filters the whole column; ``fields`` are the columns of
     a file that it becomes, each with one number or one text: by default the text that is shown.
     """
 
@@ -53,7 +53,7 @@ class Column:
     numeric: bool = True
     wrap: bool = False
     tags: Mapping[str, str] = field(default_factory=dict)
-    values: Mapping[str, Value] = field(default_factory=dict)
+    fields: Mapping[str, Value] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class Line:
 
     cells: Sequence[Cell]
     tags: Mapping[str, str]
-    values: Sequence[float | str | bool | None]
+    numbers: Sequence[float | str | bool | None]
     after: bool = False
 
 
@@ -80,7 +80,7 @@ class Table:
     @property
     def content(self) -> dict[str, Any]:
         """The table as a file holds it, as JSON data: headings with their columns' places, and lines."""
-        return {"heads": self.heads, "rows": [line.values for line in self.lines]}
+        return {"heads": self.heads, "rows": [line.numbers for line in self.lines]}
 
 
 def table(id_: str, caption: str, columns: Sequence[Column], frame: pd.DataFrame) -> Table:
@@ -92,7 +92,7 @@ def table(id_: str, caption: str, columns: Sequence[Column], frame: pd.DataFrame
     given = [
         (name, place, value)
         for place, (column, key) in enumerate(zip(columns, keys, strict=True))
-        for name, value in (column.values or {key: _shown(column)}).items()
+        for name, value in (column.fields or {key: _shown(column)}).items()
     ]
     names = _distinct([snake(name) for name, _, _ in given])
     lines = []
@@ -155,7 +155,7 @@ def text(
         shown = (labels or {}).get(value, value)
         return Cell(shown, shown)
 
-    return Column(heading, cell, explanation, numeric=False, wrap=wrap, values=of(key))
+    return Column(heading, cell, explanation, numeric=False, wrap=wrap, fields=of(key))
 
 
 def number(key: str, heading: str, explanation: str = "", *, digits: int = 3, infinite: str = "") -> Column:
@@ -165,7 +165,7 @@ def number(key: str, heading: str, explanation: str = "", *, digits: int = 3, in
         value = line[key]
         return Cell(figure(value, digits), sort_key(value), infinite if value == math.inf else "")
 
-    return Column(heading, cell, explanation, values=of(key))
+    return Column(heading, cell, explanation, fields=of(key))
 
 
 def count(key: str, heading: str, explanation: str = "", *, bad_above: float = math.inf) -> Column:
@@ -175,7 +175,7 @@ def count(key: str, heading: str, explanation: str = "", *, bad_above: float = m
         value = int(line[key])
         return Cell(f"{value:,}", value, tone="warn" if value > bad_above else "")
 
-    return Column(heading, cell, explanation, values=of(key))
+    return Column(heading, cell, explanation, fields=of(key))
 
 
 def percent(key: str, heading: str, explanation: str = "", *, warn_below: float = -1, digits: int = 1) -> Column:
@@ -185,7 +185,7 @@ def percent(key: str, heading: str, explanation: str = "", *, warn_below: float 
         value = float(line[key])
         return Cell(percentage(value, digits), sort_key(value), tone="warn" if value < warn_below else "")
 
-    return Column(heading, cell, explanation, values=of(key))
+    return Column(heading, cell, explanation, fields=of(key))
 
 
 def interval(key: str, low: str, high: str, heading: str, explanation: str = "", *, digits: int = 3) -> Column:
@@ -196,7 +196,7 @@ def interval(key: str, low: str, high: str, heading: str, explanation: str = "",
         known = not math.isnan(line[key])
         return Cell(f"{figure(line[key], digits)} ({ends})" if known else UNDEFINED, sort_key(line[key]))
 
-    return Column(heading, cell, explanation, values=of(key, low, high))
+    return Column(heading, cell, explanation, fields=of(key, low, high))
 
 
 def p_value(key: str, heading: str, explanation: str = "", *, undefined: str = "") -> Column:
@@ -208,7 +208,7 @@ def p_value(key: str, heading: str, explanation: str = "", *, undefined: str = "
             "< 0.001" if value < 0.001 else figure(value, 2), sort_key(value), undefined if math.isnan(value) else ""
         )
 
-    return Column(heading, cell, explanation, values=of(key))
+    return Column(heading, cell, explanation, fields=of(key))
 
 
 def figure(value: float, digits: int = 3) -> str:

@@ -69,7 +69,7 @@
     if (name === "dark" || name === "light") root.dataset.theme = name; else delete root.dataset.theme;
     theme.setAttribute("aria-pressed", String(dark()));
   };
-  theme.addEventListener("click", () => { setTheme(dark() ? "light" : "dark"); changed(); });
+  theme.addEventListener("click", () => { setTheme(dark() ? "light" : "dark"); changed(false); });
   setTheme();
 
   // What is wider than its place says so, and so do figures that are too small to be read on a narrow screen.
@@ -104,11 +104,11 @@
   if (matchMedia("(max-width: 68rem)").matches) all("nav > details").forEach((item) => { item.open = false; });
 
   // To a place of the page, which may be folded away.
-  const reveal = (element) => {
+  const reveal = (element, behavior = "auto") => {
     for (let item = element; item; item = item.parentElement) if (item.matches("details:not(.values)")) item.open = true;
     const own = element.querySelector(":scope > details.fold");
     if (own) own.open = true;
-    element.scrollIntoView();
+    element.scrollIntoView({ behavior });
   };
 
   // On paper nothing can be unfolded. The values of figures stay what they are: there may be thousands.

@@ -75,7 +75,10 @@
   const changesOf = (data, place, network, norm, words) => {
     const clean = part(data, data.values, 0, place);
     const after = part(data, data.values, partOf(data, network, norm), place);
-    const places = [...clean.keys()].filter((at) => clean[at] !== after[at]);
+    // The largest change for its box first; what L0 does not count is no change there.
+    const sizes = clean.map((value, at) => Math.abs(after[at] - value) / data.widths[at]);
+    const least = norm === "l0" ? data.tolerance : 0;
+    const places = [...clean.keys()].filter((at) => sizes[at] > least).sort((a, b) => sizes[b] - sizes[a] || a - b);
     const head = ["Value", "Before", "After", "Change"].map((name, at) => make("th", { scope: "col", class: at ? "plain numeric" : "plain" }, name));
     const lines = places.map((at) => make("tr", {}, make("td", {}, data.names[at]), ...[clean[at], after[at], after[at] - clean[at]].map((value) => make("td", { class: "numeric" }, figure(value)))));
     const table = make("table", { class: "changes" }, make("caption", { class: "hidden" }, words.changes), make("thead", {}, make("tr", {}, ...head)), make("tbody", {}, ...lines));
@@ -132,9 +135,9 @@
       { key: "backwards", heading: "Backward", numeric: true, explanation: "gradients asked for" },
       { key: "measured", heading: "Passes are", explanation: "passes are counted for a call: of several images at once only their mean is known" },
     ];
-    const lines = data.of[place].map((record) => {
+    const lines = data.of[place].filter((record) => data.statuses[record.status][0] !== "misclassified").map((record) => {
       const [name, label, norm, kind, library] = data.attacks[record.attack];
-      const [forward, backward, many] = data.costs[record.block] ?? [null, null, 0];
+      const [forward, backward, many] = kind === "upper" && data.costs[record.block] ? data.costs[record.block] : [null, null, 0];
       const ratio = found(record) && kind === "upper" ? record.distances.get(norm) / best(record, norm) : NaN;
       const values = [
         label, norm, data.networks[record.network], data.statuses[record.status][0], found(record) ? named(data, record.taken) : "",
@@ -179,10 +182,11 @@
       const cards = decided !== right ? [] : data.best.filter(([own, , at]) => own === network && at === place).map((best) => exampleCard(
         data, place, best, best[3] < 0 ? undefined : data.of[place].find((record) => record.network === network && record.attack === best[3]),
       ));
-      parts.push(make("div", { class: "of-network", "data-network": name }, make("h4", {}, name, make("span", { class: "small" }, told)), make("div", { class: "gallery" }, ...cards)));
+      parts.push(make("div", { class: "of-network", "data-network": name }, make("h4", {}, name, make("span", { class: "small" }, told)), make("div", { class: `gallery ${data.kind}` }, ...cards)));
     });
     parts.push(make("h4", {}, "All attacks and bounds"), attacksTable(data, place));
     imagePlace.replaceChildren(...parts);
+    byId("image").querySelector("details.fold").open = true;
     apply();
   };
   const choose = async (image, { write = true, go = false } = {}) => {
@@ -198,7 +202,8 @@
   const showChoices = (data) => {
     const words = byId("image-find").value.toLowerCase().split(/\s+/).filter(Boolean);
     const match = ([image, label]) => words.every((word) => String(image) === word || named(data, label).toLowerCase().startsWith(word) || word === `#${image}`);
-    const fitting = data.images.filter(match);
+    const exactly = ([image]) => String(image) === words[0] ? 0 : 1;
+    const fitting = data.images.filter(match).sort((a, b) => exactly(a) - exactly(b));
     const buttons = fitting.slice(0, CHOICES).map(([image, label]) => {
       const place = data.places.get(image);
       const button = make("button", { type: "button", class: "choice", "data-image": String(image), "aria-pressed": String(image === chosenImage), "aria-label": `Image ${image}, class ${named(data, label)}` });

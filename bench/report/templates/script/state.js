@@ -55,9 +55,9 @@
     }
     apply();
   };
-  const go = () => {
+  const go = (behavior) => {
     const place = anchor && byId(anchor);
-    if (place) reveal(place);
+    if (place) reveal(place, behavior);
   };
   addEventListener("popstate", async (event) => {
     const [place, state] = split();
@@ -71,6 +71,6 @@
     anchor = place;
     if (state) await restore(state);
     remember(false);
-    go();
+    go("instant");
     showOverflow();
   })();
