@@ -10,6 +10,7 @@ import json
 import re
 import subprocess
 import sys
+import zlib
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -81,6 +82,11 @@ class Page(HTMLParser):
         self.text.append(data)
         if self._cell and self._blocks:
             self.tables[self._blocks[-1]][-1][-1] += data.strip()
+
+
+def unpacked(text: str) -> Any:
+    """What a page holds packed."""
+    return json.loads(zlib.decompress(base64.b64decode(json.loads(text)["packed"])))
 
 
 def rendered(run: synthetic.SyntheticRun) -> str:
@@ -159,7 +165,7 @@ def test_every_number_of_the_attack_table_is_the_records(healthy: synthetic.Synt
 def test_the_figures_data_are_the_metrics(healthy: synthetic.SyntheticRun, html: str) -> None:
     match = re.search(r'id="cumulative-l2-data">(.*?)</script>', html, re.DOTALL)
     assert match
-    frame = pd.read_csv(io.StringIO(json.loads(match[1])))
+    frame = pd.read_csv(io.StringIO(unpacked(match[1])))
     evidence = metrics.evidence(healthy.records(), healthy.manifest)
     expected = metrics.METRICS["best_curves"](evidence)
     expected = expected[expected["norm"] == "l2"]

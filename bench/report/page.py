@@ -22,7 +22,7 @@ from bench.plots.style import DARK, network_styles
 from bench.report import cautions, data, words
 from bench.report.frames import Frames
 from bench.report.gallery import Example
-from bench.report.images import View
+from bench.report.images import View, packed
 from bench.report.index import Entry
 from bench.report.labels import labelled
 from bench.report.sections import NORM_LABELS, sections
@@ -120,6 +120,7 @@ def _environment() -> jinja2.Environment:
         "figure": figure,
         "percentage": percentage,
         "labelled": labelled,
+        "packed": packed,
     }
     return environment
 

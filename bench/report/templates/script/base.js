@@ -17,6 +17,14 @@
   const stored = (id) => JSON.parse(byId(id).textContent);
   const about = stored("about");
 
+  // What takes many bytes is packed: compressed, as base64.
+  const unpacked = async (text) => {
+    const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+    const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
+    return new Response(stream).arrayBuffer();
+  };
+  const unpackedJson = async (id) => JSON.parse(new TextDecoder().decode(await unpacked(stored(id).packed)));
+
   const save = (name, content, type) => {
     const link = document.createElement("a");
     link.href = URL.createObjectURL(content instanceof Blob ? content : new Blob([content], { type }));

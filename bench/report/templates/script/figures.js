@@ -14,11 +14,12 @@
 
   // The values of a figure as a table, made when it is asked for.
   const MOST = 1000;
-  document.addEventListener("toggle", (event) => {
+  document.addEventListener("toggle", async (event) => {
     const place = event.target;
-    if (!place.matches?.("details.values") || !place.open || place.querySelector("table")) return;
+    if (!place.matches?.("details.values") || !place.open || place.dataset.made) return;
+    place.dataset.made = "yes";
     const id = place.dataset.values;
-    const [heads, ...lines] = parsedCsv(stored(`${id}-data`));
+    const [heads, ...lines] = parsedCsv(await unpackedJson(`${id}-data`));
     const columns = heads.map((name, place) => ({
       key: name, place, heading: name.replaceAll("_", " "), numeric: lines.every((line) => /^(-?[\d.]+(e[+-]?\d+)?|-?inf|)$/i.test(line[place])),
     })).filter((column) => column.key !== "norm");
@@ -135,11 +136,11 @@
     });
     image.src = `data:image/svg+xml;charset=utf-8,${encodeURIComponent(text)}`;
   };
-  document.addEventListener("click", (event) => {
+  document.addEventListener("click", async (event) => {
     const button = event.target.closest?.("button[data-svg], button[data-png], button[data-csv]");
     if (!button) return;
     const { svg: drawn, png, csv } = button.dataset;
     if (drawn) save(`${drawn}.svg`, savedSvg(drawn).text, "image/svg+xml");
     if (png) savePng(png);
-    if (csv) save(`${csv}.csv`, stored(`${csv}-data`), "text/csv");
+    if (csv) save(`${csv}.csv`, await unpackedJson(`${csv}-data`), "text/csv");
   });

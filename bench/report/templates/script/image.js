@@ -1,10 +1,5 @@
 
   // One image with every attack on it. Its data are packed (bench.report.images); they are unpacked once.
-  const unpacked = async (text) => {
-    const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
-    const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
-    return new Response(stream).arrayBuffer();
-  };
   const imageData = byId("image-data") ? (async () => {
     const packed = stored("image-data");
     const data = JSON.parse(new TextDecoder().decode(await unpacked(packed.numbers)));

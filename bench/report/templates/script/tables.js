@@ -97,9 +97,9 @@
 
   // What tables hold in numbers, for their files: as the page brings it, or as the script has made it.
   const contents = new Map();
-  const csvOfTable = (id) => {
+  const csvOfTable = async (id) => {
     const table = byId(id).querySelector("table");
-    const { heads, rows } = contents.get(id) ?? stored(`${id}-data`);
+    const { heads, rows } = contents.get(id) ?? await unpackedJson(`${id}-data`);
     const headings = [...table.tHead.rows[0].cells];
     const shown = heads.map((head, place) => [head, place]).filter(([head]) => !headings[head[1]].matches(".filtered"));
     const places = new Map(inOrder(table).map((row, place) => [row, place]));
@@ -107,7 +107,7 @@
     const text = [shown.map(([head]) => head[0]), ...lines.map((line) => shown.map(([, place]) => line[place]))];
     return `${text.map((line) => line.map(quoted).join(",")).join("\n")}\n`;
   };
-  document.addEventListener("click", (event) => {
+  document.addEventListener("click", async (event) => {
     const button = event.target.closest?.("button[data-csv-table]");
-    if (button) save(`${button.dataset.csvTable}.csv`, csvOfTable(button.dataset.csvTable), "text/csv");
+    if (button) save(`${button.dataset.csvTable}.csv`, await csvOfTable(button.dataset.csvTable), "text/csv");
   });
