@@ -411,7 +411,9 @@ def test_on_paper_headings_stay_with_what_they_head(open_page: Open, tmp_path: P
     page.pdf(path=tmp_path / "page.pdf", prefer_css_page_size=True)
     command = ["pdftotext", "-layout", str(tmp_path / "page.pdf"), "-"]
     text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    pages = [" ".join(content.split()) for content in text.split("\f")]
+    numbered = [" ".join(content.split()) for content in text.split("\f")]
+    pages = [re.sub(r" ?\d+ / \d+$", "", content) for content in numbered]
+    assert all(content.endswith(f"/ {len(numbered) - 1}") for content in numbered[:-1]), "every page has its number"
     ends = tuple({" ".join(head.split())[-30:] for head in heads} - {""})
     assert len(pages) > 5
     assert [content[-40:] for content in pages if content.endswith(ends)] == []

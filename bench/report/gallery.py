@@ -126,10 +126,10 @@ def finder(row: Mapping[Any, Any]) -> str:
     Args:
         row: of :attr:`bench.metrics.Evidence.rows`.
     """
-    if row["kind"] == Kind.LOWER.value:
-        return f"the verifier of {Norm(str(row['norm'])).label}"
-    label = str(row["label"])
-    return f"the verifier ({label})" if row["kind"] == Kind.EXACT.value else label
+    if row["kind"] == Kind.UPPER.value:
+        return str(row["label"])
+    verifier = f"the {Norm(str(row['norm'])).label} verifier"
+    return f"{verifier} ({row['title']})" if row["kind"] == Kind.EXACT.value else verifier
 
 
 def _block(evidence: Evidence, line: dict[str, Any]) -> int:

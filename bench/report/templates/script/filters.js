@@ -7,7 +7,7 @@
   ]));
 
   // A sentence of the summary about something hidden stays, and says that it is hidden.
-  const said = all("#summary :is(.headline, .verdict, .lead, .brief dd, .lines dd, .cautions li, .norm > .small)").map((place) => [place, place.textContent]);
+  const said = all("#summary :is(.headline, .verdict, .brief dd, .lines dd > b, .cautions li)").map((place) => [place, place.textContent]);
   const asWord = (name) => new RegExp(`(?<![\\w-])${name.replace(/[.*+?^${}()|[\]\\]/g, "\\$&")}(?![\\w-])`);
   const annotate = (names) => {
     all("#summary .is-hidden").forEach((note) => note.remove());
