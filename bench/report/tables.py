@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -142,7 +143,7 @@ def plain(value: Any) -> float | str | bool | None:
 
 def of(*keys: str) -> dict[str, Value]:
     """Columns of a file that hold entries of a line as they are."""
-    return {key: (lambda line, key=key: line[key]) for key in keys}
+    return {key: operator.itemgetter(key) for key in keys}
 
 
 def text(

@@ -61,7 +61,7 @@
     if (value === 0) return "0";
     if (Number.isInteger(value) && Math.abs(value) < 1e6) return value.toLocaleString("en");
     const rounded = Number(value.toPrecision(digits));
-    if (Math.abs(rounded) < 1e-4 || Math.abs(rounded) >= 1e6) return value.toExponential(digits - 1);
+    if (Math.abs(rounded) < 1e-4 || Math.abs(rounded) >= 1e6) return value.toExponential(digits - 1).replace(/e([+-])(\d)$/, "e$10$2");
     const places = Math.max(0, digits - 1 - Math.floor(Math.log10(Math.abs(rounded))));
     const shown = rounded.toLocaleString("en", { minimumFractionDigits: places, maximumFractionDigits: places });
     return rounded === value && shown.includes(".") ? shown.replace(/\.?0+$/, "") : shown;

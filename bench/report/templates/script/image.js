@@ -213,7 +213,7 @@
     });
     byId("image-choice").replaceChildren(...buttons);
     const more = fitting.length > CHOICES ? `, the first ${CHOICES} of them below` : "";
-    byId("image-count").textContent = `${fitting.length} of ${data.images.length} images${more}`;
+    byId("image-count").textContent = `${fitting.length} of ${data.images.length} image${data.images.length === 1 ? "" : "s"}${more}`;
   };
   if (imageData) {
     imageData.then((data) => {
