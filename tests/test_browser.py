@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 from xml.etree import ElementTree as ET
 
 import pandas as pd
 import pytest
 import synthetic
 from axe_core_python.sync_playwright import Axe  # type: ignore[import-untyped]
-from playwright.sync_api import Browser, ConsoleMessage, Dialog, Error, Page, Request, sync_playwright
+from browsing import CHROMIUM, Open, chromium, opening, saved_lines
+from playwright.sync_api import Browser, Page
 
 from bench import metrics, report
 from bench.norms import Norm
 from bench.specs import Suite
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 WIDTHS = (360, 1600)
 
 pytestmark = [
@@ -47,35 +47,6 @@ EVIL = (
     '"><img src=x onerror=alert(1)><svg onload=alert(2)></svg><script>alert(3)</script>'
     "<a href=javascript:alert(4)>'</script></style></title>{{7*7}}${alert(5)}"
 )
-
-
-class Watched:
-    """What a page does besides being a page."""
-
-    def __init__(self, page: Page) -> None:
-        self.events: list[str] = []
-        self.requests: list[str] = []
-        page.on("console", self._console)
-        page.on("pageerror", self._error)
-        page.on("dialog", self._dialog)
-        page.on("request", self._request)
-
-    def _console(self, message: ConsoleMessage) -> None:
-        self.events.append(f"console: {message.text}")
-
-    def _error(self, error: Error) -> None:
-        self.events.append(f"error: {error}")
-
-    def _dialog(self, dialog: Dialog) -> None:
-        self.events.append(f"dialog: {dialog.message}")
-        dialog.dismiss()
-
-    def _request(self, request: Request) -> None:
-        if not request.url.startswith("data:"):
-            self.requests.append(request.url)
-
-
-Open = Callable[..., tuple[Page, Watched]]
 
 
 @pytest.fixture(scope="module")
@@ -126,27 +97,14 @@ def evil() -> synthetic.SyntheticRun:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
+    with chromium() as one:
+        yield one
 
 
 @pytest.fixture
 def open_page(browser: Browser, results: Path) -> Iterator[Open]:
-    contexts = []
-
-    def open_one(name: str = "first/report.html", *, width: int = 1600, **options: Any) -> tuple[Page, Watched]:
-        context = browser.new_context(viewport={"width": width, "height": 900}, **options)
-        contexts.append(context)
-        page = context.new_page()
-        watched = Watched(page)
-        page.goto((results / name).as_uri())
-        return page, watched
-
-    yield open_one
-    for context in contexts:
-        context.close()
+    with opening(browser, results, "first/report.html") as function:
+        yield function
 
 
 PAGES = ("first/report.html", "features/report.html", "compare-first-second.html", "index.html", "evil/report.html")
@@ -174,6 +132,8 @@ def test_a_page_loads_in_silence_and_fits(open_page: Open, results: Path, name: 
 )
 def test_a_page_keeps_the_rules_of_accessibility(open_page: Open, name: str, width: int, scheme: str) -> None:
     page, _ = open_page(name, width=width, color_scheme=scheme)
+    if width == 360:
+        page.locator("#unfold").click() if name != "index.html" else None
     # The figures are the same kinds as in the first page; to look into their every mark again takes its time.
     found = Axe().run(page, context={"exclude": [["svg"]]} if "compare" in name else None)["violations"]
     assert [(rule["id"], [node["html"][:200] for node in rule["nodes"][:3]]) for rule in found] == []
@@ -183,7 +143,7 @@ TEXTS = """() => [...document.querySelectorAll("figure svg text")].map((text) =>
     const svg = text.ownerSVGElement, own = text.getBoundingClientRect(), frame = svg.getBoundingClientRect();
     const beyond = Math.max(frame.left - own.left, own.right - frame.right, frame.top - own.top, own.bottom - frame.bottom);
     const size = parseFloat(getComputedStyle(text).fontSize) * svg.getScreenCTM().a;
-    return [text.closest("figure").id, text.textContent, beyond, size];
+    return [text.closest("figure")?.id, text.textContent, beyond, size];
 })"""
 
 
@@ -191,24 +151,63 @@ TEXTS = """() => [...document.querySelectorAll("figure svg text")].map((text) =>
 @pytest.mark.parametrize("name", ["first/report.html", "features/report.html", "compare-first-second.html"])
 def test_the_text_of_figures_is_readable_and_not_cut(open_page: Open, name: str, width: int, smallest: float) -> None:
     page, _ = open_page(name, width=width)
+    if width == 360:
+        page.locator("#unfold").click()
     texts = page.evaluate(TEXTS)
     assert len(texts) > 200
     assert [text for text in texts if text[2] > 2] == [], "cut at the edge of its figure"
-    assert [text for text in texts if text[3] < smallest] == [], "too small to read"
+    previews = set(page.evaluate("[...document.querySelectorAll('figure.preview')].map((item) => item.id)"))
+    assert [text for text in texts if text[3] < smallest and text[0] not in previews] == [], "too small to read"
+    if width > 360:
+        assert not previews
+        return
+    # What is only a preview on a phone is readable when it is enlarged.
+    one = page.locator("figure.preview").first
+    assert "enlarge" in one.evaluate("(item) => getComputedStyle(item.querySelector('.drawing'), '::after').content")
+    one.locator(".drawing svg").click()
+    large = page.evaluate(TEXTS.replace("figure svg text", "dialog svg text"))
+    assert large
+    assert [text for text in large if text[3] < smallest] == []
 
 
 def test_what_is_wider_than_a_phone_says_that_it_scrolls(open_page: Open) -> None:
     page, _ = open_page(width=360)
+    page.locator("#unfold").click()
     wide = "(item) => item.scrollWidth > item.clientWidth + 4"
     marked = page.evaluate(f"[...document.querySelectorAll('.scroll')].filter({wide}).map((x) => x.matches('.more'))")
     assert len(marked) > 3
     assert all(marked)
-    wide = page.evaluate("[...document.querySelectorAll('.grid .more')].map((item) => item.closest('figure').id)")
-    assert {name.rpartition("-")[0] for name in wide} <= {"per-attack", "class-medians"}, "all others fit"
+    wide = "[...document.querySelectorAll('.drawing')].filter((item) => item.scrollWidth > item.clientWidth + 4).length"
+    assert page.evaluate(wide) == 0, "figures fit"
+
+
+def test_a_phone_shows_a_page_that_is_a_third_as_long_and_unfolds_it(open_page: Open) -> None:
+    page, watched = open_page(width=360)
+    length = "document.documentElement.scrollHeight"
+    folded = page.evaluate(length)
+    assert not page.locator("#table-attacks table").is_visible()
+    assert page.locator("#attacks > .fold > summary").inner_text() == "2 tables, 9 figures"
+    page.locator("#attacks > .fold > summary").click()
+    page.locator("#table-attacks > .fold > summary").click()
+    assert page.locator("#table-attacks table").is_visible()
+    page.locator("#unfold").click()
+    assert folded < page.evaluate(length) / 3
+    page.locator("#unfold").click()
+    assert page.evaluate(length) == folded
+    page.locator("nav summary", has_text="Contents").click()
+    page.locator("nav a", has_text="Class by class").click()
+    page.wait_for_timeout(100)
+    assert page.locator("#class-medians-l2").is_visible(), "a link unfolds what it leads to"
+    page.set_viewport_size({"width": 1600, "height": 900})
+    page.wait_for_timeout(100)
+    assert page.locator("#table-attacks table").is_visible(), "a wide window has no folds"
+    assert not page.locator("#attacks > .fold > summary").is_visible()
+    assert watched.events == []
 
 
 def test_on_a_phone_a_table_that_scrolls_keeps_what_its_rows_are_about(open_page: Open) -> None:
     page, _ = open_page(width=360)
+    page.locator("#unfold").click()
     for cell in ("tbody td", "thead th"):
         place = f"document.querySelector('#table-attacks {cell}').getBoundingClientRect().left"
         before = page.evaluate(place)
@@ -246,19 +245,32 @@ def column(page: Page, table: str, heading: str) -> list[str]:
     return cells
 
 
-def test_tables_sort_by_mouse_and_keyboard(open_page: Open) -> None:
+def by_norm(page: Page, heading: str) -> dict[str, list[float]]:
+    """The numbers of a column of the attacks' table by norm, in the order of the rows; norms stand together."""
+    norms = column(page, "table-attacks", "Norm")
+    assert norms == sorted(norms)
+    values = [float(value.replace("∞", "inf")) for value in column(page, "table-attacks", heading)]
+    return {name: [value for norm, value in zip(norms, values, strict=True) if norm == name] for name in set(norms)}
+
+
+def test_tables_sort_by_mouse_and_keyboard_and_keep_norms_together(open_page: Open) -> None:
     page, _ = open_page()
-    heading = page.locator("#table-attacks th", has_text="Median")
-    heading.get_by_role("button").click()
-    values = [float(value.replace("∞", "inf")) for value in column(page, "table-attacks", "Median")]
-    assert values == sorted(values)
-    assert len(set(values)) > 3
-    assert heading.get_attribute("aria-sort") == "ascending"
-    heading.get_by_role("button").focus()
-    page.keyboard.press("Enter")
-    values = [float(value.replace("∞", "inf")) for value in column(page, "table-attacks", "Median")]
-    assert values == sorted(values, reverse=True)
-    assert heading.get_attribute("aria-sort") == "descending"
+    fewer = column(page, "table-attacks", "Images")
+    assert "6" in fewer
+    assert all(by_norm(page, "Images")[norm] == [12] * n + [6] * m for norm, n, m in (("L0", 2, 0), ("L2", 4, 2)))
+    heading = page.locator("#table-attacks th[data-key=median]")
+    for direction in ("ascending", "descending"):
+        heading.get_by_role("button").focus()
+        page.keyboard.press("Enter")
+        assert heading.get_attribute("aria-sort") == direction
+        medians, images = by_norm(page, "Median"), by_norm(page, "Images")
+        for norm, values in medians.items():
+            full = [value for value, count in zip(values, images[norm], strict=True) if count == 12]
+            assert full == sorted(full, reverse=direction == "descending")
+            assert values[: len(full)] == full, "attacks on fewer images come last"
+    page.locator("#table-attacks th[data-key=norm]").get_by_role("button").click()
+    page.locator("#table-attacks th[data-key=norm]").get_by_role("button").click()
+    assert column(page, "table-attacks", "Norm")[0] == "L2"
 
 
 def test_tables_are_searched(open_page: Open) -> None:
@@ -286,6 +298,12 @@ def test_filters_hide_in_tables_and_figures_alike(open_page: Open) -> None:
     page.locator("#reset").click()
     assert page.locator("#cumulative-l0").is_visible()
     assert "MLP" in column(page, "table-attacks", "Network")
+    best = page.locator("#summary .headline b").inner_text().split()[0].rstrip(",")
+    assert page.locator("#summary .is-hidden").count() == 0
+    page.locator(f"fieldset[data-filter=network] input[value={best}]").uncheck()
+    assert f"hidden by the filter: {best}" in page.locator("#summary .headline").inner_text()
+    page.locator("#reset").click()
+    assert page.locator("#summary .is-hidden").count() == 0
 
 
 def test_the_theme_follows_the_system_until_it_is_chosen(open_page: Open) -> None:
@@ -324,31 +342,60 @@ def test_figures_are_saved_as_svg_and_their_data_as_csv(open_page: Open, run: sy
     assert watched.events == []
 
 
-def test_a_table_is_saved_as_it_is_shown(open_page: Open) -> None:
+def test_tables_are_saved_as_columns_of_numbers(open_page: Open, run: synthetic.SyntheticRun) -> None:
     page, _ = open_page()
     page.locator("fieldset[data-filter=network] input[value=MLP]").uncheck()
-    with page.expect_download() as download:
-        page.locator("button[data-csv-table=table-attacks]").click()
-    head, *lines = csv.reader(io.StringIO(Path(download.value.path()).read_text()))
-    assert [line[head.index("Network")] for line in lines] == column(page, "table-attacks", "Network")
-    with page.expect_download() as download:
-        page.locator("button[data-csv-table=table-verdict]").click()
-    _, first, *_ = csv.reader(io.StringIO(Path(download.value.path()).read_text()))
-    assert first[0].startswith("Attacks that see gradients beat attacks that see only decisions: Gradients are")
+    page.locator("#table-attacks th[data-key=median] button").click()
+    head, *lines = saved_lines(page, "button[data-csv-table=table-attacks]")
+    assert all(re.fullmatch(r"[a-z0-9_]+", name) for name in head)
+    shown = [line[head.index("network")] for line in lines]
+    assert shown == column(page, "table-attacks", "Network")
+    assert set(shown) == {"CNN"}
+    summary = metrics.METRICS["summary"](metrics.evidence(run.records(), run.manifest))
+    summary = summary[summary["network"] == "CNN"].set_index("label")
+    for key in ("median", "q1", "q3", "found_rate", "ratio", "ratio_low", "ratio_high", "seconds", "images"):
+        values = [float(line[head.index(key)]) for line in lines]
+        expected = [summary.loc[line[head.index("label")], key] for line in lines]
+        assert values == pytest.approx(expected, rel=1e-5), key
+    page.wait_for_timeout(1000)  # Chromium drops what is more than ten downloads in a second
+    head, *lines = saved_lines(page, "button[data-csv-table=table-robust]")
+    assert head[:2] == ["norm", "eps"]
+    assert head[2:] == [f"cnn_{key}" for key in ("robust_accuracy", "low", "high", "certified")], "MLP is hidden"
+    assert all(0 <= float(value) <= 1 for line in lines for value in line[2:])
+    head, *lines = saved_lines(page, "button[data-csv-table=table-medians]")
+    assert {"median", "median_low", "median_high"} <= set(head)
+    assert all(float(line[head.index("median_low")]) <= float(line[head.index("median")]) for line in lines)
+    head, first, *_ = saved_lines(page, "button[data-csv-table=table-verdict]")
+    assert head == ["check", "why", "cnn_outcome", "cnn_reason"]
+    assert first[0] == "Attacks that see gradients beat attacks that see only decisions"
 
 
-def test_it_prints_with_everything_unfolded(open_page: Open) -> None:
+def test_it_prints_with_everything_unfolded_or_the_summary_alone(open_page: Open) -> None:
     page, watched = open_page(color_scheme="dark")
     closed = page.locator("main details:not([open])").count()
     assert closed > 0
     page.emulate_media(media="print")
     page.evaluate("dispatchEvent(new Event('beforeprint'))")
-    assert page.locator("main details:not([open])").count() == 0
+    assert page.locator("main details:not([open], .values)").count() == 0
+    assert page.locator("main details.values[open]").count() == 0, "thousands of values are not printed"
     assert not page.locator("nav").is_visible()
+    assert page.locator("#attacks").is_visible()
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(254, 254, 254)", "paper is white"
-    assert page.pdf(prefer_css_page_size=True).startswith(b"%PDF")
+    whole = page.pdf(prefer_css_page_size=True)
+    assert whole.startswith(b"%PDF")
     page.evaluate("dispatchEvent(new Event('afterprint'))")
     assert page.locator("main details:not([open])").count() == closed
+    page.evaluate("window.print = () => { window.printed = document.documentElement.dataset.print; }")
+    page.emulate_media(media="screen")
+    page.locator("#print-summary").click()
+    assert page.evaluate("window.printed") == "summary"
+    page.emulate_media(media="print")
+    assert page.locator("#summary").is_visible()
+    assert not page.locator("#attacks").is_visible()
+    pages = [content.count(b"/Type /Page\n") for content in (page.pdf(prefer_css_page_size=True), whole)]
+    assert 0 < pages[0] <= 2 < pages[1]
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert page.locator("#attacks").is_visible()
     assert watched.events == []
 
 
@@ -364,7 +411,9 @@ def test_on_paper_headings_stay_with_what_they_head(open_page: Open, tmp_path: P
     page.pdf(path=tmp_path / "page.pdf", prefer_css_page_size=True)
     command = ["pdftotext", "-layout", str(tmp_path / "page.pdf"), "-"]
     text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    pages = [" ".join(content.split()) for content in text.split("\f")]
+    numbered = [" ".join(content.split()) for content in text.split("\f")]
+    pages = [re.sub(r" ?\d+ / \d+$", "", content) for content in numbered]
+    assert all(content.endswith(f"/ {len(numbered) - 1}") for content in numbered[:-1]), "every page has its number"
     ends = tuple({" ".join(head.split())[-30:] for head in heads} - {""})
     assert len(pages) > 5
     assert [content[-40:] for content in pages if content.endswith(ends)] == []
@@ -381,9 +430,18 @@ def test_foreign_text_runs_nothing_with_or_without_the_pages_policy(
     page.mouse.move(400, 400)
     for box in page.locator("fieldset input").all()[:3]:
         box.dispatch_event("click")
+    if "evil" in name:
+        page.locator("#reset").dispatch_event("click")
+        page.locator(".choice").first.click()
+        page.locator("#image-name").wait_for()
+        assert "<script>alert(3)" in page.locator("#table-image").inner_text()
+        page.locator(".values summary").first.click()
+        page.locator("button[data-enlarge]").first.click()
+        page.keyboard.press("Escape")
+        page.reload()
     page.wait_for_timeout(100)
     assert watched.events == []
-    assert watched.requests == [(results / name).as_uri()]
+    assert {request.partition("#")[0] for request in watched.requests} == {(results / name).as_uri()}
     assert page.locator("img[src=x], [onload], [onerror], a[href^=javascript]").count() == 0
     assert "<script>alert(3)" in page.locator("main").inner_text()
     assert "49" not in page.title()

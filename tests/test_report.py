@@ -10,6 +10,7 @@ import json
 import re
 import subprocess
 import sys
+import zlib
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -28,7 +29,8 @@ from bench.errors import StoreError
 from bench.findings import Level
 from bench.norms import Norm
 from bench.report import __main__ as command
-from bench.report import cautions, data, exports, gallery, sources, words
+from bench.report import cautions, data, exports, gallery, images, labels, sources, tables, words
+from bench.report import page as page_module
 from bench.report.frames import Frames
 from bench.report.page import card, overview, slug
 from bench.report.tables import figure, percentage
@@ -82,6 +84,11 @@ class Page(HTMLParser):
         self.text.append(data)
         if self._cell and self._blocks:
             self.tables[self._blocks[-1]][-1][-1] += data.strip()
+
+
+def unpacked(text: str) -> Any:
+    """What a page holds packed."""
+    return json.loads(zlib.decompress(base64.b64decode(json.loads(text)["packed"])))
 
 
 def rendered(run: synthetic.SyntheticRun) -> str:
@@ -160,7 +167,7 @@ def test_every_number_of_the_attack_table_is_the_records(healthy: synthetic.Synt
 def test_the_figures_data_are_the_metrics(healthy: synthetic.SyntheticRun, html: str) -> None:
     match = re.search(r'id="cumulative-l2-data">(.*?)</script>', html, re.DOTALL)
     assert match
-    frame = pd.read_csv(io.StringIO(json.loads(match[1])))
+    frame = pd.read_csv(io.StringIO(unpacked(match[1])))
     evidence = metrics.evidence(healthy.records(), healthy.manifest)
     expected = metrics.METRICS["best_curves"](evidence)
     expected = expected[expected["norm"] == "l2"]
@@ -695,7 +702,7 @@ def test_the_gallery_shows_the_easiest_the_median_and_the_hardest(healthy: synth
     assert own[1].distance == known.iloc[(len(known) - 1) // 2]
     assert own[2].distance == known.iloc[-1]
     for example in own:
-        rows = {row["label"]: row["name"] for row in healthy.manifest["rows"]}
+        rows = {gallery.finder(row): row["name"] for row in healthy.manifest["rows"]}
         changed = healthy.candidates("MLP", rows[example.attack])[example.image]
         size = Norm.L2.of((changed.astype(float) - healthy.clean[example.image])[None])[0]
         assert size == pytest.approx(example.distance, rel=1e-6)
@@ -876,3 +883,133 @@ def test_a_network_that_is_left_out_does_not_squeeze_the_bars_of_the_others() ->
         widths = {bar.network: bar.width for bar in bars}
         assert max(widths["CNN"], widths["CNN_d"]) > 50
         assert max(widths.values()) <= 100
+
+
+# One image, files of tables, labels of figures.
+
+
+def records_in(view: images.View) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(zlib.decompress(base64.b64decode(view.numbers)))
+    return content
+
+
+def test_one_image_has_every_record_of_it(healthy: synthetic.SyntheticRun) -> None:
+    evidence = metrics.evidence(healthy.records(), healthy.manifest)
+    view = images.view(evidence, healthy.images(), healthy.candidates)
+    assert (view.images, view.pictured, view.total, view.counts) == (12, 12, 12, len(healthy.frame))
+    content = records_in(view)
+    frame = evidence.records
+    for line, record in zip(content["records"], frame.itertuples(), strict=True):
+        network, attack, place, status, taken, *distances, lower, _ = line
+        assert content["networks"][network] == record.network
+        assert content["attacks"][attack][0] == record.attack
+        assert content["images"][place] == [record.image, record.label]
+        assert content["statuses"][status][0].replace(" ", "_") == record.status
+        assert taken == record.adversarial_class
+        expected = [getattr(record, norm.value) if record.status == "found" else 0 for norm in Norm]
+        assert distances == pytest.approx(expected, rel=1e-4)
+        assert lower == pytest.approx(record.lower, rel=1e-4)
+    again = images.view(evidence, healthy.images(), healthy.candidates)
+    assert again == view, "the same run is the same bytes"
+
+
+def test_a_run_that_is_too_large_keeps_the_images_of_the_gallery_and_says_so(healthy: synthetic.SyntheticRun) -> None:
+    evidence = metrics.evidence(healthy.records(), healthy.manifest)
+    whole = images.view(evidence, healthy.images(), healthy.candidates)
+    numbers, pictures = len(whole.numbers) // 2, len(whole.pictures) // 3
+    view = images.view(evidence, healthy.images(), healthy.candidates, [11, 7], numbers=numbers, pictures=pictures)
+    assert len(view.numbers) <= numbers
+    assert len(view.pictures) <= pictures
+    assert 1 < view.pictured < view.images < view.total == 12
+    held = [image for image, _ in records_in(view)["images"]]
+    assert {7, 11} < set(held)
+    assert held == sorted(held)
+    assert {held[place] for place in records_in(view)["pictured"]} >= {7, 11}
+    none = images.view(evidence, healthy.images(), healthy.candidates, numbers=0, pictures=0)
+    assert (none.images, none.pictured, none.pictures) == (0, 0, "")
+    source = sources.single(healthy)
+    frames, found = report.prepared(source)
+    text = " ".join(" ".join(Page(page_module.render(frames, source, [], found, view)).text).split())
+    assert f"This page holds {view.images} of 12 images" in text
+    assert f"The examples of {view.pictured} of them are shown" in text
+
+
+def test_passes_are_said_to_be_of_one_image_only_where_they_are() -> None:
+    run = synthetic.run(suite=ONE, networks=("MLP",), samples=4, clean_errors=0)
+    frame = run.records().assign(block=[0, 1, 1, 1], forwards=[5.0, 7.0, 7.0, 7.0])
+    evidence = metrics.evidence(frame, run.manifest)
+    content = records_in(images.view(evidence, run.images(), run.candidates))
+    costs = [content["costs"][line[-1]] for line in content["records"]]
+    assert [(forwards, many) for forwards, _, many in costs] == [(5, 1), (7, 3), (7, 3), (7, 3)]
+
+
+def test_the_file_of_a_table_has_numbers_alone(html: str, healthy: synthetic.SyntheticRun) -> None:
+    summary = metrics.METRICS["summary"](metrics.evidence(healthy.records(), healthy.manifest))
+    match = re.search(r'id="table-attacks-data">(.*?)</script>', html, re.DOTALL)
+    assert match
+    content = unpacked(match[1])
+    names = [name for name, _ in content["heads"]]
+    assert len(set(names)) == len(names)
+    lines = [dict(zip(names, row, strict=True)) for row in content["rows"]]
+    assert len(lines) == len(summary)
+    by_key = summary.set_index(["network", "label"])
+    for line in lines:
+        expected = by_key.loc[(line["network"], line["label"])]
+        for key in ("median", "q1", "q3", "ratio", "ratio_low", "ratio_high", "found_rate", "images", "seconds"):
+            value = float(line[key]) if line[key] is not None else np.nan
+            assert value == pytest.approx(float(expected[key]), rel=1e-5, nan_ok=True)
+    for found in re.findall(r'id="table-[a-z]+-data">(.*?)</script>', html, re.DOTALL):
+        for name, _ in unpacked(found)["heads"]:
+            assert re.fullmatch(r"[a-z0-9_]+", name)
+
+
+def test_values_of_files() -> None:
+    values = [np.inf, -np.inf, np.nan, None, 3.0, 0.123456789, True, "text", np.bool_(False), 1e20]
+    assert [tables.plain(value) for value in values] == [
+        "inf",
+        "-inf",
+        None,
+        None,
+        3,
+        0.123457,
+        True,
+        "text",
+        False,
+        10**20,
+    ]
+    frame = pd.DataFrame({"a": [1.0], "b": [2.0]})
+    made = tables.table("t", "T.", [tables.number("a", "Äa!"), tables.number("a", "x"), tables.number("b", "")], frame)
+    assert [name for name, _ in made.heads] == ["a", "a_2", "b"]
+    assert made.keys == ["a", "x", "value"]
+
+
+def test_the_best_attack_of_a_norm_comes_first_and_those_on_fewer_images_last(page: Page) -> None:
+    head, *lines = page.tables["table-attacks"]
+    norm, attack, ratio, count = (head.index(name) for name in ("Norm", "Attack", "Ratio", "Images"))
+    assert list(dict.fromkeys(line[norm] for line in lines)) == ["L0", "L2", "Linf"]
+    for name in ("L0", "L2", "Linf"):
+        own = [line for line in lines if line[norm] == name]
+        fewer = [line[count] != "12" for line in own]
+        assert fewer == sorted(fewer)
+        worst: dict[str, float] = {}
+        for line in own:
+            if line[count] == "12":
+                worst[line[attack]] = max(worst.get(line[attack], 0), float(line[ratio].replace("∞", "inf")))
+        assert list(worst.values()) == sorted(worst.values())
+
+
+def test_labels_of_figures_say_their_values(page: Page) -> None:
+    told = [str(values["aria-label"]) for tag, values in page.tags if tag == "svg"]
+    assert len(set(told)) == len(told)
+    assert all("values can be opened after the figure" in label for label in told)
+    csv_text = "network,norm,eps,robust_accuracy\nA,l2,0,1\nA,l2,0.5,0.4\nB,l2,0,1\n"
+    assert "wrong: A 0.5, B no change of the figure" in labels.described("T", csv_text)
+    assert labels.described("T", "") == "T. Its data are in records.csv."
+
+
+def test_the_gallery_credits_no_bound_with_an_example(page: Page, healthy: synthetic.SyntheticRun) -> None:
+    rows = metrics.evidence(healthy.records(), healthy.manifest).rows
+    row = rows[rows["kind"] == "exact"].iloc[0]
+    assert gallery.finder(row) == "the L0 verifier (exact search)"
+    assert gallery.finder({**row, "kind": "lower"}) == "the L0 verifier"
+    assert "found by lower bound" not in " ".join(page.text)

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from bench import metrics, store, verdict
 from bench.errors import StoreError, printable
-from bench.report import exports, gallery, history, index, page, sources
+from bench.report import exports, gallery, history, images, index, page, sources
 from bench.report.frames import Frames
 
 COMPARISON = "compare"
@@ -98,7 +98,9 @@ def page_of(
 ) -> str:
     """The page as HTML, with links to pages beside it."""
     examples = gallery.examples(frames.evidence, source.images, source.candidates)
-    return page.render(frames, source, examples, found, links)
+    first = [example.image for example in examples]
+    view = images.view(frames.evidence, source.images, source.candidates, first)
+    return page.render(frames, source, examples, found, view=view, links=links)
 
 
 def neighbours(path: Path, manifest: Mapping[str, Any]) -> list[tuple[str, str]]:

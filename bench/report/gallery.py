@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -21,6 +21,8 @@ from bench.domain import Domain
 from bench.metrics import Evidence
 from bench.norms import Norm
 from bench.report import data
+from bench.report.tables import figure
+from bench.specs import Kind
 
 Pictures = NDArray[np.float32]
 
@@ -38,10 +40,11 @@ class CandidateReader(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """One image as a data URI, with words for those who cannot see it."""
+    """One image as a data URI, with words for those who cannot see it, and a few to stand below it."""
 
     uri: str
     alt: str
+    below: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +61,7 @@ class Example:
     """One image of the gallery with distance and classes, as pictures or as a list of changes.
 
     Attributes:
-        network, norm, image, distance, attack: whose, in which norm, which one, how far, who found it (its label).
+        network, norm, image, distance, attack: whose, in which norm, which one, how far, who found it (see :func:`finder`).
         shown: the distance with its unit.
         place: easiest, median or hardest.
         label, adversarial_class: what the classes are called.
@@ -100,7 +103,7 @@ def examples(
         At most three per network and norm, in their order; fewer where fewer distinct images are known.
     """
     clean = dict(zip(images[0].tolist(), images[1], strict=True))
-    labels = dict(zip(evidence.rows["attack"], evidence.rows["label"], strict=True))
+    labels = {str(row["attack"]): finder(row) for row in evidence.rows.to_dict("records")}
     made = []
     for (network, _), group in evidence.best.groupby(["network", "norm"], observed=True):
         known = group[np.isfinite(group["distance"]) & ~group["misclassified"]].sort_values(["distance", "image"])
@@ -115,6 +118,18 @@ def examples(
     order = {name: place for place, name in enumerate(evidence.networks)}
     norms = {norm.value: place for place, norm in enumerate(Norm)}
     return sorted(made, key=lambda example: (norms[example.norm], order[example.network]))
+
+
+def finder(row: Mapping[Any, Any]) -> str:
+    """Who found an example: the attack's label. Of a verifier it says so: a bound finds nothing.
+
+    Args:
+        row: of :attr:`bench.metrics.Evidence.rows`.
+    """
+    if row["kind"] == Kind.UPPER.value:
+        return str(row["label"])
+    verifier = f"the {Norm(str(row['norm'])).label} verifier"
+    return f"{verifier} ({row['title']})" if row["kind"] == Kind.EXACT.value else verifier
 
 
 def _block(evidence: Evidence, line: dict[str, Any]) -> int:
@@ -170,9 +185,13 @@ def _pictures(original: Pictures, changed: Pictures, domain: Domain, words: tupl
     difference = changed.astype(np.float64) - original.astype(np.float64)
     scale = float(np.abs(domain.measured(difference)).max())
     return (
-        Picture(picture(original, domain), words[0]),
-        Picture(picture(changed, domain), f"Its adversarial example, taken for class {words[1]}"),
-        Picture(perturbation(difference, domain), f"The change, at most {scale:.3g} at any value"),
+        Picture(picture(original, domain), words[0], "original"),
+        Picture(picture(changed, domain), f"Its adversarial example, taken for class {words[1]}", "adversarial"),
+        Picture(
+            perturbation(difference, domain),
+            f"The change, at most {figure(scale)} at any value",
+            f"change, up to {figure(scale)}",
+        ),
     )
 
 
@@ -187,7 +206,7 @@ def _changes(original: Pictures, changed: Pictures, domain: Domain, most: int) -
 
 def picture(image: Pictures, domain: Domain) -> str:
     """An image (*shape) of a domain whose inputs are pictures, as a PNG data URI: grey, or in colours."""
-    return _png((_channels_last(domain.to_unit(image), domain) * 255).round().astype(np.uint8))
+    return _png((channels_last(domain.to_unit(image), domain) * 255).round().astype(np.uint8))
 
 
 def perturbation(difference: NDArray[np.float64], domain: Domain) -> str:
@@ -195,7 +214,7 @@ def perturbation(difference: NDArray[np.float64], domain: Domain) -> str:
 
     Of several channels each pixel shows the one that changes most, so that opposite changes do not cancel.
     """
-    values = _channels_last(np.asarray(difference, dtype=np.float64) / domain.width, domain)
+    values = channels_last(np.asarray(difference, dtype=np.float64) / domain.width, domain)
     if values.ndim > data.PICTURE_AXES:
         largest = np.abs(values).argmax(axis=-1)[..., None]
         values = np.take_along_axis(values, largest, axis=-1)[..., 0]
@@ -204,7 +223,7 @@ def perturbation(difference: NDArray[np.float64], domain: Domain) -> str:
     return _png((coloured * 255).round().astype(np.uint8))
 
 
-def _channels_last(values: NDArray[np.float64], domain: Domain) -> NDArray[np.float64]:
+def channels_last(values: NDArray[np.float64], domain: Domain) -> NDArray[np.float64]:
     """(height, width), or (height, width, channels) where there are several."""
     if domain.channel_axis is None:
         return values

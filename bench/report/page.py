@@ -9,6 +9,7 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import jinja2
 import numpy as np
@@ -23,7 +24,9 @@ from bench.report.changed import changed
 from bench.report.frames import Frames
 from bench.report.gallery import Example
 from bench.report.glossary import WORDS, address, linked
+from bench.report.images import View, packed
 from bench.report.index import Entry
+from bench.report.labels import labelled
 from bench.report.sections import NORM_LABELS, sections
 from bench.report.sources import Source
 from bench.report.tables import figure, percentage
@@ -44,6 +47,8 @@ ACCESSES = {
 NAMES = 60
 """The page's title has the names of networks where they take no more characters than this."""
 
+SCRIPTS = ("base", "tables", "filters", "figures", "image", "state")
+"""The parts of the page's script, in the order in which they run."""
 KINDS = {Kind.LOWER.value: "lower bound", Kind.EXACT.value: "exact distance"}
 
 
@@ -52,6 +57,8 @@ def render(
     source: Source,
     examples: Sequence[Example],
     found: list[CheckResult],
+    *,
+    view: View,
     links: Sequence[tuple[str, str]] = (),
 ) -> str:
     """The page as HTML.
@@ -61,6 +68,7 @@ def render(
         source: of the same.
         examples: the gallery.
         found: of :func:`bench.verdict.findings`.
+        view: of single images.
         links: to pages beside this one: address and text.
 
     Returns:
@@ -69,7 +77,7 @@ def render(
     evidence, manifest = frames.evidence, source.manifest
     environment = _environment()
     environment.filters["sentence"] = partial(words.sentence, names=evidence.networks)
-    script = _source(environment, "script.js")
+    script = _script(environment)
     context = {
         "title": source.title,
         "links": links,
@@ -103,6 +111,8 @@ def render(
         "glossary": [(word, address(word), meaning) for word, meaning in WORDS.items()],
         "box": data.box(evidence.domain),
         "norm_labels": NORM_LABELS,
+        "view": view,
+        "about": _about(evidence, source),
     }
     return environment.get_template("report.html.j2").render(context)
 
@@ -170,6 +180,8 @@ def _environment() -> jinja2.Environment:
         "figure": figure,
         "percentage": percentage,
         "svg": Markup,
+        "labelled": labelled,
+        "packed": packed,
     }
     return environment
 
@@ -182,6 +194,23 @@ def _hash(script: str) -> str:
 def _source(environment: jinja2.Environment, name: str) -> str:
     assert environment.loader is not None
     return environment.loader.get_source(environment, name)[0]
+
+
+def _script(environment: jinja2.Environment) -> str:
+    """The page's script: its parts in one function, so that nothing of it is global."""
+    parts = "".join(_source(environment, f"script/{name}.js") for name in SCRIPTS)
+    return f'"use strict";\n(() => {{\n{parts}}})();\n'
+
+
+def _about(evidence: Evidence, source: Source) -> dict[str, Any]:
+    """What stands in a saved picture besides the figure: of which run, images and day it is, and what its distances are."""
+    manifest = source.manifest
+    return {
+        "run": source.title,
+        "images": data.chosen(manifest),
+        "date": str(manifest["started"])[:10],
+        "units": {norm.value: data.explained(evidence.domain, norm) for norm in evidence.norms},
+    }
 
 
 def command(words: Sequence[str]) -> str:

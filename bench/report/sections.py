@@ -21,6 +21,7 @@ from bench.report.figures import FigureGroup, figures
 from bench.report.frames import Frames
 from bench.report.gallery import Example
 from bench.report.tables import (
+    AFTER,
     UNDEFINED,
     Cell,
     Column,
@@ -29,9 +30,11 @@ from bench.report.tables import (
     figure,
     interval,
     number,
+    of,
     p_value,
     percent,
     percentage,
+    snake,
     sort_key,
     table,
     text,
@@ -404,7 +407,11 @@ def _robust_column(name: str) -> Column:
             shown += f", certified {percentage(certified, 0)}"
         return Cell(shown, value)
 
-    return Column(name, cell, tags={"network": name})
+    values = {
+        f"{snake(name)}_{key}": (lambda line, key=f"{key} of {name}": line[key])
+        for key in ("robust_accuracy", "low", "high", "certified")
+    }
+    return Column(name, cell, tags={"network": name}, fields=values)
 
 
 def _norm_column() -> Column:
@@ -422,7 +429,11 @@ def _findings(found: Sequence[CheckResult]) -> Table:
         one = checks[line["place"]]
         return Cell(one.title, one.title, note=f"{one.why} {one.source}".strip())
 
-    columns = [Column("What a healthy network shows", check, numeric=False, wrap=True)]
+    values = {
+        "check": lambda line: checks[line["place"]].title,
+        "why": lambda line: f"{checks[line['place']].why} {checks[line['place']].source}".strip(),
+    }
+    columns = [Column("What a healthy network shows", check, numeric=False, wrap=True, fields=values)]
     columns += [_finding_column(name, checks, by_place) for name in networks]
     caption = "The checks behind the verdict on each network: the worst of them is the verdict."
     return table("table-verdict", caption, columns, content)
@@ -439,7 +450,11 @@ def _finding_column(name: str, checks: Sequence[Check], found: Mapping[tuple[Che
         level = finding.level
         return Cell(level.value, rank[level], tone=tones.get(level, ""), note=finding.message)
 
-    return Column(name, cell, numeric=False, wrap=True, tags={"network": name})
+    values = {
+        f"{snake(name)}_outcome": lambda line: cell(line).text,
+        f"{snake(name)}_reason": lambda line: cell(line).note,
+    }
+    return Column(name, cell, numeric=False, wrap=True, tags={"network": name}, fields=values)
 
 
 def _exact(frames: Frames) -> list[Table]:
@@ -448,6 +463,7 @@ def _exact(frames: Frames) -> list[Table]:
         return []
     columns = [
         text("label", "Attack"),
+        _norm_column(),
         _network_column(),
         count("solved", "Solved", "images whose exact distance is known"),
         number("median", "Median ratio", "distance found over exact distance", digits=4, infinite=_NOT_FOUND),
@@ -455,7 +471,12 @@ def _exact(frames: Frames) -> list[Table]:
         number("largest", "Largest", digits=4, infinite="nothing was found on some image"),
         percent("within", "Within 1%", "percentage of solved images with a ratio of at most 1.01", digits=0),
         count("open", "Open", "images between a lower bound and the best attack"),
-        Column("Median ratio, open", _open_cell, "from distance over the best known to distance over the lower bound"),
+        Column(
+            "Median ratio, open",
+            _open_cell,
+            "from distance over the best known to distance over the lower bound",
+            fields=of("open_least", "open_most"),
+        ),
     ]
     caption = (
         "Every attack against the exact distance. Solved images are the easier ones, so ratios on them flatter the attacks; on "
@@ -522,6 +543,7 @@ def _agreement(frames: Frames) -> list[Table]:
 def _summary(frames: Frames) -> Table:
     columns = [
         text("label", "Attack"),
+        _norm_column(),
         _network_column(),
         text(
             "origin",
@@ -530,9 +552,14 @@ def _summary(frames: Frames) -> Table:
         ),
         text("access", "Access", labels=ACCESS),
         number("median", "Median", infinite=_NOT_FOUND),
-        Column("Middle half", _middle_cell, "from the first to the third quartile"),
+        Column("Middle half", _middle_cell, "from the first to the third quartile", fields=of("q1", "q3")),
         percent("found_rate", "Found", "percentage of the attacked images", warn_below=0.9),
-        Column("Ratio", _ratio_cell, "median over images of this attack's distance over the best known one"),
+        Column(
+            "Ratio",
+            _ratio_cell,
+            "median over images of this attack's distance over the best known one",
+            fields=of("ratio", "ratio_low", "ratio_high"),
+        ),
         number(
             "optimality",
             "Optimality",
@@ -556,13 +583,28 @@ def _summary(frames: Frames) -> Table:
             digits=0,
         ),
         count("failed", "Failed", "error, timeout or invalid candidate; counted as not found", bad_above=0),
-        Column("Images", _images_cell, "that the attack was planned for"),
+        Column("Images", _images_cell, "that the attack was planned for", fields=of("images")),
     ]
     content = frames["summary"]
     caption = "Every attack on every network. Distances over all images: misclassified ones count as 0, what was not found as infinite."
+    caption += " In each norm the best attack comes first: the one with the smallest ratio on its worst network."
     caption += _nothing_added(content)
-    most = content.groupby(["network", "norm"], observed=True)["images"].transform("max")
-    return table("table-attacks", caption, columns, content.assign(fewer=content["images"] < most))
+    return table("table-attacks", caption, columns, _best_first(content))
+
+
+def _best_first(summary: pd.DataFrame) -> pd.DataFrame:
+    """The summary norm by norm, in each the attack with the smallest ratio on its worst network first.
+
+    Attacks that were run on fewer images than others of the norm come after them; ``fewer`` and ``after`` say so.
+    """
+    most = summary.groupby(["network", "norm"], observed=True)["images"].transform("max")
+    content = summary.assign(fewer=summary["images"] < most)
+    by_attack = content.groupby("attack", observed=True)
+    content[AFTER] = by_attack["fewer"].transform("max")
+    content["worst"] = by_attack["ratio"].transform("max")
+    content["place"] = content["norm"].map({norm.value: place for place, norm in enumerate(Norm)})
+    ordered = content.sort_values(["place", AFTER, "worst", "attack", "network"], kind="stable")
+    return ordered.drop(columns=["worst", "place"])
 
 
 def _nothing_added(summary: pd.DataFrame) -> str:
@@ -631,7 +673,7 @@ def _run_tables(frames: Frames, manifest: Mapping[str, Any]) -> list[Table]:
     )
     shown = [status for status in Status if status.value in statuses.columns]
     statuses = statuses.reset_index().merge(evidence.rows[["attack", "label", "norm", "library"]], on="attack")
-    columns = [text("label", "Attack or bound")]
+    columns = [text("label", "Attack or bound"), _norm_column()]
     columns += [
         count(
             status.value,
@@ -670,7 +712,11 @@ def _invariants(evidence: Evidence, manifest: Mapping[str, Any]) -> Table:
             return Cell("open", tone="warn")
         return Cell("holds", tone="good") if kept else Cell("BROKEN", tone="bad")
 
-    columns = [text("rule", "Rule"), Column("Holds", holds, numeric=False), text("detail", "Evidence", wrap=True)]
+    columns = [
+        text("rule", "Rule"),
+        Column("Holds", holds, numeric=False, fields=of("holds")),
+        text("detail", "Evidence", wrap=True),
+    ]
     return table("table-invariants", "What must hold of every run.", columns, content)
 
 
