@@ -52,7 +52,7 @@ def files(folder: Path) -> set[str]:
 
 @pytest.mark.parametrize("target", LIGHT)
 def test_an_export_says_what_it_is_of(exports: dict[str, Path], target: str) -> None:
-    stamp = json.loads((exports[target] / "export.json").read_text())
+    stamp = json.loads((exports[target] / "made.json").read_text())
     assert (stamp["target"], stamp["run"], stamp["suite"]) == (target, "synthetic", "synthetic")
     assert stamp["revision"] == "fc357ae"
 
@@ -122,7 +122,7 @@ def test_netcdf_has_nan_where_there_is_no_record(tmp_path: Path) -> None:
 
 
 def test_hugging_face_reads_its_results_back(exports: dict[str, Path], material: Material) -> None:
-    assert {path.name for path in exports["huggingface"].iterdir()} == {*NETWORKS, "export.json"}
+    assert {path.name for path in exports["huggingface"].iterdir()} == {*NETWORKS, "made.json"}
     networks = metrics.METRICS["networks"](material.evidence)
     for network in NETWORKS:
         text = (exports["huggingface"] / network / ".eval_results" / "minimal_norm.yaml").read_text()
@@ -189,9 +189,9 @@ def test_an_export_is_overwritten_only_by_force(
 def test_what_is_no_export_is_never_replaced(stored: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "mine.txt").write_text("mine")
     for out, reason in (
-        (tmp_path, "is no export"),
+        (tmp_path, "holds other files"),
         (tmp_path / "mine.txt", "Not a directory"),
-        (stored, "is no export"),
+        (stored, "holds other files"),
     ):
         assert command.main([str(stored), "--to", "csv", "--force", "--out", str(out)]) == 2
         assert reason in capsys.readouterr().err

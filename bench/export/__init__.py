@@ -12,9 +12,9 @@ from pathlib import Path
 
 from bench import store
 from bench.errors import UsageError, unknown
-from bench.export.folder import whole
 from bench.export.material import Material
 from bench.export.target import Place, Target
+from bench.folders import whole
 from bench.plugins import Kind
 
 TARGETS: Mapping[str, str] = {

@@ -131,8 +131,10 @@ def _page(material: Material, network: str, found: list[Score]) -> str:
     lines = [
         f"# {network}: minimal-norm robustness",
         "",
-        ("How small a change makes this model wrong, image by image. Distances and robust accuracies are of the best known "
-        "adversarial examples: the true ones can only be smaller."),
+        (
+            "How small a change makes this model wrong, image by image. Distances and robust accuracies are of the best known "
+            "adversarial examples: the true ones can only be smaller."
+        ),
         "",
         "| metric | value | how |",
         "|---|---|---|",

@@ -7,7 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from bench import __version__, metrics, verdict
+from bench import metrics, verdict
+from bench.libraries import version
 from bench.metrics import Evidence
 from bench.report.frames import Frames
 from bench.store import Manifest, Run
@@ -84,5 +85,5 @@ class Material:
         return {key: str(value) for key, value in told.items() if value is not None}
 
     def stamp(self, target: str) -> dict[str, str]:
-        """What ``export.json`` says of an export."""
-        return {"target": target, "written_by": f"minimal-norm-bench {__version__}"} | self.provenance
+        """What ``made.json`` says of an export."""
+        return {"target": target, "written_by": f"minimal-norm-bench {version('minimal-norm-bench')}"} | self.provenance

@@ -86,8 +86,10 @@ def _readme(material: Material, made: Mapping[str, tuple[pd.DataFrame, str, Mapp
     lines = [
         f"# Run {material.name}",
         "",
-        ("Comma-separated tables in UTF-8, with a line of names first. Numbers are in full precision, infinity is `inf`, "
-        "an empty cell is not defined. Distances bound the true minimal distance from above."),
+        (
+            "Comma-separated tables in UTF-8, with a line of names first. Numbers are in full precision, infinity is `inf`, "
+            "an empty cell is not defined. Distances bound the true minimal distance from above."
+        ),
         "",
         *(f"- {key}: {value}" for key, value in material.provenance.items()),
     ]

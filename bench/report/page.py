@@ -9,6 +9,7 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import jinja2
 import numpy as np
@@ -22,7 +23,7 @@ from bench.report import cautions, data, words
 from bench.report.frames import Frames
 from bench.report.gallery import Example
 from bench.report.index import Entry
-from bench.report.sections import NORM_LABELS, sections
+from bench.report.sections import NORM_LABELS, Section, sections
 from bench.report.sources import Source
 from bench.report.tables import figure, percentage
 from bench.specs import Access, Kind, Origin
@@ -56,8 +57,7 @@ def render(frames: Frames, source: Source, examples: Sequence[Example], found: l
     evidence, manifest = frames.evidence, source.manifest
     environment = _environment()
     environment.filters["sentence"] = partial(words.sentence, names=evidence.networks)
-    script = _source(environment, "script.js")
-    context = {
+    context = _frame(environment, evidence) | {
         "title": source.title,
         "runs": source.runs,
         "facts": _facts(evidence, source),
@@ -73,17 +73,44 @@ def render(frames: Frames, source: Source, examples: Sequence[Example], found: l
         "overview": overview(frames),
         "sections": sections(frames, manifest, examples, found),
         "cards": [card for card in manifest["rows"] if any(evidence.rows["attack"] == card["name"])],
-        "filters": _filters(evidence),
-        "style": Markup(_source(environment, "style.css") + _colours(evidence)),  # noqa: S704 - our own file
-        "script": Markup(script),  # noqa: S704 - our own file
-        "script_hash": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         "origins": ORIGINS,
         "accesses": ACCESSES,
         "kinds": KINDS,
         "box": data.box(evidence.domain),
-        "norm_labels": NORM_LABELS,
     }
     return environment.get_template("report.html.j2").render(context)
+
+
+def render_scores(
+    evidence: Evidence, title: str, facts: Sequence[tuple[str, str]], notes: Sequence[str], sections: Sequence[Section]
+) -> str:
+    """The page of distances that are from no run, as HTML.
+
+    Args:
+        evidence: made of them.
+        title: of the page.
+        facts: name and value of each, under the title.
+        notes: sentences that stand before everything.
+        sections: what is shown.
+
+    Returns:
+        A document that asks for nothing from anywhere.
+    """
+    environment = _environment()
+    context = _frame(environment, evidence) | {"title": title, "facts": facts, "notes": notes, "sections": sections}
+    return environment.get_template("scores.html.j2").render(context)
+
+
+def _frame(environment: jinja2.Environment, evidence: Evidence) -> dict[str, Any]:
+    """What every page of figures and tables has: style, script, and the choices by which it filters."""
+    script = _source(environment, "script.js")
+    return {
+        "filters": _filters(evidence),
+        "style": Markup(_source(environment, "style.css") + _colours(evidence)),  # noqa: S704 - our own file
+        "script": Markup(script),  # noqa: S704 - our own file
+        "script_hash": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        "norm_labels": NORM_LABELS,
+    }
 
 
 def render_index(entries: Sequence[Entry], comparisons: Sequence[tuple[str, str]]) -> str:

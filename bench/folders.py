@@ -1,4 +1,4 @@
-"""A folder that is written whole or not at all, and takes the place of nothing that is no export."""
+"""Folders that are written whole or not at all, and take the place of nothing that the bench has not made."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from pathlib import Path
 
 from bench.errors import StoreError, UsageError
 
-STAMP = "export.json"
-"""The file by which an export is known."""
+STAMP = "made.json"
+"""The file by which a folder that was made so is known."""
 
 
 @contextmanager
@@ -21,8 +21,8 @@ def whole(folder: Path, stamp: Mapping[str, str], *, force: bool) -> Iterator[Pa
 
     Args:
         folder: the name.
-        stamp: the content of ``export.json``.
-        force: whether the folder may take the place of an earlier export.
+        stamp: the content of ``made.json``: what the folder was made of.
+        force: whether the folder may take the place of an earlier one that was made so.
 
     Raises:
         UsageError: the folder is there already, and may not be replaced.
@@ -56,7 +56,7 @@ def _refuse(folder: Path, *, force: bool) -> None:
     except OSError as error:
         raise UsageError(f"{folder} cannot be written to: {error.strerror}; give another --out") from error
     if entries and STAMP not in entries:
-        raise UsageError(f"{folder} is there already and is no export (it has no {STAMP}); give another --out")
+        raise UsageError(f"{folder} is there already and holds other files (no {STAMP}); give another --out")
     if entries and not force:
         raise UsageError(f"{folder} is there already; --force writes it again, --out gives it another place")
 
