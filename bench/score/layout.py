@@ -197,7 +197,7 @@ def _left_out(sheet: Sheet, used: Sequence[str]) -> str:
         )
         if near:
             raise sheet.fault(f"did you mean {near[0]!r}? Name it so, or otherwise", 1, name)
-    return f"{sheet.name}: columns that are not used: {', '.join(others)}" if others else ""
+    return f"{sheet.name}: columns that are not used: {', '.join(others)}." if others else ""
 
 
 def _with_norms(entries: list[Entry], norm: Norm | None) -> tuple[list[Entry], str]:
@@ -208,11 +208,11 @@ def _with_norms(entries: list[Entry], norm: Norm | None) -> tuple[list[Entry], s
     named = {entry.attack: _SUFFIX.fullmatch(entry.attack) for entry in entries}
     if norm is None and all(named.values()):
         norms = {name: Norm(match[1].lower()) for name, match in named.items() if match}
-        assumed = "the norms are those in which the attacks' names end; --norm says another one"
+        assumed = "The norms are those in which the attacks' names end; --norm says another one."
     else:
         norms = dict.fromkeys(named, norm or USUAL)
         assumed = (
-            "" if norm else f"distances are taken to be in {USUAL.label}; --norm, or a column 'norm', says otherwise"
+            "" if norm else f"Distances are taken to be in {USUAL.label}; --norm, or a column 'norm', says otherwise."
         )
     # Many entries: dataclasses.replace would take twice as long.
     return [

@@ -88,17 +88,23 @@ def _header(text: str, name: str, words: Sequence[str]) -> tuple[tuple[str, ...]
     """The header and the separator by which it has the first of the words as a column."""
     needed = words[0]
     seen: dict[str, tuple[str, ...]] = {}
+    reason = ""
     for separator in SEPARATORS:
         try:
             cells = next(csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True), [])
         except csv.Error as error:
-            raise DataError(f"{name}, line 1: the header cannot be read ({error}); close its quotation marks") from None
+            # After a quotation mark only the right separator may come: of the others nothing is told.
+            reason = str(error) if "end of data" in str(error) else reason
+            continue
         stripped = [cell.strip() for cell in cells]
         known = tuple(cell.lower() if cell.lower() in words else cell for cell in stripped)
         if needed in known:
             _check_header(known, name)
             return known, separator
         seen[separator] = tuple(stripped)
+    if reason or not seen:
+        told = reason or "text stands behind a quotation mark"
+        raise DataError(f"{name}, line 1: the header cannot be read ({told}); close its quotation marks")
     columns = max(seen.values(), key=len)
     shown = ", ".join(repr(printable(column)[:40]) for column in columns[:8])
     more = f" and {len(columns) - 8} more" if len(columns) > 8 else ""

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 from rich import box
+from rich.markup import escape
 from rich.table import Table
 
 from bench.errors import printable
@@ -45,35 +46,41 @@ def curves(frames: Frames) -> pd.DataFrame:
 
 
 def tables(scored: Scored, frames: Frames) -> Iterator[Table]:
-    """What the terminal shows: the scores, and the robust accuracy of each attack at some sizes of change."""
-    evidence = scored.evidence
-    several = len(evidence.networks) > 1
-    table = Table(
-        title="Distances, and how near they come to the best known ones (95 % intervals)", title_justify="left"
-    )
-    for heading in ("attack", *(["network"] if several else []), "norm"):
-        table.add_column(heading)
+    """What the terminal shows of each norm: the scores, then the robust accuracy of each attack at some sizes of change."""
+    every = scores(frames)
+    for norm in scored.evidence.norms:
+        yield _scores(every[every["norm"] == norm.value], scored, norm)
+        yield _robust(scored, norm)
+
+
+def _scores(lines: pd.DataFrame, scored: Scored, norm: Norm) -> Table:
+    table = _table(f"{norm.label} distances, beside the best known ones; 95 % intervals", scored)
     for heading in ("images", "found", "median", "ratio", "optimality"):
         table.add_column(heading, justify="right", no_wrap=True)
-    for line in scores(frames).to_dict("records"):
-        network = [printable(str(line["network"]))] if several else []
+    for line in lines.to_dict("records"):
         table.add_row(
-            printable(str(line["attack"])),
-            *network,
-            Norm(line["norm"]).label,
+            *_who(line["attack"], line["network"], scored),
             f"{line['images']:,}",
             percentage(line["found_rate"]),
             f"{figure(line['median'])} ({figure(line['median_low'])} to {figure(line['median_high'])})",
             f"{figure(line['ratio'], 4)} ({figure(line['ratio_low'])} to {figure(line['ratio_high'])})",
             figure(line["optimality"]),
         )
-    yield table
-    for norm in evidence.norms:
-        yield _robust(scored, norm)
+    return table
 
 
-def _table(title: str) -> Table:
-    return Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1))
+def _table(title: str, scored: Scored) -> Table:
+    """A table whose first columns say which attack and, where there are several, which network."""
+    made = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=0, collapse_padding=True)
+    made.add_column("attack", overflow="fold", min_width=8)
+    if len(scored.evidence.networks) > 1:
+        made.add_column("network", overflow="fold", min_width=8)
+    return made
+
+
+def _who(attack: object, network: object, scored: Scored) -> list[str]:
+    names = [attack, network] if len(scored.evidence.networks) > 1 else [attack]
+    return [printable(escape(str(name))) for name in names]
 
 
 def _robust(scored: Scored, norm: Norm) -> Table:
@@ -81,10 +88,7 @@ def _robust(scored: Scored, norm: Norm) -> Table:
     evidence = scored.evidence
     best = evidence.best[evidence.best["norm"] == norm.value]
     sizes = round_grid(best["distance"].to_numpy(), 5, whole=norm.counts)
-    table = _table(f"Robust accuracy in {norm.label}, by size of change")
-    several = len(evidence.networks) > 1
-    for heading in ("attack", *(["network"] if several else [])):
-        table.add_column(heading, overflow="fold")
+    table = _table(f"Robust accuracy in {norm.label}, by size of change", scored)
     for size in sizes:
         table.add_column(f"{size:g}", justify="right", no_wrap=True)
     records = evidence.records[evidence.records["norm"] == norm.value]
@@ -97,5 +101,5 @@ def _robust(scored: Scored, norm: Norm) -> Table:
             if len(distance):
                 values = robust_accuracy(distance, sizes)
                 cells = [percentage(float(value)) for value in np.atleast_1d(values)]
-                table.add_row(printable(name), *([printable(network)] if several else []), *cells)
+                table.add_row(*_who(name, network, scored), *cells)
     return table
