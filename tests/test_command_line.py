@@ -13,8 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench import run, train
+from bench.export import __main__ as export
 from bench.guide import costs
 from bench.report import __main__ as report
+from bench.score import __main__ as score
 
 ODD_TEXT = st.one_of(
     st.text(max_size=8),
@@ -132,6 +134,20 @@ def test_going_on_with_anything(odd_folder: Path, value: str) -> None:
 def test_a_report_of_anything(odd_folder: Path, names: list[str], words: list[str]) -> None:
     ends_well(report.main, [*names, *words])
     ends_well(costs.main, [*names, *words])
+
+
+@given(VALUES, st.sampled_from(["csv", "netcdf", "mlflow"]) | VALUES, options(["--out", "--with", "--force"]))
+@settings(max_examples=60)
+def test_an_export_of_anything(odd_folder: Path, name: str, target: str, words: list[str]) -> None:
+    ends_well(export.main, [name, f"--to={target}", *words])
+
+
+@given(VALUES, options(["--best", "--norm", "--out", "--force"]))
+@settings(max_examples=60)
+def test_a_score_of_anything(odd_folder: Path, name: str, words: list[str]) -> None:
+    (odd_folder / "good.csv").write_text("image,a\n1,0.5\n")
+    ends_well(score.main, [name, *words])
+    ends_well(score.main, ["good.csv", *words])
 
 
 @pytest.mark.parametrize("seconds", ["nan", "-1", "-inf"])

@@ -148,6 +148,8 @@ def test_hugging_face_takes_a_dataset_and_a_source(stored: Path, tmp_path: Path)
     assert (first.dataset_id, first.source_url, first.source_user) == ("me/digits", "https://example.org/x", "me")
 
 
+# MLflow uses what SQLAlchemy, and others, deprecate.
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::ResourceWarning")
 def test_mlflow_reads_its_store_back(stored: Path, material: Material, tmp_path: Path) -> None:
     mlflow = pytest.importorskip("mlflow")
     folder = export.export(stored, "mlflow", tmp_path / "store")
