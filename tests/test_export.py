@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from importlib.metadata import EntryPoint
@@ -262,14 +263,35 @@ def test_nothing_stays_of_an_export_that_fails(
 
 def test_a_target_comes_from_a_file(stored: Path, tmp_path: Path) -> None:
     mine = tmp_path / "mine.py"
-    mine.write_text(
-        "from bench.export import Target\n"
-        "def write(material, place):\n"
-        "    (place.folder / 'count.txt').write_text(str(len(material.records)))\n"
-        "TARGET = Target(name='count', title='how many records', write=write)\n"
-    )
+    mine.write_text(documented("from bench.export import Target"))
     assert command.main([str(stored), "--to", str(mine), "--out", str(tmp_path / "out")]) == 0
-    assert int((tmp_path / "out" / "count.txt").read_text()) == len(store.read(stored).records())
+    assert len(pd.read_parquet(tmp_path / "out" / "records.parquet")) == len(store.read(stored).records())
+
+
+def documented(begin: str) -> str:
+    """The example of ``docs/neighbours.md`` that begins so."""
+    page = (Path(__file__).parents[1] / "docs" / "neighbours.md").read_text()
+    blocks: list[str] = re.findall("```python\n(.*?)```", page, flags=re.DOTALL)
+    return next(block for block in blocks if block.startswith(begin))
+
+
+def test_the_example_for_xarray_reads_a_run(exports: dict[str, Path], material: Material) -> None:
+    named: dict[str, Any] = {}
+    code = (
+        documented("import xarray")
+        .replace("results/mine/export/netcdf", str(exports["netcdf"]))
+        .replace("ddn", "reference")
+    )
+    exec(code.replace('"CNN"', '"CNN_d"'), named)
+    assert isinstance(named["run"], xr.Dataset)
+
+
+@pytest.mark.parametrize("target", ["csv", "netcdf", "huggingface"])
+def test_runs_of_the_oldest_format_are_exported(tmp_path: Path, target: str) -> None:
+    old = Path(__file__).parent / "data" / "format1"
+    folder = export.export(old, target, tmp_path / target)
+    assert json.loads((folder / "made.json").read_text())["dataset"] == "mnist"
+    assert not (old / "export").exists()
 
 
 def test_every_target_is_one_object_with_its_name() -> None:

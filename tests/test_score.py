@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import re
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -61,11 +62,12 @@ def test_scores_are_those_of_the_metrics(tmp_path: Path, capsys: pytest.CaptureF
     assert command.main([str(path), "--best", str(best)]) == 0
     out = capsys.readouterr().out
     assert out.splitlines()[-1] == str(tmp_path / "distances-scores" / "scores.html")
-    table = pd.read_csv(tmp_path / "distances-scores" / "scores.csv").set_index("attack")
+    table = pd.read_csv(tmp_path / "distances-scores" / "scores.csv")
     optimum = [0.5, 0.6, 0, 1.2, 0.9]
     given = {"ddn": [0.5, 0.7, 0, 1.2, 0.9], "fmn": [0.6, 0.65, 0, 1.3, 0.95], "pgd": [INF, 0.9, 0, 1.4]}
+    lines = {str(line["attack"]): line for line in table.to_dict("records")}
     for name, distances in given.items():
-        line, own = table.loc[name], [0.5, 0.6, 0, 0.9] if name == "pgd" else optimum
+        line, own = lines[name], [0.5, 0.6, 0, 0.9] if name == "pgd" else optimum
         assert line["median"] == metrics.median(distances)
         assert (line["median_low"], line["median_high"]) == metrics.median_interval(distances)
         assert line["optimality"] == pytest.approx(metrics.optimality(distances, own))
@@ -313,6 +315,12 @@ def test_results_are_overwritten_only_by_force(tmp_path: Path, capsys: pytest.Ca
     assert "it is no regular file" in capsys.readouterr().err
 
 
+def test_every_column_is_documented() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "neighbours.md").read_text().partition("| column of `scores.csv`")[2]
+    named = re.findall("`([a-z0-9_]+)`", page)
+    assert set(show.SCORES) | set(show.CURVES) <= set(named)
+
+
 def test_a_score_needs_no_torch(tmp_path: Path) -> None:
     path = file(tmp_path, TABLE)
     code = f"import sys\nfrom bench.score import __main__ as m\nassert m.main([{str(path)!r}]) == 0\nassert 'torch' not in sys.modules"
@@ -338,8 +346,12 @@ def tables(draw: st.DrawFn) -> tuple[list[str], list[str], list[list[float | Non
 
 def written(lines: Sequence[Sequence[str]], separator: str, *, quoted: bool) -> str:
     buffer = io.StringIO()
-    quoting = csv.QUOTE_ALL if quoted else csv.QUOTE_MINIMAL
-    csv.writer(buffer, delimiter=separator, quoting=quoting, lineterminator="\n").writerows(lines)
+    csv.writer(
+        buffer,
+        delimiter=separator,
+        quoting=csv.QUOTE_ALL if quoted else csv.QUOTE_MINIMAL,
+        lineterminator="\n",
+    ).writerows(lines)
     return buffer.getvalue()
 
 

@@ -49,7 +49,7 @@ class Images:
         that an image in [0, 1], channels first, has the same name there.
         """
         return {
-            str(index): hashlib.new(algorithm, np.ascontiguousarray(image, dtype="<f4")).hexdigest()
+            str(index): hashlib.new(algorithm, image.astype("<f4").tobytes()).hexdigest()
             for index, image in zip(self.indices, self.inputs, strict=True)
         }
 

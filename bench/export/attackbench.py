@@ -111,7 +111,7 @@ def _config(material: Material, network: str, row: Mapping[str, Any]) -> dict[st
 
 def _attack_names(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     """Rows as AttackBench names attacks, ``fb_ddn_l2``; the row's own name where two would be called the same."""
-    named = {}
+    named: dict[str, str] = {}
     for name, row in rows.items():
         library = str(row["library"])
         rest = name.removeprefix(f"{library}-").replace("-", "_")
