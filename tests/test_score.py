@@ -18,6 +18,7 @@ import pytest
 import synthetic
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from rich.console import Console
 
 from bench import export, metrics, score, store
 from bench.errors import BenchError, DataError
@@ -197,7 +198,7 @@ def test_the_same_table_is_read_in_every_dress(tmp_path: Path, content: str) -> 
         ("image,a\n1,2\n2,N/A\n", (), f"line 3, column 'a': 'N/A' does not say whether an attack found nothing or was not run; {cells.ALLOWED}"),
         ("image,a\n1,-0.5\n", (), f"line 2, column 'a': '-0.5' is negative; a distance is a length: {cells.ALLOWED}"),
         ("image,a\n1,-inf\n", (), f"line 2, column 'a': '-inf' is no distance; {cells.ALLOWED}"),
-        ("image,a\n1,1e999\n", (), "line 2, column 'a': '1e999' is larger than any float64; give inf where nothing was found"),
+        ("image,a\n1,1e999\n", (), "line 2, column 'a': '1e999' is no size of a change: give 0, or a number from 1e-50 to 1e+50, or inf where nothing was found"),
         ("image,a\n1,0x1p3\n", (), f"line 2, column 'a': '0x1p3' is no distance; {cells.ALLOWED}"),
         ("image,a\n1,٣\n", (), f"line 2, column 'a': '٣' is no distance; {cells.ALLOWED}"),
         ('image,a\n1,"1,234.5"\n', (), "line 2, column 'a': '1,234.5' has separators of thousands, or a comma for a point; write the digits alone, with a point"),
@@ -383,6 +384,33 @@ def test_whatever_is_written_is_read_back(
     }
     for lines in (wide, tidy):
         assert read(tmp_path, text[0] + written(lines, separator, quoted=quoted), Norm.L1) == expected
+
+
+@given(tables(), st.sampled_from(list(Norm)))
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_table_is_scored_and_shown(
+    tmp_path: Path, table: tuple[list[str], list[str], list[list[float | None]]], norm: Norm
+) -> None:
+    attacks, images, values = table
+    rows = [[None if value is None else np.ceil(value) for value in row] for row in values] if norm.counts else values
+    lines = [["image", *attacks]] + [
+        [image, *("" if value is None else str(value) for value in row)]
+        for image, row in zip(images, rows, strict=True)
+    ]
+    result = scored(layout.distances(file(tmp_path, written(lines, ",", quoted=False)), norm))
+    frames = Frames(result.evidence)
+    console = Console(file=io.StringIO(), width=400)
+    for shown in show.tables(result, frames):
+        console.print(shown)
+    assert isinstance(console.file, io.StringIO)
+    text = console.file.getvalue()
+    assert all(name in text for name in attacks)
+    found = show.scores(frames)
+    assert sorted(found["attack"].astype(str)) == sorted(attacks)
+    for line in found.to_dict("records"):
+        place = attacks.index(str(line["attack"]))
+        own = [row[place] for row in rows if row[place] is not None]
+        assert line["median"] == metrics.median(own)
 
 
 ODD_CELLS = st.one_of(

@@ -7,6 +7,9 @@ import re
 
 ALLOWED = "give a number of 0 or more with a point, inf where nothing was found, or an empty cell where it was not run"
 
+LEAST, MOST = 1e-50, 1e50
+"""What lies between distances of float32 images, with room to spare; quotients of such numbers are numbers."""
+
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _INFINITE = re.compile(r"\+?(inf|infinity|∞)", re.IGNORECASE)
 _NOTHING = re.compile(r"[+-]?nan|n/?a|null|none|-+", re.IGNORECASE)
@@ -25,7 +28,7 @@ def distance(text: str) -> float | None:
         text: of the cell; blanks round it count for nothing.
 
     Returns:
-        Float64, 0 or more, +inf where nothing was found; None for an empty cell.
+        Float64, 0 or from 1e-50 to 1e50, +inf where nothing was found; None for an empty cell.
 
     Raises:
         NoDistanceError: it is none.
@@ -40,8 +43,10 @@ def distance(text: str) -> float | None:
     value = float(given)
     if value < 0:
         raise NoDistanceError(f"is negative; a distance is a length: {ALLOWED}")
-    if math.isinf(value):
-        raise NoDistanceError("is larger than any float64; give inf where nothing was found")
+    if value and not LEAST <= value <= MOST:
+        raise NoDistanceError(
+            f"is no size of a change: give 0, or a number from {LEAST:g} to {MOST:g}, or inf where nothing was found"
+        )
     return abs(value)
 
 
