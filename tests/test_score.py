@@ -238,7 +238,7 @@ def test_what_is_no_table_is_one_line(
     [
         ("image,distance\na,0.5\nb,0.6\nc,0\nd,1.2\n", "line 6, column 'image': best.csv has no best known distance of image 'e' in L2; add a line for it, or leave the image out here"),
         ("image,distance\na,0.5\nb,0.66\nc,0\nd,1.2\ne,0.9\n", "line 3, column 'fmn': image 'b' has distance 0.65 by 'fmn', nearer than the best known 0.66 in best.csv, line 3; give the smaller one there, or leave --best out: then the smallest of all attacks counts"),
-        ("image,distance\na,inf\nb,0.66\nc,0\nd,1.2\ne,0.9\n", "line 2, column 'ddn': image 'a' has distance 0.5 by 'ddn', nearer than the best known inf in best.csv, line 2 (3 distances are below theirs); give the smaller one there, or leave --best out: then the smallest of all attacks counts"),
+        ("image,distance\na,inf\nb,inf\nc,0\nd,1.2\ne,0.9\n", "line 2, column 'ddn': image 'a' has distance 0.5 by 'ddn', nearer than the best known inf in best.csv, line 2 (2 distances of this attack are below theirs); give the smaller one there, or leave --best out: then the smallest of all attacks counts"),
         ("image,distance\na,0.5\na,0.5\n", "best.csv, line 3, column 'image': image 'a' is there already, in line 2; give each image once"),
         ("image,nearest\na,0.5\n", "best.csv, line 1: there is no column 'distance' (or 'best'); give the best known distance of each image in it"),
         ("image,norm,distance\na,linf,0.5\n", "line 2, column 'image': best.csv has no best known distance of image 'a' in L2; add a line for it, or leave the image out here"),
@@ -409,7 +409,7 @@ def test_any_table_is_scored_and_shown(
     assert sorted(found["attack"].astype(str)) == sorted(attacks)
     for line in found.to_dict("records"):
         place = attacks.index(str(line["attack"]))
-        own = [row[place] for row in rows if row[place] is not None]
+        own = [value for row in rows if (value := row[place]) is not None]
         assert line["median"] == metrics.median(own)
 
 

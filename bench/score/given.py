@@ -88,7 +88,6 @@ def _consistent(given: Given) -> None:
     zeros: dict[tuple[str, str], Entry] = {}
     others: dict[tuple[str, str], Entry] = {}
     for entry in given.entries:
-        assert entry.norm is not None
         if entry.norm.counts and np.isfinite(entry.distance) and not entry.distance.is_integer():
             raise given.sheet.fault(
                 f"{entry.distance:g} is no distance in {entry.norm.label}, which counts values; give a whole number, or "
@@ -109,7 +108,7 @@ def _consistent(given: Given) -> None:
 
 def _rows(entries: Sequence[Entry]) -> dict[tuple[str, Norm], dict[str, Any]]:
     """A row for each attack in each norm; where it has several norms, its name says which."""
-    pairs = list(dict.fromkeys((entry.attack, entry.norm or Norm.L2) for entry in entries))
+    pairs = list(dict.fromkeys((entry.attack, entry.norm) for entry in entries))
     count = pd.Series([attack for attack, _ in pairs]).value_counts()
     return {
         (attack, norm): {
@@ -138,7 +137,7 @@ def _records(
     content: dict[str, Any] = dict.fromkeys(columns(), np.nan)
     content |= {
         "network": [entry.network for entry in entries],
-        "attack": [rows[entry.attack, entry.norm or Norm.L2] for entry in entries],
+        "attack": [rows[entry.attack, entry.norm] for entry in entries],
         "library": LIBRARY,
         "norm": norms,
         "kind": Kind.UPPER.value,
@@ -167,7 +166,7 @@ def _known(given: Given, best: Given) -> dict[Key, Entry]:
     Raises:
         DataError: one is missing, or it is not said of which network or norm they are.
     """
-    norms = list(dict.fromkeys(entry.norm or Norm.L2 for entry in given.entries))
+    norms = list(dict.fromkeys(entry.norm for entry in given.entries))
     networks = list(dict.fromkeys(entry.network for entry in given.entries))
     unnamed = [name for name in ("network", "norm") if best.sheet.place(name) is None]
     for name, values in (("network", networks), ("norm", norms)):
@@ -179,12 +178,12 @@ def _known(given: Given, best: Given) -> dict[Key, Entry]:
     # Of one network each, they are of the same one, whatever it is called here.
     only = networks[0] if "network" in unnamed or (given.sheet.place("network") is None and len(theirs) == 1) else None
     known = {
-        (only or entry.network, norms[0] if "norm" in unnamed else entry.norm or Norm.L2, entry.image): entry
+        (only or entry.network, norms[0] if "norm" in unnamed else entry.norm, entry.image): entry
         for entry in best.entries
     }
     made = {}
     for entry in given.entries:
-        key = (entry.network, entry.norm or Norm.L2, entry.image)
+        key = (entry.network, entry.norm, entry.image)
         found = known.get(key)
         if found is None:
             raise given.sheet.fault(
@@ -200,16 +199,16 @@ def _known(given: Given, best: Given) -> dict[Key, Entry]:
 
 def _not_below(given: Given, best: Given, known: Mapping[Key, Entry]) -> None:
     """Refuse a distance that is nearer than the best known one by more than a solver's tolerance."""
-    groups: dict[tuple[str, Norm], list[Entry]] = {}
+    groups: dict[tuple[str, Norm, str], list[Entry]] = {}
     for entry in given.entries:
-        groups.setdefault((entry.network, entry.norm or Norm.L2), []).append(entry)
-    for (network, norm), entries in groups.items():
+        groups.setdefault((entry.network, entry.norm, entry.attack), []).append(entry)
+    for (network, norm, _), entries in groups.items():
         optimum = np.array([known[network, norm, entry.image].distance for entry in entries])
         below = np.flatnonzero(np.array([entry.distance for entry in entries]) < least(optimum))
         if len(below):
             entry = entries[below[0]]
             line = known[network, norm, entry.image]
-            more = f" ({len(below)} distances are below theirs)" if len(below) > 1 else ""
+            more = f" ({len(below)} distances of this attack are below theirs)" if len(below) > 1 else ""
             raise given.sheet.fault(
                 f"image {entry.image!r} has distance {entry.distance:.9g} by {entry.attack!r}, nearer than the best known "
                 f"{line.distance:.9g} in {best.sheet.name}, line {line.line}{more}; give the smaller one there, or leave --best "

@@ -32,7 +32,7 @@ class Entry:
     Attributes:
         line, column: in the file.
         network, attack, image: names as they were given; the attack is empty in a table of best known distances.
-        norm: of the distance; None where no column says it.
+        norm: of the distance; the usual one where nothing says it.
         distance: 0 or more; +inf where nothing was found.
     """
 
@@ -41,7 +41,7 @@ class Entry:
     network: str
     attack: str
     image: str
-    norm: Norm | None
+    norm: Norm
     distance: float
 
 
@@ -85,7 +85,9 @@ def distances(path: Path, norm: Norm | None = None) -> Given:
     entries = list(_tidy(sheet, "distance", attacks=True) if tidy else _wide(sheet))
     _check(sheet, entries, tidy=tidy)
     notes = [_left_out(sheet, ("image", "attack", "distance", "network", "norm"))] if tidy else []
-    entries, assumed = _with_norms(entries, norm)
+    assumed = ""
+    if sheet.place("norm") is None:
+        entries, assumed = _with_norms(entries, norm)
     return Given(sheet, tuple(entries), tuple(filter(None, [*notes, assumed])))
 
 
@@ -136,12 +138,12 @@ def _tidy(sheet: Sheet, column: str, *, attacks: bool) -> Iterator[Entry]:
             yield Entry(line, column, network, name, image, norm, found)
 
 
-def _who(sheet: Sheet, line: int, cells: Sequence[str]) -> tuple[str, Norm | None, str]:
+def _who(sheet: Sheet, line: int, cells: Sequence[str]) -> tuple[str, Norm, str]:
     image, network, norm = (sheet.place(name) for name in ("image", "network", "norm"))
     assert image is not None
     return (
         NETWORK if network is None else _name(sheet, line, "network", cells[network]),
-        None if norm is None else _norm(sheet, line, cells[norm]),
+        USUAL if norm is None else _norm(sheet, line, cells[norm]),
         _name(sheet, line, "image", cells[image]),
     )
 
@@ -176,7 +178,7 @@ def _check(sheet: Sheet, entries: Sequence[Entry], *, tidy: bool) -> None:
         for name in sheet.columns:
             if name not in full and name not in ("image", "network", "norm"):
                 raise sheet.fault("no cell holds a distance; leave the column out", column=name)
-    seen: dict[tuple[str, str, Norm | None, str], int] = {}
+    seen: dict[tuple[str, str, Norm, str], int] = {}
     for entry in entries:
         first = seen.setdefault((entry.network, entry.attack, entry.norm, entry.image), entry.line)
         if first != entry.line:
@@ -201,10 +203,7 @@ def _left_out(sheet: Sheet, used: Sequence[str]) -> str:
 
 
 def _with_norms(entries: list[Entry], norm: Norm | None) -> tuple[list[Entry], str]:
-    """The entries with a norm each, and what was assumed for it."""
-    if entries[0].norm is not None:
-        return entries, ""
-    assumed = ""
+    """The entries in the norm that is given, or that their attacks' names say, and what was assumed for it."""
     named = {entry.attack: _SUFFIX.fullmatch(entry.attack) for entry in entries}
     if norm is None and all(named.values()):
         norms = {name: Norm(match[1].lower()) for name, match in named.items() if match}
