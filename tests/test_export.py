@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
@@ -320,6 +321,15 @@ def test_a_folder_that_cannot_be_written_is_one_line(
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(UsageError, match="unknown option"):
         export.export(stored, "csv", options={"a": "b"})
+
+
+def test_a_run_that_is_not_finished_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    whole = synthetic.run(samples=3, networks=["MLP"], status="interrupted")
+    nothing = replace(whole, frame=whole.frame.iloc[:0], changed={})
+    stored = synthetic.write(nothing, tmp_path / "made")
+    for target in LIGHT:
+        assert command.main([str(stored), "--to", target]) == 0
+        assert capsys.readouterr().err == "note: the run is interrupted; what it has stored so far is exported\n"
 
 
 def test_tables_of_a_run_without_curves_are_whole() -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
+from bench import store
 from bench.arguments import Parser, command
 from bench.errors import UsageError, printable
 from bench.export import EXPORTS, export
@@ -23,7 +25,11 @@ def main(arguments: list[str] | None = None, *, last: bool = False) -> int:
 
 def _main(options: argparse.Namespace) -> int:
     given = dict(map(_pair, options.options))
-    print(printable(str(export(options.run, options.to, options.out, force=options.force, options=given))))
+    folder = export(options.run, options.to, options.out, force=options.force, options=given)
+    status = store.read(options.run).manifest.get("status")
+    if status not in (None, "finished"):
+        print(f"note: the run is {status}; what it has stored so far is exported", file=sys.stderr)
+    print(printable(str(folder)))
     return 0
 
 
