@@ -20,7 +20,7 @@ from bench.usercode import UserFile, kept
 from bench.usercode.sources import from_source, installed
 
 ENTRY_POINTS = "minimal_norm_bench"
-"""Entry point groups are ``minimal_norm_bench.suites``, ``.libraries``, ``.datasets`` and ``.networks``."""
+"""Entry point groups are ``minimal_norm_bench.suites``, ``.libraries``, ``.datasets``, ``.networks`` and ``.exports``."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 
 from bench import run, train
 from bench.check import __main__ as check
+from bench.export import __main__ as export
 from bench.guide import costs
 from bench.report import __main__ as report
+from bench.score import __main__ as score
 
 ODD_TEXT = st.one_of(
     st.text(max_size=8),
@@ -153,6 +155,20 @@ REQUIREMENTS = st.lists(
 @settings(max_examples=80)
 def test_a_check_of_anything(odd_folder: Path, name: str, required: list[str], words: list[str]) -> None:
     ends_well(check.main, [name, *(f"--require={text}" for text in required), *words])
+
+
+@given(VALUES, st.sampled_from(["csv", "netcdf", "mlflow"]) | VALUES, options(["--out", "--with", "--force"]))
+@settings(max_examples=60)
+def test_an_export_of_anything(odd_folder: Path, name: str, target: str, words: list[str]) -> None:
+    ends_well(export.main, [name, f"--to={target}", *words])
+
+
+@given(VALUES, options(["--best", "--norm", "--out", "--force"]))
+@settings(max_examples=60)
+def test_a_score_of_anything(odd_folder: Path, name: str, words: list[str]) -> None:
+    (odd_folder / "good.csv").write_text("image,a\n1,0.5\n")
+    ends_well(score.main, [name, *words])
+    ends_well(score.main, ["good.csv", *words])
 
 
 @pytest.mark.parametrize("seconds", ["nan", "-1", "-inf"])

@@ -74,6 +74,7 @@ class Forgery:
     def image(self, index: int, values: np.ndarray) -> None:
         self.images[index] = values
         self.manifest["image_sha256"][str(index)] = hashlib.sha256(self.images[index].tobytes()).hexdigest()
+        self.manifest["image_sha512"][str(index)] = hashlib.sha512(self.images[index].tobytes()).hexdigest()
 
     def sign(self, folder: Path) -> None:
         """Write it all, with every digest and every name as they have to be."""
@@ -269,10 +270,15 @@ def samples_changed(forged: Forgery) -> None:
 def samples_fewer(forged: Forgery) -> None:
     forged.manifest["samples"] = forged.manifest["request"]["samples"] = 8
     del forged.manifest["image_sha256"]["8"]
+    del forged.manifest["image_sha512"]["8"]
     forged.images = forged.images[:8]
     forged.records = [entry for entry in forged.records if entry["image"] < 8]
     forged.candidates = {key: values for key, values in forged.candidates.items() if key[1] < 8}
     forged.manifest["planned"] = 40
+
+
+def sha512_changed(forged: Forgery) -> None:
+    forged.manifest["image_sha512"]["0"] = "0" * 128
 
 
 def kind_changed(forged: Forgery) -> None:
@@ -388,6 +394,7 @@ FORGERIES: list[Callable[[Forgery], None]] = [
     accuracy_changed,
     samples_changed,
     samples_fewer,
+    sha512_changed,
     kind_changed,
     block_changed,
     block_size_changed,

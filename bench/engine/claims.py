@@ -95,6 +95,8 @@ def compare(content: Manifest, job: Job, loaded: Sequence[Loaded], images: Image
     # What follows is data as JSON has it, in which a list is no tuple.
     today = json.loads(json.dumps(manifest.describe(job, loaded, images, device)))
     keys = ["domain", "image_sha256"]
+    if content.get("image_sha512") is not None:
+        keys.append("image_sha512")
     if job.plan.rows and content["format"] == store.FORMAT:
         keys.append("indices")
     if job.plan.rows:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+from typing import Literal
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -38,6 +41,17 @@ class Images:
         self._place = {image: place for place, image in enumerate(plan.indices)}
         self._pool: Pool | None = None
         self._starts: dict[int, NDArray[np.int64]] = {}
+
+    def digests(self, algorithm: Literal["sha256", "sha512"]) -> dict[str, str]:
+        """The digest of every image's float32 bytes, in C order, in hex by its index in the split.
+
+        AttackBench hashes the bytes of the same array with SHA-512 (``run_attack`` in its ``attack_evaluation/utils.py``), so
+        that an image in [0, 1], channels first, has the same name there.
+        """
+        return {
+            str(index): hashlib.new(algorithm, image.astype("<f4").tobytes()).hexdigest()
+            for index, image in zip(self.indices, self.inputs, strict=True)
+        }
 
     def task(self, block: Block, device: str, expected: Expected) -> Task:
         """A block with its images."""

@@ -71,10 +71,7 @@ def describe(job: Job, networks: Sequence[Loaded], images: Images, device: str) 
     """
     plan = job.plan
     used = [libraries.load(name) for name in dict.fromkeys(row.library for row in plan.rows)]
-    hashes = {
-        str(index): hashlib.sha256(image.tobytes()).hexdigest()
-        for index, image in zip(images.indices, images.inputs, strict=True)
-    }
+    hashes = images.digests("sha256")
     content: Manifest = {
         "status": "running",
         "started": now(),
@@ -109,6 +106,7 @@ def describe(job: Job, networks: Sequence[Loaded], images: Images, device: str) 
         "planned": plan.records,
         "indices": list(plan.indices),
         "image_sha256": hashes,
+        "image_sha512": images.digests("sha512"),
         "packages": versions(),
         "sources": {what: found.sha256 for what, found in job.sources.items()},
         "files": {what: dict(found.files) for what, found in job.sources.items()}

@@ -6,7 +6,7 @@ import base64
 import hashlib
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -27,7 +27,7 @@ from bench.report.glossary import WORDS, address, linked
 from bench.report.images import View, packed
 from bench.report.index import Entry
 from bench.report.labels import labelled
-from bench.report.sections import NORM_LABELS, sections
+from bench.report.sections import NORM_LABELS, Section, sections
 from bench.report.sources import Source
 from bench.report.tables import figure, percentage
 from bench.report.usual import at_usual_eps
@@ -77,8 +77,7 @@ def render(
     evidence, manifest = frames.evidence, source.manifest
     environment = _environment()
     environment.filters["sentence"] = partial(words.sentence, names=evidence.networks)
-    script = _script(environment)
-    context = {
+    context = _frame(environment, evidence, _about(evidence, source)) | {
         "title": source.title,
         "links": links,
         "heading": _heading(evidence, source),
@@ -101,18 +100,11 @@ def render(
         "overview": overview(frames),
         "sections": sections(frames, manifest, examples, found),
         "cards": [card for card in manifest["rows"] if any(evidence.rows["attack"] == card["name"])],
-        "filters": _filters(evidence),
-        "style": Markup(_source(environment, "style.css") + _colours(evidence.networks)),  # noqa: S704 - our own file
-        "script": Markup(script),  # noqa: S704 - our own file
-        "script_hash": _hash(script),
         "origins": ORIGINS,
         "accesses": ACCESSES,
         "kinds": KINDS,
-        "glossary": [(word, address(word), meaning) for word, meaning in WORDS.items()],
         "box": data.box(evidence.domain),
-        "norm_labels": NORM_LABELS,
         "view": view,
-        "about": _about(evidence, source),
     }
     return environment.get_template("report.html.j2").render(context)
 
@@ -137,6 +129,44 @@ def card(frames: Frames, source: Source, found: list[CheckResult]) -> str:
         "cautions": cautions.cautions(manifest, frames, found),
     }
     return _environment().get_template("card.html.j2").render(context)
+
+
+def render_scores(
+    evidence: Evidence, title: str, facts: Sequence[tuple[str, str]], notes: Sequence[str], sections: Sequence[Section]
+) -> str:
+    """The page of distances that are from no run, as HTML.
+
+    Args:
+        evidence: made of them.
+        title: of the page.
+        facts: name and value of each, under the title.
+        notes: sentences that stand before everything.
+        sections: what is shown.
+
+    Returns:
+        A document that asks for nothing from anywhere.
+    """
+    environment = _environment()
+    about = {"run": title, "images": "", "date": "", "units": {norm.value: norm.unit for norm in evidence.norms}}
+    context = _frame(environment, evidence, about)
+    context |= {"title": title, "heading": title, "facts": facts, "notes": notes, "sections": sections}
+    return environment.get_template("scores.html.j2").render(context)
+
+
+def _frame(environment: jinja2.Environment, evidence: Evidence, about: Mapping[str, Any]) -> dict[str, Any]:
+    """What every page of figures and tables has: style, script, glossary, and the choices by which it filters."""
+    script = _script(environment)
+    return {
+        "filters": _filters(evidence),
+        "style": Markup(_source(environment, "style.css") + _colours(evidence.networks)),  # noqa: S704 - our own file
+        "script": Markup(script),  # noqa: S704 - our own file
+        "script_hash": _hash(script),
+        "norm_labels": NORM_LABELS,
+        "glossary": [(word, address(word), meaning) for word, meaning in WORDS.items()],
+        "about": about,
+        "links": (),
+        "view": None,
+    }
 
 
 def render_index(entries: Sequence[Entry], comparisons: Sequence[tuple[str, str]]) -> str:

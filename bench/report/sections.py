@@ -93,7 +93,7 @@ def sections(
             "networks",
             "The networks compared",
             "The same in numbers, with how sure they are. All intervals hold at 95%.",
-            tables=[_networks(manifest), _medians(frames), _pairs(frames), _robust_accuracy(frames)],
+            tables=[_networks(manifest), _medians(frames), pair_table(frames), robust_table(frames)],
         ),
         Section(
             "verdict",
@@ -339,7 +339,8 @@ def _pixels(evidence: Evidence) -> list[Column]:
     return [number("pixels", "Pixels", meaning)]
 
 
-def _pairs(frames: Frames) -> Table:
+def pair_table(frames: Frames) -> Table:
+    """Every pair of networks in every norm."""
     columns = [
         _norm_column(),
         _network_column("network_a", "More robust"),
@@ -369,7 +370,7 @@ def _pairs(frames: Frames) -> Table:
     return table("table-pairs", caption, columns, frames["differences"])
 
 
-def _robust_accuracy(frames: Frames) -> Table:
+def robust_table(frames: Frames) -> Table:
     """One line per norm and eps, one column per network."""
     content = frames["robust_accuracy"]
     keys = ["norm", "eps", "usual"]
@@ -552,19 +553,7 @@ def _summary(frames: Frames) -> Table:
         ),
         text("access", "Access", labels=ACCESS),
         number("median", "Median", infinite=_NOT_FOUND),
-        Column("Middle half", _middle_cell, "from the first to the third quartile", fields=of("q1", "q3")),
-        percent("found_rate", "Found", "percentage of the attacked images", warn_below=0.9),
-        Column(
-            "Ratio",
-            _ratio_cell,
-            "median over images of this attack's distance over the best known one",
-            fields=of("ratio", "ratio_low", "ratio_high"),
-        ),
-        number(
-            "optimality",
-            "Optimality",
-            "local optimality (arXiv:2404.19460): 0 for doing nothing, 1 for the best known everywhere",
-        ),
+        *quality(),
         percent(
             "seen_nearer",
             "Seen nearer",
@@ -583,7 +572,7 @@ def _summary(frames: Frames) -> Table:
             digits=0,
         ),
         count("failed", "Failed", "error, timeout or invalid candidate; counted as not found", bad_above=0),
-        Column("Images", _images_cell, "that the attack was planned for", fields=of("images")),
+        images_column(),
     ]
     content = frames["summary"]
     caption = "Every attack on every network. Distances over all images: misclassified ones count as 0, what was not found as infinite."
@@ -597,14 +586,43 @@ def _best_first(summary: pd.DataFrame) -> pd.DataFrame:
 
     Attacks that were run on fewer images than others of the norm come after them; ``fewer`` and ``after`` say so.
     """
-    most = summary.groupby(["network", "norm"], observed=True)["images"].transform("max")
-    content = summary.assign(fewer=summary["images"] < most)
+    content = with_fewer(summary)
     by_attack = content.groupby("attack", observed=True)
     content[AFTER] = by_attack["fewer"].transform("max")
     content["worst"] = by_attack["ratio"].transform("max")
     content["place"] = content["norm"].map({norm.value: place for place, norm in enumerate(Norm)})
     ordered = content.sort_values(["place", AFTER, "worst", "attack", "network"], kind="stable")
     return ordered.drop(columns=["worst", "place"])
+
+
+def quality() -> list[Column]:
+    """The columns of a summary that say how near an attack comes to the best known distances."""
+    return [
+        Column("Middle half", _middle_cell, "from the first to the third quartile", fields=of("q1", "q3")),
+        percent("found_rate", "Found", "percentage of the attacked images", warn_below=0.9),
+        Column(
+            "Ratio",
+            _ratio_cell,
+            "median over images of this attack's distance over the best known one",
+            fields=of("ratio", "ratio_low", "ratio_high"),
+        ),
+        number(
+            "optimality",
+            "Optimality",
+            "local optimality (arXiv:2404.19460): 0 for doing nothing, 1 for the best known everywhere",
+        ),
+    ]
+
+
+def images_column() -> Column:
+    """The column of a summary :func:`with_fewer` that says on how many images an attack was run."""
+    return Column("Images", _images_cell, "that the attack was planned for", fields=of("images"))
+
+
+def with_fewer(summary: pd.DataFrame) -> pd.DataFrame:
+    """A summary with a column ``fewer``: whether other attacks in the network and norm had more images."""
+    most = summary.groupby(["network", "norm"], observed=True)["images"].transform("max")
+    return summary.assign(fewer=summary["images"] < most)
 
 
 def _nothing_added(summary: pd.DataFrame) -> str:

@@ -113,6 +113,7 @@ class _Manifest(msgspec.Struct):
     data: _Data
     domain: _Domain
     image_sha256: dict[str, str]
+    image_sha512: dict[str, str] | None = None
     indices: list[int] | None = None
     status: Literal["running", "finished", "interrupted"] | None = None
     name: str | None = None

@@ -216,6 +216,7 @@ def manifest(
             for library in LIBRARIES
             if library["name"] in used
         ],
+        "image_sha512": {str(i): hashlib.sha512(bytes([i % 256, i // 256])).hexdigest() for i in range(samples)},
         "image_sha256": {str(i): hashlib.sha256(bytes([i % 256, i // 256])).hexdigest() for i in range(samples)},
         "packages": {"torch": "2.14.1", "foolbox": "3.3.4"},
         "git": {"revision": "fc357ae", "dirty": False},
