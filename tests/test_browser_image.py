@@ -98,22 +98,22 @@ def test_one_image_shows_every_attack_on_it(
     records = records[records["status"] != "misclassified"]
     head, *lines = saved_lines(page, "button[data-csv-table=table-image]")
     assert len(lines) == len(records)
-    labels = evidence.rows.set_index("attack")["label"]
-    for record in records.itertuples():
+    labels = dict(zip(evidence.rows["attack"], evidence.rows["label"], strict=True))
+    for record in records.to_dict("records"):
         (line,) = [
             dict(zip(head, line, strict=True))
             for line in lines
-            if line[:3] == [labels[record.attack], str(record.norm), str(record.network)]
+            if line[:3] == [labels[record["attack"]], str(record["norm"]), str(record["network"])]
         ]
-        assert line["status"] == str(record.status).replace("_", " ")
+        assert line["status"] == str(record["status"]).replace("_", " ")
         for norm in Norm:
-            value = getattr(record, norm.value)
+            value = record[norm.value]
             assert line[norm.value] == "" if np.isinf(value) else float(line[norm.value]) == pytest.approx(value, 1e-4)
-        assert float(line["certified"] or 0) == pytest.approx(record.lower, 1e-4)
-        if record.kind == "upper":
+        assert float(line["certified"] or 0) == pytest.approx(record["lower"], 1e-4)
+        if record["kind"] == "upper":
             together = evidence.records[
-                (evidence.records["attack"] == record.attack)
-                & (evidence.records["network"] == record.network)
+                (evidence.records["attack"] == record["attack"])
+                & (evidence.records["network"] == record["network"])
                 & (evidence.records["status"] != "misclassified")
             ]
             assert float(line["forwards"]) == pytest.approx(together["forwards"].mean(), 1e-4)

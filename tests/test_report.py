@@ -1009,7 +1009,7 @@ def test_labels_of_figures_say_their_values(page: Page) -> None:
 
 def test_the_gallery_credits_no_bound_with_an_example(page: Page, healthy: synthetic.SyntheticRun) -> None:
     rows = metrics.evidence(healthy.records(), healthy.manifest).rows
-    row = rows[rows["kind"] == "exact"].iloc[0]
+    row = rows[rows["kind"] == "exact"].iloc[0].to_dict()
     assert gallery.finder(row) == "the L0 verifier (exact search)"
     assert gallery.finder({**row, "kind": "lower"}) == "the L0 verifier"
     assert "found by lower bound" not in " ".join(page.text)

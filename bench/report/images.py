@@ -129,17 +129,16 @@ def _numbers(
     blocks, parts = _blocks(evidence, records)
     lines = [
         [
-            evidence.networks.index(str(line.network)),
-            attacks[str(line.attack)],
-            place[int(line.image)],
-            statuses[str(line.status)],
-            int(line.adversarial_class),
-            *([_short(getattr(line, norm.value)) for norm in Norm] if line.status == Status.FOUND.value else []),
-            *([0] * len(Norm) if line.status != Status.FOUND.value else []),
-            _short(line.lower),
+            evidence.networks.index(str(line["network"])),
+            attacks[str(line["attack"])],
+            place[line["image"]],
+            statuses[str(line["status"])],
+            line["adversarial_class"],
+            *(_short(line[norm.value]) if line["status"] == Status.FOUND.value else 0 for norm in Norm),
+            _short(line["lower"]),
             block,
         ]
-        for line, block in zip(records.itertuples(), blocks, strict=True)
+        for line, block in zip(_lines(records), blocks, strict=True)
     ]
     predicted = records.drop_duplicates(["network", "image"])
     classes = sorted({*labels.tolist(), *predicted["predicted"].tolist(), *records["adversarial_class"].tolist()})
@@ -151,15 +150,15 @@ def _numbers(
         "norms": [[norm.value, norm.label, data.unit(domain, norm)] for norm in Norm],
         "own": [norm.value for norm in evidence.norms],
         "attacks": [
-            [str(row.attack), str(row.label), str(row.norm), str(row.kind), str(row.library), finder(row._asdict())]
-            for row in rows.itertuples()
+            [*(str(row[key]) for key in ("attack", "label", "norm", "kind", "library")), finder(row)]
+            for row in _lines(rows)
         ],
         "statuses": [[status.label, status.explanation] for status in Status],
         "records": lines,
         "costs": parts,
         "predicted": [
-            [evidence.networks.index(str(line.network)), place[int(line.image)], int(line.predicted)]
-            for line in predicted.itertuples()
+            [evidence.networks.index(str(line["network"])), place[line["image"]], line["predicted"]]
+            for line in _lines(predicted)
         ],
         "best": _best(evidence, chosen, attacks),
         "scales": [
@@ -203,8 +202,8 @@ def _blocks(evidence: Evidence, records: pd.DataFrame) -> tuple[list[int], list[
     ]
     used = {place: number for number, place in enumerate(sorted({place for place in own if place >= 0}))}
     parts: list[list[float | int | None]] = [
-        [_short(line.forwards), _short(line.backwards), int(line.images)]
-        for line in counts.iloc[list(used)].itertuples()
+        [_short(line["forwards"]), _short(line["backwards"]), line["images"]]
+        for line in _lines(counts.iloc[list(used)])
     ]
     return [used.get(place, -1) for place in own], parts
 
@@ -215,16 +214,21 @@ def _best(evidence: Evidence, chosen: Sequence[int], attacks: Mapping[str, int])
     best = evidence.best[evidence.best["image"].isin(chosen)]
     return [
         [
-            evidence.networks.index(str(line.network)),
-            str(line.norm),
-            place[int(line.image)],
-            attacks[str(line.attack)] if isinstance(line.attack, str) and np.isfinite(line.distance) else -1,
-            _short(line.pixels),
-            _short(line.lower),
-            int(bool(line.exact)),
+            evidence.networks.index(str(line["network"])),
+            str(line["norm"]),
+            place[line["image"]],
+            attacks[str(line["attack"])] if np.isfinite(line["distance"]) and line["attack"] is not None else -1,
+            _short(line["pixels"]),
+            _short(line["lower"]),
+            int(line["exact"]),
         ]
-        for line in best.itertuples()
+        for line in _lines(best)
     ]
+
+
+def _lines(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """A frame's lines, with Python's own numbers."""
+    return [{str(key): value for key, value in line.items()} for line in frame.to_dict("records")]
 
 
 def _short(value: Any) -> float | int | None:

@@ -58,7 +58,8 @@ def _halves(frame: pd.DataFrame) -> str:
 def _medians(frame: pd.DataFrame) -> str:
     """Of distances: their medians by network; of attacks: the smallest and the largest median."""
     if {"network", "attack", "median"} <= set(frame.columns) and frame["median"].notna().any():
-        least, most = frame.loc[frame["median"].idxmin()], frame.loc[frame["median"].idxmax()]
+        ordered = frame.dropna(subset=["median"]).sort_values("median", kind="stable")
+        least, most = ordered.iloc[0], ordered.iloc[-1]
         return (
             f"Medians from {figure(least['median'])} ({least['attack']} on {least['network']}) "
             f"to {figure(most['median'])} ({most['attack']} on {most['network']})"
