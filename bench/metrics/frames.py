@@ -62,6 +62,7 @@ class Evidence:
         norms: norms of the rows, in the order of ``Norm``.
         libraries: of the run by their names, in the manifest's order.
         domain: of the images.
+        dataset: its name, empty where the manifest has none.
     """
 
     records: pd.DataFrame
@@ -71,6 +72,7 @@ class Evidence:
     norms: tuple[Norm, ...]
     libraries: Mapping[str, LibraryInfo]
     domain: Domain
+    dataset: str = ""
 
     @property
     def attacks(self) -> pd.DataFrame:
@@ -92,8 +94,8 @@ def evidence(records: pd.DataFrame, manifest: Manifest) -> Evidence:
 
     Args:
         records: as read from the store; it is not changed.
-        manifest: of the same run, in the layout of today; what is read are ``rows``, ``networks``, ``libraries`` and
-            ``domain``.
+        manifest: of the same run, in the layout of today; what is read are ``rows``, ``networks``, ``libraries``,
+            ``domain`` and the name of the dataset in ``data``.
 
     Returns:
         The records with what is derived from them.
@@ -106,7 +108,8 @@ def evidence(records: pd.DataFrame, manifest: Manifest) -> Evidence:
     norms = tuple(norm for norm in Norm if norm.value in set(rows["norm"]))
     frame = frame.assign(distance=own_distance(frame))
     domain = Domain.from_json(manifest["domain"])
-    return Evidence(frame, rows, _best(frame, norms), networks, norms, library_table(manifest), domain)
+    dataset = str((manifest.get("data") or {}).get("name", ""))
+    return Evidence(frame, rows, _best(frame, norms), networks, norms, library_table(manifest), domain, dataset)
 
 
 def library_table(manifest: Manifest) -> dict[str, LibraryInfo]:
