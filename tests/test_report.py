@@ -157,7 +157,7 @@ def test_every_number_of_the_attack_table_is_the_records(healthy: synthetic.Synt
 
 
 def test_the_figures_data_are_the_metrics(healthy: synthetic.SyntheticRun, html: str) -> None:
-    match = re.search(r'id="cumulative-l2-data">(.*?)</script>', html, re.DOTALL)
+    match = re.search(r'id="accuracy-l2-data">(.*?)</script>', html, re.DOTALL)
     assert match
     frame = pd.read_csv(io.StringIO(json.loads(match[1])))
     evidence = metrics.evidence(healthy.records(), healthy.manifest)

@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -154,8 +155,8 @@ PLOTS: dict[str, Plot] = {
     ),
     "contributions": Plot(
         title="{norm}: which attacks are needed",
-        caption="Light bar: the images, over all networks, on which an attack reaches the best known distance, to 0.1%. "
-        "Dark bar: those on which no other attack of the norm does, nor comes within 0.1% of it. The attacks stand in the order that reaches most with fewest: each adds the "
+        caption="Pale bar: the images, over all networks, on which an attack reaches the best known distance, to 0.1%. "
+        "Full bar: those on which no other attack of the norm does, nor comes within 0.1% of it. The attacks stand in the order that reaches most with fewest: each adds the "
         "most to those above it. The line is what they reach together. Where it ends below 100%, attacks of another norm, or a verifier, found the nearest example.",
         metric="contributions",
         draw=comparisons.contributions,
@@ -275,13 +276,12 @@ PLOTS: dict[str, Plot] = {
     ),
     "class_medians": Plot(
         title="{norm}: class by class",
-        caption="Median of the smallest known distances of each true class; below a class the number of its images. Small and light means easily fooled. The "
+        caption="Median of the smallest known distances of each true class; below a class the number of its images. A small number in a weak colour means easily fooled; the "
         "legend says which values a colour stands for. Classes with few images are uncertain; an empty column is a class without images, none a "
         "class on half of whose images nothing was found. Of more than 20 classes those with the most images are shown.",
         metric="class_medians",
         draw=classes.medians,
         unit=True,
-        width=4.1,
         rows="network",
         row=0.34,
         names="network",
@@ -292,7 +292,7 @@ PLOTS: dict[str, Plot] = {
     "class_changes": Plot(
         title="{norm}: what is taken for what",
         caption="For each true class (down) the number of its images whose nearest known adversarial example is "
-        "taken for the class across. Darker: a larger fraction of the row. In brackets the images of the row. Of more than 20 classes those with the most images are shown.",
+        "taken for the class across. A stronger colour: a larger fraction of the row. In brackets the images of the row. Of more than 20 classes those with the most images are shown.",
         metric="class_changes",
         draw=classes.changes,
         panel="network",
@@ -413,8 +413,7 @@ def _grid(plot: Plot, frame: pd.DataFrame, panels: int, across: int) -> tuple[Fi
     foot = LINE * -(-len(key) // columns) + 0.06 if key else 0.0
     bottom = foot + 0.5 + upright + (0.12 if plot.below and not upright else 0.0)
     handles = plot.legend(frame) if plot.legend else []
-    longest = max((len(str(handle.get_label())) for handle in handles), default=1)
-    beside = max(1, min(len(handles), int(total / (0.075 * longest + 0.55))))
+    beside = _beside([len(str(handle.get_label())) for handle in handles], total)
     top = 0.18 + (0.1 if plot.panel else 0.0) + (0.19 * -(-len(handles) // beside) + 0.05 if handles else 0)
     # Titles of these panels have two lines.
     folded = 0.14 if plot.panel in ("attack", "pair") else 0.0
@@ -442,6 +441,16 @@ def _grid(plot: Plot, frame: pd.DataFrame, panels: int, across: int) -> tuple[Fi
         shown = result.text(x / total, y / tall, f"{number}  {label}", fontsize=labels.SIZE, color=INK, va="top")
         shown.set_gid(tag(attack=attack, library=library))
     return result, list(grid.flat), foot
+
+
+def _beside(lengths: Sequence[int], total: float) -> int:
+    """How many columns of a legend fit into so many inches; it is filled column by column."""
+    for columns in range(len(lengths), 1, -1):
+        # The first columns have one line more, as Matplotlib fills them.
+        longest = [int(column.max()) for column in np.array_split(np.array(lengths), columns)]
+        if sum(0.075 * length + 0.68 for length in longest) - 0.25 <= total:
+            return columns
+    return 1
 
 
 LINE = 0.165

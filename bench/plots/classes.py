@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -38,13 +40,13 @@ def medians(frame: pd.DataFrame, axes: Axes) -> Axes:
     """
     names = _classes(frame, "label")
     networks = [str(name) for name in frame["network"].unique()]
-    values = _table(frame, "network", networks, list(names), "median")
+    values = _table(frame, ("network", networks), ("label", list(names)), "median")
     images = {label: sorted({int(n) for n in group["images"]}) for label, group in frame.groupby("label")}
     sizes = [_span(images.get(label, [0])) for label in names]
-    edges, digits = _edges(values), _digits(values)
+    edges, texts = _edges(values), _texts(values, _digits(values))
     for row, network in enumerate(networks):
         with tagged(axes, network=network):
-            _cells(axes, values[row : row + 1], edges, row, digits if values.size <= CELLS else None)
+            _cells(axes, values[row : row + 1], edges, row, texts[row : row + 1])
             axes.text(
                 -0.01,
                 row + 0.5,
@@ -72,11 +74,11 @@ def changes(frame: pd.DataFrame, axes: Axes) -> Axes:
     down, across = _classes(frame, "label"), _classes(frame, "adversarial_class")
     if len(down | across) <= MOST:
         down = across = dict(sorted((down | across).items()))
-    counts = _table(frame, "label", list(down), list(across), "images", column="adversarial_class")
+    counts = _table(frame, ("label", list(down)), ("adversarial_class", list(across)), "images")
     total = frame.groupby("label")["images"].sum()
     sizes = np.array([float(total.get(label, 0)) for label in down])
     fractions = np.divide(counts, sizes[:, None], out=np.full(counts.shape, np.nan), where=sizes[:, None] > 0)
-    _cells(axes, fractions, np.linspace(0, 1, 6), 0, 0 if counts.size <= CELLS else None, shown=counts)
+    _cells(axes, fractions, np.linspace(0, 1, 6), 0, _texts(counts, 0))
     _frame(axes, len(down), across, [])
     names = [f"{trimmed(name, 16)} ({size:.0f})" for name, size in zip(down.values(), sizes, strict=True)]
     axes.set_yticks(np.arange(len(down)) + 0.5, names)
@@ -109,20 +111,15 @@ def _swatches(names: list[str]) -> list[Line2D]:
     ]
 
 
-def _table(
-    frame: pd.DataFrame, row: str, rows: list[str] | list[int], columns: list[int], value: str, column: str = "label"
-) -> Floats:
-    made = np.full((len(rows), len(columns)), np.nan)
-    places = {str(name): place for place, name in enumerate(rows)}
-    beside = {label: place for place, label in enumerate(columns)}
-    for one, other, number in zip(frame[row].astype(str), frame[column], frame[value], strict=True):
-        if one in places and other in beside:
-            made[places[one], beside[other]] = number
-    return made
+def _table(frame: pd.DataFrame, rows: tuple[str, list[Any]], columns: tuple[str, list[int]], value: str) -> Floats:
+    """The values of a column as a table; NaN where there is none."""
+    table = frame.assign(**{rows[0]: frame[rows[0]].astype(type(rows[1][0]))} if rows[1] else {})
+    table = table.pivot_table(index=rows[0], columns=columns[0], values=value, aggfunc="sum", observed=True)
+    return np.asarray(table.reindex(index=rows[1], columns=columns[1]), dtype=np.float64)
 
 
 def _span(numbers: list[int]) -> str:
-    return f"{numbers[0]}" if numbers[0] == numbers[-1] else f"{numbers[0]}–{numbers[-1]}"
+    return f"{numbers[0]}" if numbers[0] == numbers[-1] else f"{numbers[0]} to {numbers[-1]}"
 
 
 def _edges(values: Floats) -> Floats:
@@ -141,11 +138,8 @@ def _digits(values: Floats) -> int:
     return int(np.clip(1 - np.floor(np.log10(np.median(usual))), 0, 4))
 
 
-def _cells(
-    axes: Axes, values: Floats, edges: Floats, first: int, digits: int | None, shown: Floats | None = None
-) -> None:
-    """Squares by their level, and the number in each."""
-    shown = values if shown is None else shown
+def _cells(axes: Axes, values: Floats, edges: Floats, first: int, shown: list[list[str]]) -> None:
+    """Squares by their level, and a text in each."""
     level = np.clip(np.searchsorted(edges, values, side="left") - 1, 0, len(ALPHAS) - 1)
     for number, alpha in enumerate(ALPHAS):
         places = np.argwhere((level == number) & np.isfinite(values))
@@ -153,12 +147,17 @@ def _cells(
             corners = (places[:, None, ::-1] + [0, first] + _SQUARE).reshape(-1, 2)
             path = Path(corners, _CODES * len(places))
             axes.add_patch(PathPatch(path, facecolor=COLOUR, alpha=alpha, linewidth=0))
-    if digits is None:
-        return
-    for row, column in np.argwhere(~np.isnan(shown)):
-        value = shown[row, column]
-        text = f"{value:.{digits}f}" if np.isfinite(value) else "none"
-        axes.text(column + 0.5, first + row + 0.5, text, ha="center", va="center", fontsize=SIZE, color=INK)
+    for row, texts in enumerate(shown):
+        for column, text in enumerate(texts):
+            if text:
+                axes.text(column + 0.5, first + row + 0.5, text, ha="center", va="center", fontsize=SIZE, color=INK)
+
+
+def _texts(values: Floats, digits: int) -> list[list[str]]:
+    """The numbers of cells: empty for none, and throughout where there are too many cells to read."""
+    if values.size > CELLS:
+        return []
+    return [["" if np.isnan(x) else f"{x:.{digits}f}" if np.isfinite(x) else "none" for x in row] for row in values]
 
 
 def _frame(axes: Axes, rows: int, names: dict[int, str], sizes: list[str]) -> None:

@@ -66,6 +66,7 @@ def inline(figure: Figure, *, prefix: str, label: str) -> str:
             del element.attrib["transform"]
         for key, value in list(element.attrib.items()):
             element.set(key, _value(key, value, names))
+    for element in root.iter():
         _share_style(element)
     width, height = root.attrib.pop("width"), root.attrib.pop("height")
     root.attrib.pop("version", None)
@@ -94,12 +95,13 @@ def _name(element: ET.Element, pairs: list[tuple[str, str]]) -> None:
 
 def _share_style(element: ET.Element) -> None:
     """Marks that look alike have their style from their group."""
+    if len(element) < 2 or element.get("style") is not None or any(child.tag != f"{{{_SVG}}}use" for child in element):
+        return
     styles = {child.get("style") for child in element}
-    if len(element) > 1 and len(styles) == 1 and None not in styles and element.get("style") is None:
-        if all(child.tag == f"{{{_SVG}}}use" for child in element):
-            element.set("style", str(styles.pop()))
-            for child in element:
-                del child.attrib["style"]
+    if len(styles) == 1 and None not in styles:
+        element.set("style", str(styles.pop()))
+        for child in element:
+            del child.attrib["style"]
 
 
 def _path(value: str) -> str:

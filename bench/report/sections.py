@@ -36,7 +36,6 @@ from bench.report.tables import (
     table,
     text,
 )
-from bench.report.words import listed
 from bench.specs import Access
 from bench.verdict import Check, CheckResult
 
