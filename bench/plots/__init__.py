@@ -387,10 +387,10 @@ def _distances(result: Figure, frame: pd.DataFrame) -> str:
 
 
 def _title(plot: Plot, title: str) -> str:
-    """A title in as many lines as it takes above a panel, at most two; what does not fit ends in an ellipsis."""
+    """A title in as many lines as it takes above a panel, at most three; what does not fit is left out."""
     most = int((plot.width - 0.45) * 12)
     folded = textwrap.wrap(title, most, break_long_words=False) if plot.panel == "attack" else title.split("\n")
-    return "\n".join(labels.trimmed(line, most) for line in folded[:2])
+    return "\n".join(labels.trimmed(line, most) for line in folded[:3])
 
 
 def _grid(plot: Plot, frame: pd.DataFrame, panels: int, across: int) -> tuple[Figure, list[Axes], float]:
@@ -415,8 +415,7 @@ def _grid(plot: Plot, frame: pd.DataFrame, panels: int, across: int) -> tuple[Fi
     handles = plot.legend(frame) if plot.legend else []
     beside = _beside([len(str(handle.get_label())) for handle in handles], total)
     top = 0.18 + (0.1 if plot.panel else 0.0) + (0.19 * -(-len(handles) // beside) + 0.05 if handles else 0)
-    # Titles of these panels have two lines.
-    folded = 0.14 if plot.panel in ("attack", "pair") else 0.0
+    folded = {"attack": 0.14, "pair": 0.28}.get(plot.panel, 0.0)
     top, between = top + folded, between + folded
     tall = bottom + down * height + (down - 1) * between + top
     result = Figure(figsize=(total, tall))

@@ -58,7 +58,7 @@ def duels(frame: pd.DataFrame, axes: Axes) -> Axes:
                 own = points[np.minimum(count, 16) == size]
                 dots(axes, own[:, 0], own[:, 1], colour, size=3.2 * np.sqrt(size), alpha=0.65)
         shares = [
-            f"{trimmed(name, 18)} larger: {_percent((side * larger > 0).mean())}" for name, side in ((a, 1), (b, -1))
+            f"{trimmed(name, 11)} larger: {_percent((side * larger > 0).mean())}" for name, side in ((a, 1), (b, -1))
         ]
         corner = {"transform": axes.transAxes, "fontsize": SIZE, "bbox": _PAPER, "zorder": 4}
         axes.text(0.98, 0.03, shares[0], ha="right", va="bottom", color=looks[a], **corner)

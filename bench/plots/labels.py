@@ -31,8 +31,9 @@ def distance_label(frame: pd.DataFrame, *, short: bool = False) -> str:
 
 
 def trimmed(name: str, most: int) -> str:
-    """A name with at most so many characters; a longer one ends in an ellipsis."""
-    return name if len(name) <= most else f"{name[: max(1, most - 1)].rstrip()}…"
+    """A name with at most so many characters: of a longer one the middle is left out, as names often differ at their ends."""
+    last = max(1, (most - 1) // 2)
+    return name if len(name) <= most else f"{name[: most - 1 - last]}…{name[-last:]}"
 
 
 def eps_text(eps: float) -> str:

@@ -191,7 +191,7 @@ class Frames:
             "smallest": usable.min(axis=1).groupby(content["norm"]).transform("min"),
             "largest": usable.max(axis=1).groupby(content["norm"]).transform("max"),
         }
-        pair = content["network_a"].astype(str) + " against " + content["network_b"].astype(str)
+        pair = content["network_a"].astype(str) + "\nagainst " + content["network_b"].astype(str)
         images = content.groupby(["norm", "network_a", "network_b"])["image"].transform("size").astype(str) + " images"
         return content.assign(pair=pair + "\n" + images + pd.Series(shown, index=content.index, dtype=object), **ends)
 
