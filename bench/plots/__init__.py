@@ -36,8 +36,8 @@ class Plot:
         left: room for the numbers and the name of the upright axis, in inches.
         rows: the column whose values stand below each other, which decides the height; empty for none.
         row: the height of each of them in inches; 0 for a name with the networks' marks stacked below it.
-        names, below: the columns whose values stand left of and below the panel, which decides the margins there; a
-            frame need not have them.
+        names: the column whose values stand left of the panel, which decides the margin there; a frame need not have it.
+        below: the column of the classes that stand below the panel.
         columns: what goes into the figure's CSV.
         legend: makes its handles; None for no legend.
         key: lists what the numbers in the figure mean: number, label, attack, library; None for no such list.
@@ -285,7 +285,7 @@ PLOTS: dict[str, Plot] = {
         rows="network",
         row=0.34,
         names="network",
-        below="class",
+        below="label",
         columns=("network", "norm", "label", "images", "median"),
         legend=classes.medians_scale,
     ),
@@ -299,7 +299,7 @@ PLOTS: dict[str, Plot] = {
         width=3.2,
         height=3.0,
         names="class",
-        below="taken_for",
+        below="adversarial_class",
         columns=("network", "norm", "label", "adversarial_class", "images", "fraction"),
         legend=classes.changes_scale,
     ),
@@ -333,7 +333,7 @@ def figure(
         plot.draw(parts[place], axes)
         if plot.panel:
             axes.set_title(
-                _title(plot, (titles or {}).get(panels[place], panels[place])), fontsize=9.5, linespacing=1.05
+                _title(plot, (titles or {}).get(panels[place], panels[place])), fontsize=9.5, linespacing=1.15
             )
             axes.set_gid(_tag(plot.panel, parts[place]))
         if place % across:
@@ -401,10 +401,14 @@ def _grid(plot: Plot, frame: pd.DataFrame, panels: int, across: int) -> tuple[Fi
     """
     down = -(-panels // across)
     width, height = _size(plot, frame, panels)
-    names, below = (min(_longest(frame, column), 28) for column in (plot.names, plot.below))
+    # A class stands with the number of its images in brackets.
+    names = min(_longest(frame, plot.names), 28) + (4 if plot.names == "class" else 0)
     stacked = plot.rows and not plot.names
     left, right = (0.24 if stacked else max(plot.left, 0.3 + 0.075 * names)), 0.16
-    upright = 0.075 * min(below, 16) + 0.2 if below > classes.UPRIGHT else 0.0
+    below = list(classes.classes(frame, plot.below).values()) if plot.below else []
+    upright = (
+        classes.LETTER * min(max(map(len, below)), classes.LONGEST) + 0.2 if classes.are_upright(below, width) else 0.0
+    )
     key = plot.key(frame) if plot.key and "number" in frame else []
     total = left + across * width + right
     gap, between = (0.3, 0.36) if plot.shared else (left - 0.06, 0.8 + upright)

@@ -17,8 +17,11 @@ from bench.plots.style import INK, tagged
 MOST = 20
 """At most so many classes have a cell; of more, those with the most images."""
 
-UPRIGHT = 3
-"""Names below a panel with more characters than this stand upright."""
+LETTER = 0.078
+"""How wide a letter of a class's name is, in inches; names that are wider than their column stand upright."""
+
+LONGEST = 16
+"""Of more letters of a class's name the middle is left out."""
 
 CELLS = 400
 """Of more cells than this the numbers would be too small to read."""
@@ -38,7 +41,7 @@ def medians(frame: pd.DataFrame, axes: Axes) -> Axes:
         frame: lines of ``bench.metrics`` ``class_medians`` of one norm; names of classes, if any, in ``class``.
         axes: to draw on.
     """
-    names = _classes(frame, "label")
+    names = classes(frame, "label")
     networks = [str(name) for name in frame["network"].unique()]
     values = _table(frame, ("network", networks), ("label", list(names)), "median")
     images = {label: sorted({int(n) for n in group["images"]}) for label, group in frame.groupby("label")}
@@ -71,7 +74,7 @@ def changes(frame: pd.DataFrame, axes: Axes) -> Axes:
             ``class`` and ``taken_for``.
         axes: to draw on.
     """
-    down, across = _classes(frame, "label"), _classes(frame, "adversarial_class")
+    down, across = classes(frame, "label"), classes(frame, "adversarial_class")
     if len(down | across) <= MOST:
         down = across = dict(sorted((down | across).items()))
     counts = _table(frame, ("label", list(down)), ("adversarial_class", list(across)), "images")
@@ -80,7 +83,7 @@ def changes(frame: pd.DataFrame, axes: Axes) -> Axes:
     fractions = np.divide(counts, sizes[:, None], out=np.full(counts.shape, np.nan), where=sizes[:, None] > 0)
     _cells(axes, fractions, np.linspace(0, 1, 6), 0, _texts(counts, 0))
     _frame(axes, len(down), across, [])
-    names = [f"{trimmed(name, 16)} ({size:.0f})" for name, size in zip(down.values(), sizes, strict=True)]
+    names = [f"{trimmed(name, LONGEST)} ({size:.0f})" for name, size in zip(down.values(), sizes, strict=True)]
     axes.set_yticks(np.arange(len(down)) + 0.5, names)
     axes.set_xlabel("taken for")
     axes.set_ylabel("true class (images)")
@@ -160,11 +163,15 @@ def _texts(values: Floats, digits: int) -> list[list[str]]:
     return [["" if np.isnan(x) else f"{x:.{digits}f}" if np.isfinite(x) else "none" for x in row] for row in values]
 
 
+def are_upright(names: list[str], width: float) -> bool:
+    """Whether names below a panel so many inches wide stand upright, because side by side they have no room."""
+    return max((min(len(name), LONGEST) for name in names), default=0) * LETTER * len(names) > width
+
+
 def _frame(axes: Axes, rows: int, names: dict[int, str], sizes: list[str]) -> None:
     axes.set(xlim=(0, len(names)), ylim=(max(rows, 1), 0))
-    # Numbers have room beside one another, names do not.
-    upright = max((len(name) for name in names.values()), default=0) > UPRIGHT
-    shown = [trimmed(name, 16) for name in names.values()]
+    upright = are_upright(list(names.values()), axes.get_window_extent().width / axes.figure.dpi)
+    shown = [trimmed(name, LONGEST) for name in names.values()]
     if sizes:
         shown = [f"{name}{' ' if upright else chr(10)}({size})" for name, size in zip(shown, sizes, strict=True)]
     axes.set_xticks(np.arange(len(names)) + 0.5, shown, rotation=90 if upright else 0)
@@ -174,7 +181,7 @@ def _frame(axes: Axes, rows: int, names: dict[int, str], sizes: list[str]) -> No
         spine.set_visible(False)
 
 
-def _classes(frame: pd.DataFrame, column: str) -> dict[int, str]:
+def classes(frame: pd.DataFrame, column: str) -> dict[int, str]:
     """The classes of a column by number, with what they are called; of many, those with the most images."""
     name = {"label": "class", "adversarial_class": "taken_for"}[column]
     names = dict(zip(frame[column], frame[name] if name in frame else frame[column].astype(str), strict=True))
