@@ -340,7 +340,7 @@ class Result:
         """A figure of the report.
 
         Args:
-            name: one of ``bench.plots.PLOTS``, such as ``cumulative``.
+            name: one of ``bench.plots.PLOTS``, such as ``accuracy``.
             norm: one of :attr:`norms`; None for the first that it has data for.
 
         Raises:

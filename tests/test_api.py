@@ -183,7 +183,7 @@ def test_a_result_answers_in_frames_and_figures(two: bench.Result, tmp_path: Pat
     of_one = two.network("before")
     assert of_one.medians["l2"] == pytest.approx(float(np.median(distances.loc["before"])))
     assert {check.network for check in of_one.checks} == {"before"}
-    assert two.plot("cumulative", "l2").axes
+    assert two.plot("accuracy", "l2").axes
     assert "before" in repr(two)
     assert "<table" in two._repr_html_()
     page = two.to_html(tmp_path / "report.html").read_text()
@@ -199,8 +199,8 @@ def test_a_result_answers_in_frames_and_figures(two: bench.Result, tmp_path: Pat
     [
         (lambda r: r.distances("l7"), "unknown norm 'l7'; known: l0, l2, linf"),
         (lambda r: r.network("during"), "unknown network 'during'; known: before, after"),
-        (lambda r: r.plot("pie"), "unknown plot 'pie'; known: cumulative"),
-        (lambda r: r.plot("cumulative", "l1"), "plot 'cumulative' has no data in l1"),
+        (lambda r: r.plot("pie"), "unknown plot 'pie'; known: accuracy"),
+        (lambda r: r.plot("accuracy", "l1"), "plot 'accuracy' has no data in l1"),
     ],
 )
 def test_a_question_without_an_answer_says_what_there_is(

@@ -285,7 +285,7 @@ def test_tables_are_searched(open_page: Open) -> None:
 def test_filters_hide_in_tables_and_figures_alike(open_page: Open) -> None:
     page, _ = open_page()
     assert "MLP" in column(page, "table-attacks", "Network")
-    line = page.locator("#cumulative-l2 svg [data-network=MLP]").first
+    line = page.locator("#accuracy-l2 svg [data-network=MLP]").first
     assert line.is_visible()
     page.locator("fieldset[data-filter=network] input[value=MLP]").uncheck()
     assert set(column(page, "table-attacks", "Network")) == {"CNN"}
@@ -294,9 +294,9 @@ def test_filters_hide_in_tables_and_figures_alike(open_page: Open) -> None:
     assert page.locator("#filter-state").is_visible()
     assert "of 8 rows shown" in page.locator("#table-attacks .shown").inner_text()
     page.locator("fieldset[data-filter=norm] input[value=l0]").uncheck()
-    assert not page.locator("#cumulative-l0").is_visible()
+    assert not page.locator("#accuracy-l0").is_visible()
     page.locator("#reset").click()
-    assert page.locator("#cumulative-l0").is_visible()
+    assert page.locator("#accuracy-l0").is_visible()
     assert "MLP" in column(page, "table-attacks", "Network")
     best = page.locator("#summary .headline b").inner_text().split()[0].rstrip(",")
     assert page.locator("#summary .is-hidden").count() == 0
@@ -334,9 +334,10 @@ def test_figures_are_saved_as_svg_and_their_data_as_csv(open_page: Open, run: sy
             figures.nth(place).locator("button[data-csv]").click()
         assert len(list(csv.reader(io.StringIO(Path(download.value.path()).read_text())))) > 1
     with page.expect_download() as download:
-        page.locator("#cumulative-l2 button[data-csv]").click()
+        page.locator("#accuracy-l2 button[data-csv]").click()
     frame = pd.read_csv(io.StringIO(Path(download.value.path()).read_text()))
-    expected = metrics.METRICS["best_curves"](metrics.evidence(run.records(), run.manifest))
+    evidence = metrics.evidence(run.records(), run.manifest)
+    expected = pd.concat([metrics.METRICS[name](evidence) for name in ("best_curves", "certified_curves")])
     expected = expected[expected["norm"] == "l2"]
     assert frame["robust_accuracy"].tolist() == pytest.approx(expected["robust_accuracy"].tolist(), rel=1e-5)
     assert watched.events == []

@@ -303,7 +303,7 @@ def test_figures_and_pictures_are_enlarged_by_mouse_and_keyboard(open_page: Open
 
 def test_saved_pictures_say_what_they_are_of(open_page: Open) -> None:
     page, watched = open_page(color_scheme="dark")
-    root = ET.fromstring(saved(page, "button[data-svg=cumulative-l2]").decode())
+    root = ET.fromstring(saved(page, "button[data-svg=accuracy-l2]").decode())
     text = " ".join(" ".join(root.itertext()).split())
     for part in (
         "L2: how many images",
@@ -315,7 +315,7 @@ def test_saved_pictures_say_what_they_are_of(open_page: Open) -> None:
         assert part in text
     assert "var(" not in ET.tostring(root, encoding="unicode")
     assert "style" not in root.attrib
-    picture = Image.open(io.BytesIO(saved(page, "button[data-png=cumulative-l2]")))
+    picture = Image.open(io.BytesIO(saved(page, "button[data-png=accuracy-l2]")))
     assert picture.format == "PNG"
     assert picture.width > 900
     pixels = np.asarray(picture.convert("RGB")).reshape(-1, 3)
@@ -327,22 +327,22 @@ def test_saved_pictures_say_what_they_are_of(open_page: Open) -> None:
 
 def test_the_values_of_a_figure_are_a_table_made_on_demand(open_page: Open) -> None:
     page, watched = open_page()
-    label = page.locator("#cumulative-l2 svg").get_attribute("aria-label")
+    label = page.locator("#accuracy-l2 svg").get_attribute("aria-label")
     assert label
     assert "Size of change at which half of the images are wrong: MLP" in label
-    values = page.locator("#cumulative-l2 details.values")
+    values = page.locator("#accuracy-l2 details.values")
     assert values.locator("table").count() == 0
     values.locator("summary").focus()
     page.keyboard.press("Enter")
     values.locator("table").wait_for()
     shown = values.locator("tbody tr").count()
-    head, *lines = saved_lines(page, "button[data-csv=cumulative-l2]")
+    head, *lines = saved_lines(page, "button[data-csv=accuracy-l2]")
     assert shown == len(lines)
     first = values.locator("tbody tr").first.inner_text().split("\t")
     assert first[0] == lines[0][head.index("network")]
     values.locator("th[data-key=robust_accuracy] button").click()
     assert float(values.locator("tbody tr").first.inner_text().split("\t")[2]) <= 0.2
-    found = Axe().run(page, context={"include": [["#cumulative-l2"], ["#image"]]})["violations"]
+    found = Axe().run(page, context={"include": [["#accuracy-l2"], ["#image"]]})["violations"]
     assert [rule["id"] for rule in found] == []
     assert watched.events == []
 
@@ -362,7 +362,7 @@ def test_without_a_script_everything_can_be_read(open_page: Open) -> None:
         for place in (
             "#table-attacks table",
             "#cards .card p",
-            "#cumulative-l2 svg",
+            "#accuracy-l2 svg",
             "#gallery img",
             "#image noscript",
         ):

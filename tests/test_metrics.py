@@ -608,6 +608,115 @@ def test_class_medians_by_hand() -> None:
     assert medians.to_dict() == {3: 1.0, 7: 3.0}
 
 
+ART = {"attack": "art-reference-l2", "library": "art"}
+HSJ = {"attack": "foolbox-hsj-l2"}
+
+
+def three_attacks() -> metrics.Evidence:
+    """Best known distances 1, 2, 3 and 4; each attack has its own."""
+    return small(
+        *(found(i, l2) for i, l2 in enumerate((1.0, 2.0005, 4.5, 8.0))),
+        *(found(i, l2, **ART) for i, l2 in enumerate((1.5, 2.0, 3.0, 8.0))),
+        *(found(i, l2, **HSJ) for i, l2 in enumerate((2.0, 9.0, 3.0))),
+        {"image": 3, "status": "not_found"} | HSJ,
+        *(found(i, 9.0, linf=0.1, attack="foolbox-deepfool-linf", norm="linf") for i in range(3)),
+        found(3, 4.0, linf=0.1, attack="foolbox-deepfool-linf", norm="linf"),
+        samples=4,
+    )
+
+
+def test_profiles_are_the_distribution_of_the_ratio_to_the_best() -> None:
+    table = metrics.METRICS["profiles"](three_attacks())
+    steps = {
+        str(attack): list(zip(group["ratio"], group["fraction"], strict=True))
+        for attack, group in table.groupby("attack")
+    }
+    assert steps["foolbox-reference-l2"] == [(1.0, 0.25), (pytest.approx(1.00025), 0.5), (1.5, 0.75), (2.0, 1.0)]
+    assert steps["art-reference-l2"] == [(1.0, 0.5), (1.5, 0.75), (2.0, 1.0)]
+    assert steps["foolbox-hsj-l2"] == [(1.0, 0.25), (2.0, 0.5), (4.5, 0.75)], "one image has none"
+    assert (table["pairs"] == 4).all()
+
+
+def test_exact_profiles_are_of_solved_images_alone() -> None:
+    exact_row: dict[str, Any] = {"attack": "certify-exact-l2", "library": "certify", "kind": "exact"}
+    evidence = small(
+        *(found(i, l2) for i, l2 in enumerate((1.0, 3.0, 5.0))),
+        *(found(i, 2.0, lower=2.0, **exact_row) for i in (1,)),
+        *({"image": i, "status": "not_found", "lower": 0.5} | exact_row for i in (0, 2)),
+    )
+    table = metrics.METRICS["exact_profiles"](evidence)
+    assert table[["pairs", "ratio", "fraction"]].to_numpy().tolist() == [[1, 1.0, 0.0], [1, 1.5, 1.0]]
+
+
+def test_who_contributes_by_hand() -> None:
+    table = metrics.METRICS["contributions"](three_attacks())
+    own = table[table["norm"] == "l2"]
+    # Image 0 is the first attack's alone, 1 of both DDNs, 2 of ART's and HopSkipJump, 3 of an attack on Linf.
+    assert own["attack"].tolist() == ["art-reference-l2", "foolbox-reference-l2", "foolbox-hsj-l2"]
+    assert own["reaches"].tolist() == [0.5, 0.5, 0.25]
+    assert own["alone"].tolist() == [0.0, 0.25, 0.0]
+    assert own["together"].tolist() == [0.5, 0.75, 0.75]
+    assert own["pairs"].tolist() == [4, 4, 4]
+    assert table[table["norm"] == "linf"][["reaches", "alone", "together"]].to_numpy().tolist() == [[1.0, 1.0, 1.0]]
+
+
+def test_of_two_equal_attacks_neither_is_alone() -> None:
+    evidence = small(*(found(i, 1.0) for i in range(3)), *(found(i, 1.0005, **ART) for i in range(3)))
+    table = metrics.METRICS["contributions"](evidence)
+    assert table["alone"].tolist() == [0.0, 0.0]
+    assert table["reaches"].tolist() == [1.0, 1.0]
+
+
+def test_attacks_are_in_order_with_methods_together_and_those_on_fewer_images_last() -> None:
+    order = metrics.METRICS["attack_order"](three_attacks())
+    assert order["attack"].tolist() == [
+        "art-reference-l2", "foolbox-reference-l2", "foolbox-hsj-l2", "foolbox-deepfool-linf",
+    ]  # fmt: skip
+    assert order["number"].tolist() == [1, 2, 3, 1]
+    assert order["score"].tolist() == pytest.approx([1.25, 1.250125, 3.25, 1.0])
+    # The best of all, on one image, comes after what was run on all; a method stays together.
+    few = small(found(0, 1.0, **ART), *(found(i, 3.0) for i in range(3)), *(found(i, 2.0, **HSJ) for i in range(3)))
+    order = metrics.METRICS["attack_order"](few)
+    assert order["attack"].tolist() == ["foolbox-hsj-l2", "foolbox-reference-l2", "art-reference-l2"]
+    assert order["complete"].tolist() == [True, True, False]
+
+
+def test_duels_pair_the_images_of_two_networks(healthy: metrics.Evidence) -> None:
+    table = metrics.METRICS["duels"](healthy)
+    pairs = table.groupby("norm")[["network_a", "network_b"]].apply(lambda group: len(group.drop_duplicates()))
+    assert pairs.to_dict() == {"l0": 6, "l2": 6, "linf": 6}
+    best = (
+        healthy.best[healthy.best["norm"] == "l2"].astype({"network": str}).set_index(["network", "image"])["distance"]
+    )
+    own = table[table["norm"] == "l2"]
+    for line in own.to_dict("records"):
+        for side in "ab":
+            assert line[f"distance_{side}"] == best[line[f"network_{side}"], line["image"]]
+    medians = own.groupby(["network_a", "network_b"])[["distance_a", "distance_b"]].median()
+    assert (medians["distance_a"] >= medians["distance_b"]).all()
+
+
+def test_of_many_networks_the_most_robust_duel() -> None:
+    names = tuple(f"n{place}" for place in range(9))
+    evidence = evidence_of(synthetic.run(networks=names, samples=6, seed=4))
+    own = metrics.METRICS["duels"](evidence)
+    own = own[own["norm"] == "l2"]
+    medians = evidence.best[evidence.best["norm"] == "l2"].groupby("network", observed=True)["distance"].median()
+    assert {*own["network_a"], *own["network_b"]} == set(medians.sort_values().index[-6:])
+    assert len(own) == 15 * 6
+
+
+def test_passes_add_up_and_have_a_front_of_their_own() -> None:
+    evidence = small(
+        *(found(i, 1.0, seconds=2.0, forwards=5.0, backwards=1.0) for i in range(3)),
+        *(found(i, 2.0, seconds=1.0, forwards=4.0, backwards=4.0, **ART) for i in range(3)),
+    )
+    table = metrics.METRICS["cost"](evidence).set_index("attack")
+    assert table["passes"].to_dict() == {"foolbox-reference-l2": 6.0, "art-reference-l2": 8.0}
+    assert table["front"].tolist() == [True, True]
+    assert table["front_passes"].to_dict() == {"foolbox-reference-l2": True, "art-reference-l2": False}
+
+
 def test_invariants_hold_and_break() -> None:
     run = synthetic.run(samples=10)
     assert all(rule.holds for rule in metrics.invariants(evidence_of(run), run.manifest))

@@ -165,11 +165,11 @@ def test_every_number_of_the_attack_table_is_the_records(healthy: synthetic.Synt
 
 
 def test_the_figures_data_are_the_metrics(healthy: synthetic.SyntheticRun, html: str) -> None:
-    match = re.search(r'id="cumulative-l2-data">(.*?)</script>', html, re.DOTALL)
+    match = re.search(r'id="accuracy-l2-data">(.*?)</script>', html, re.DOTALL)
     assert match
     frame = pd.read_csv(io.StringIO(unpacked(match[1])))
     evidence = metrics.evidence(healthy.records(), healthy.manifest)
-    expected = metrics.METRICS["best_curves"](evidence)
+    expected = pd.concat([metrics.METRICS[name](evidence) for name in ("best_curves", "certified_curves")])
     expected = expected[expected["norm"] == "l2"]
     np.testing.assert_allclose(frame["robust_accuracy"], expected["robust_accuracy"], rtol=1e-5)
     assert frame["network"].tolist() == expected["network"].tolist()

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pandas as pd
 
 from bench.metrics import agreement as agree
-from bench.metrics import classes, cost, exact, ranking, tables
+from bench.metrics import classes, cost, exact, profiles, ranking, tables
 from bench.metrics.agreement import LibraryChoice, library_choice
 from bench.metrics.changes import attack_changes, changes
 from bench.metrics.cost import front
@@ -48,6 +48,11 @@ METRICS: dict[str, Callable[[Evidence], pd.DataFrame]] = {
     "attack_changes": attack_changes,
     "cost": cost.quality_cost,
     "query_curves": query_curves,
+    "attack_order": profiles.attack_order,
+    "profiles": profiles.profiles,
+    "exact_profiles": lambda evidence: profiles.profiles(evidence, exact=True),
+    "contributions": profiles.contributions,
+    "duels": profiles.duels,
     "attack_scores": ranking.attack_scores,
     "class_medians": classes.class_medians,
     "class_changes": classes.class_changes,

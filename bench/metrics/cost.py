@@ -43,13 +43,16 @@ def quality_cost(evidence: Evidence) -> pd.DataFrame:
 
     Returns:
         Columns network, norm, attack, label, title, library, ratio, found_rate, seconds, forwards, backwards,
-        images, and ``front``: on the Pareto front of (seconds, ratio) of its network and norm.
+        images; ``passes``: forwards + backwards; ``front``, ``front_passes``: on the Pareto front of (seconds, ratio), of
+        (passes, ratio), of its network and norm.
     """
     table = tables.summary(evidence)
     columns = ["network", "norm", "attack", "label", "title", "library", "ratio", "found_rate", "seconds"]
     result = table[[*columns, "forwards", "backwards", "images"]].copy()
-    result["front"] = False
-    for _, group in result.groupby(["network", "norm"], observed=True):
-        usable = np.isfinite(group["ratio"])
-        result.loc[group.index, "front"] = front(group["seconds"], group["ratio"].where(usable))
+    result["passes"] = result["forwards"] + result["backwards"]
+    for name, cost in (("front", "seconds"), ("front_passes", "passes")):
+        result[name] = False
+        for _, group in result.groupby(["network", "norm"], observed=True):
+            usable = np.isfinite(group["ratio"])
+            result.loc[group.index, name] = front(group[cost], group["ratio"].where(usable))
     return result

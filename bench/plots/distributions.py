@@ -4,150 +4,120 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
-from matplotlib.ticker import PercentFormatter
+from matplotlib.collections import PolyCollection
+from scipy import stats
 
-from bench.metrics.curves import BEST
 from bench.norms import Norm
-from bench.plots.bands import Bands
-from bench.plots.style import INK, MUTED, PAPER, NetworkStyle, of_libraries, of_networks, tagged
+from bench.plots.bands import NAME_SIZE, Bands
+from bench.plots.labels import Floats, distance_label
+from bench.plots.style import BOUND, INK, PAPER, RULE, NetworkStyle, dots, of_libraries, of_networks, tagged
 
 POINTS = 200
 """At most so many images are drawn as points, every k-th in order of distance."""
 
+BINS = 40
+"""Whole numbers that span more than this are counted in bins of several."""
 
-BEYOND = 10.0
-"""Step curves go on so many times beyond their last step, so that they cross the whole of any axis."""
+ROW = 0.72
+"""The height of a network's row of a distribution, in inches."""
 
-
-def distance_label(frame: pd.DataFrame, *, short: bool = False) -> str:
-    """The label of an axis of distances: their norm, and in brackets the frame's ``unit``, else what the norm sums up."""
-    member = Norm(str(frame["norm"].iloc[0]))
-    unit = str(frame["unit"].iloc[0]) if "unit" in frame else member.unit
-    return f"{member.label} distance" if short or not unit else f"{member.label} distance ({unit})"
+BASE, HIGH = 0.12, 0.36
+"""Where the density of a row stands below its middle, and how high it is, in rows."""
 
 
-def cumulative_lines(frame: pd.DataFrame, axes: Axes) -> Axes:
-    """As :func:`cumulative`, without bands: for panels too small for them.
+def rows(frame: pd.DataFrame, axes: Axes) -> Axes:
+    """The distances of each network in a row: density above, images below, with median and quartiles.
 
-    Args:
-        frame: curves of one attack; where it has a column ``fewer`` above 0, that is the number of images to name.
-        axes: to draw on.
-    """
-    cumulative(frame, axes, bands=False)
-    fewer = int(frame["fewer"].max()) if "fewer" in frame and len(frame) else 0
-    if fewer:
-        axes.text(
-            0.97,
-            0.06,
-            f"{fewer} images",
-            transform=axes.transAxes,
-            ha="right",
-            fontsize=8,
-            color=MUTED,
-            bbox={"facecolor": PAPER, "edgecolor": "none", "alpha": 0.8, "pad": 1},
-        )
-    return axes
-
-
-def cumulative(frame: pd.DataFrame, axes: Axes, *, bands: bool = True) -> Axes:
-    """Fraction of images made wrong by a change of at most eps: one step line per network with its 95 % band.
+    Whole numbers are counted instead. Misclassified images, at 0, take no part in the density.
 
     Args:
-        frame: curves of one norm, as ``bench.metrics.best_curves`` or ``attack_curves`` gives them.
-        axes: to draw on.
-        bands: whether to draw the intervals.
-    """
-    limit = _limit(frame)
-    for network, group in frame.groupby("network", observed=True):
-        style = of_networks(frame)[str(network)]
-        eps = np.append(group["eps"].to_numpy(), BEYOND * max(limit, group["eps"].max()))
-        with tagged(axes, network=str(network)):
-            if bands:
-                ends = (1 - group[name].to_numpy() for name in ("high", "low"))
-                low, high = (np.append(end, end[-1]) for end in ends)
-                axes.fill_between(eps, low, high, step="post", color=style.colour, alpha=0.14, linewidth=0)
-            wrong = 1 - group["robust_accuracy"].to_numpy()
-            axes.plot(
-                eps,
-                np.append(wrong, wrong[-1]),
-                drawstyle="steps-post",
-                color=style.colour,
-                linestyle=style.dash,
-                label=str(network),
-            )
-    axes.set(xlim=(0, limit), ylim=(0, 1.02), ylabel="images made wrong")
-    axes.yaxis.set_major_formatter(PercentFormatter(1))
-    if len(frame):
-        axes.set_xlabel(distance_label(frame, short=not bands))
-    return axes
-
-
-def violins(frame: pd.DataFrame, axes: Axes) -> Axes:
-    """A violin of the finite distances of each network, with its median, quartiles and the images as points.
-
-    Args:
-        frame: columns network, norm, distance; one norm.
+        frame: columns network, norm, distance and, where known, misclassified; one norm.
         axes: to draw on.
     """
     looks = of_networks(frame)
     names = [name for name in looks if (frame["network"] == name).any()]
+    counts = len(frame) > 0 and Norm(str(frame["norm"].iloc[0])).counts
+    finite = frame.loc[np.isfinite(frame["distance"]), "distance"]
+    top = float(finite.max() * 1.04) if len(finite) and finite.max() > 0 else 1.0
+    axes.set_xlim(-0.02 * top, top)
     for place, name in enumerate(names):
         values = np.sort(frame.loc[frame["network"] == name, "distance"].to_numpy(dtype=np.float64))
-        finite = values[np.isfinite(values)]
+        found = values[np.isfinite(values)]
         with tagged(axes, network=name):
-            _violin(axes, place, finite, looks[name])
-            missing = len(values) - len(finite)
-            if missing:
-                axes.annotate(
-                    f"{missing} not found",
-                    (place, 1),
-                    xycoords=("data", "axes fraction"),
-                    ha="center",
-                    va="bottom",
-                    fontsize=8,
-                    color=MUTED,
-                )
-    shown = [name.replace(" (", "\n(") for name in names]
-    axes.set_xticks(range(len(names)), shown)
-    axes.set_xlim(-0.6, max(len(names), 1) - 0.4)
-    axes.grid(visible=False, axis="x")
-    axes.set_ylim(bottom=0)
+            _row(axes, place, found, looks[name], counts=counts)
+            axes.text(
+                0.008,
+                place - 0.47,
+                _told(name, values),
+                transform=axes.get_yaxis_transform(),
+                va="top",
+                fontsize=NAME_SIZE,
+                color=INK,
+                bbox={"facecolor": PAPER, "edgecolor": "none", "pad": 0.5},
+            )
+    axes.hlines(np.arange(1, len(names)) - 0.5, 0, 1, transform=axes.get_yaxis_transform(), color=RULE, linewidth=0.7)
+    axes.set_ylim(max(len(names), 1) - 0.5, -0.5)
+    axes.set_yticks([])
+    axes.spines["left"].set_visible(False)
     if len(frame):
-        axes.set_ylabel(distance_label(frame, short=True))
+        axes.set_xlabel(distance_label(frame))
     return axes
 
 
-def _violin(axes: Axes, place: int, values: np.ndarray[tuple[int], np.dtype[np.float64]], look: NetworkStyle) -> None:
-    if len(np.unique(values)) > 2:
-        sns.violinplot(
-            x=np.full(len(values), place),
-            y=values,
-            ax=axes,
-            native_scale=True,
-            color=look.colour,
-            inner=None,
-            cut=0,
-            width=0.8,
-            linewidth=1,
-            alpha=0.25,
-        )
-    if not len(values):
-        return
+def _told(name: str, values: Floats) -> str:
+    """A network's name, and how many of its images have no place in a distribution."""
+    parts = [(int((values == 0).sum()), "at 0 (misclassified)"), (int(np.isinf(values).sum()), "not found")]
+    return f"{name}: {', '.join(f'{n} {what}' for n, what in parts if n)}" if any(n for n, _ in parts) else name
+
+
+def _row(axes: Axes, place: int, values: Floats, look: NetworkStyle, *, counts: bool) -> None:
+    positive = values[values > 0]
+    if counts and len(positive):
+        _bars(axes, place + BASE, positive, look)
+    elif len(np.unique(positive)) > 2:
+        x = np.linspace(positive[0], positive[-1], 60)
+        density = stats.gaussian_kde(positive)(x)
+        _area(axes, place + BASE, x, HIGH * density / density.max(), look)
     shown = values if len(values) <= POINTS else values[np.linspace(0, len(values) - 1, POINTS).round().astype(int)]
-    # A fixed spread over the width keeps the drawing reproducible and neighbours apart.
-    spread = ((np.arange(len(shown)) * 0.618034) % 1 - 0.5) * 0.3
-    axes.plot(place + spread, shown, linestyle="none", marker="o", markersize=2.6, alpha=0.55, color=look.colour)
+    if not len(shown):
+        return
+    if not counts:
+        # A fixed spread over the height keeps the drawing reproducible and neighbours apart.
+        spread = BASE + 0.13 + ((np.arange(len(shown)) * 0.618034) % 1) * 0.2
+        dots(axes, shown, place + np.where(shown > 0, spread, BASE + 0.23), look.colour, size=3.2, alpha=0.7)
+    elif (values == 0).any():
+        dots(axes, [0.0], [place + BASE + 0.23], look.colour, size=5, alpha=1)
     low, middle, high = np.quantile(values, [0.25, 0.5, 0.75])
-    axes.plot([place, place], [low, high], color=INK, linewidth=4, solid_capstyle="butt")
-    axes.plot([place - 0.2, place + 0.2], [middle, middle], color=INK, linewidth=2)
+    axes.plot([low, high], [place + BASE + 0.04] * 2, color=INK, linewidth=3.2, solid_capstyle="butt")
+    axes.plot([middle, middle], [place + BASE - 0.08, place + BASE + 0.16], color=INK, linewidth=2)
+
+
+def _bars(axes: Axes, place: float, values: Floats, look: NetworkStyle) -> None:
+    """How often each whole number occurs, in bins of several where they span many."""
+    wide = max(1, int(np.ceil((values[-1] - values[0] + 1) / BINS)))
+    bins = np.floor((values - values[0]) / wide)
+    number, count = np.unique(bins, return_counts=True)
+    left = values[0] + number * wide - 0.5
+    high = HIGH * count / count.max()
+    gap = 0.1 * wide
+    corners = [
+        [(x + gap, place), (x + gap, place - h), (x + wide - gap, place - h), (x + wide - gap, place)]
+        for x, h in zip(left, high, strict=True)
+    ]
+    axes.add_collection(PolyCollection(corners, facecolors=look.colour, alpha=0.55, linewidths=0), autolim=False)
+
+
+def _area(axes: Axes, place: float, x: Floats, height: Floats, look: NetworkStyle) -> None:
+    axes.fill_between(x, place, place - height, color=look.colour, alpha=0.25, linewidth=0)
+    axes.plot(x, place - height, color=look.colour, linewidth=1)
 
 
 def intervals(frame: pd.DataFrame, axes: Axes) -> Axes:
     """Quartiles and median of each attack on each network: a line from q1 to q3 with the library's marker at the median.
 
-    A median beyond the axis is a filled arrow at its edge, an infinite one an open arrow.
+    A median beyond the axis is a filled arrow at its edge, an infinite one an open arrow. A line of no attack (``attack``
+    empty) is that of all attacks together: its medians go on as upright lines, and ``certified``, where it is known, is a tick.
 
     Args:
         frame: lines of ``bench.metrics.tables.summary`` of one norm; networks are stacked within an attack.
@@ -160,20 +130,27 @@ def intervals(frame: pd.DataFrame, axes: Axes) -> Axes:
     edge = top * 1.04
     for line in frame.to_dict("records"):
         name, attack, library = (str(line[key]) for key in ("network", "attack", "library"))
-        place, colour = bands.place(attack, name), looks[name].colour
+        place, look = bands.place(attack, name), looks[name]
         known, shown = bool(np.isfinite(line["median"])), bool(line["median"] <= top)
         with tagged(axes, network=name, attack=attack, library=library):
             if line["q1"] < edge:
-                axes.plot([line["q1"], min(line["q3"], edge)], [place, place], color=colour, linewidth=2.2, alpha=0.6)
+                q3 = min(line["q3"], edge)
+                axes.plot([line["q1"], q3], [place, place], color=look.colour, linewidth=2.2, alpha=0.6)
+            marker = (markers[library].marker if attack else "|") if shown else ">"
             axes.plot(
                 [line["median"] if shown else edge],
                 [place],
-                marker=markers[library].marker if shown else ">",
-                markersize=5,
-                color=colour,
-                markerfacecolor=colour if known else "none",
+                marker=marker,
+                markersize=5 if attack else 7,
+                markeredgewidth=1 if attack else 2,
+                color=look.colour,
+                markerfacecolor=look.colour if known else "none",
                 linestyle="none",
             )
+            if not attack and shown:
+                axes.axvline(line["median"], color=look.colour, linestyle=look.dash, linewidth=0.8, alpha=0.6, zorder=1)
+            if not attack and np.isfinite(line.get("certified", np.nan)):
+                axes.plot([line["certified"]], [place], marker=BOUND, markersize=9, color=look.colour, linestyle="none")
     bands.draw(axes)
     axes.set_xlim(0, top * 1.07)
     axes.grid(visible=False, axis="y")
@@ -193,45 +170,3 @@ def _reach(frame: pd.DataFrame) -> float:
         return 1.0
     good = float(finite.groupby("network", observed=True)["q3"].min().max())
     return min(float(finite["q3"].max()), 3 * good) or 1.0
-
-
-def security(frame: pd.DataFrame, axes: Axes) -> Axes:
-    """The security evaluation curves of one network: robust accuracy over eps, each attack thin, all together bold.
-
-    Args:
-        frame: curves of one norm and network; attack ``best of all`` is the envelope; each library has its dash.
-        axes: to draw on.
-    """
-    limit, dashes = _limit(frame), of_libraries(frame)
-    for (network, attack), group in frame.groupby(["network", "attack"], observed=True, sort=False):
-        style = of_networks(frame)[str(network)]
-        together = attack == BEST
-        library = "" if together else str(group["library"].iloc[0])
-        eps = np.append(group["eps"].to_numpy(), BEYOND * max(limit, group["eps"].max()))
-        accuracy = np.append(group["robust_accuracy"].to_numpy(), group["robust_accuracy"].to_numpy()[-1])
-        with tagged(axes, network=str(network), **({} if together else {"attack": str(attack), "library": library})):
-            axes.plot(
-                eps,
-                accuracy,
-                drawstyle="steps-post",
-                color=style.colour if together else MUTED,
-                linewidth=2.6 if together else 1.0,
-                linestyle="solid" if together else dashes[library].dash,
-                alpha=1.0 if together else 0.8,
-                zorder=3 if together else 2,
-                label=str(attack) if together else "_",
-            )
-    axes.set(xlim=(0, limit), ylim=(0, 1.02), ylabel="robust accuracy")
-    axes.yaxis.set_major_formatter(PercentFormatter(1))
-    if len(frame):
-        axes.set_xlabel(distance_label(frame, short=True))
-    return axes
-
-
-def _limit(frame: pd.DataFrame) -> float:
-    """Where an axis of eps ends: a little beyond the point at which the slowest best curve has come down to 2 %."""
-    if not len(frame):
-        return 1.0
-    reached = frame[frame["robust_accuracy"] >= 0.02]
-    top = float((reached if len(reached) else frame)["eps"].max())
-    return top * 1.05 or 1.0

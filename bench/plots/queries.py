@@ -6,9 +6,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-from bench.plots.distributions import distance_label
+from bench.plots.labels import distance_label, plain_log
 from bench.plots.style import INK, MUTED, PAPER, looks, network_styles, of_libraries, tagged
 
 
@@ -93,9 +92,5 @@ def _colours(frame: pd.DataFrame) -> dict[str, str]:
 
 
 def _ticks(axes: Axes) -> None:
-    axes.xaxis.set_major_locator(LogLocator(numticks=5))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.yaxis.set_minor_locator(NullLocator())
+    plain_log(axes.xaxis)
+    plain_log(axes.yaxis)

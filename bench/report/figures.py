@@ -21,7 +21,7 @@ CSV_LINES = 8000
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One figure: where it stands, what it shows, how it looks, what it is made of."""
+    """One figure: where it stands, what it shows, how it looks and how many inches wide, what it is made of."""
 
     id: str
     norm: str
@@ -30,6 +30,7 @@ class Figure:
     caption: str
     svg: str
     csv: str
+    width: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,7 @@ class FigureGroup:
     figures: Sequence[Figure]
 
 
-STRETCH = {"cumulative": 1.05, "per_attack": 1.3, "security": 1.3, "bracket": 1.05}
+STRETCH = {"accuracy": 1.05, "per_attack": 1.6, "security": 1.3, "bracket": 1.05}
 """How far beyond the best known distances a plot's axis goes: attacks by themselves find larger ones."""
 
 
@@ -61,7 +62,7 @@ def figures(name: str, frames: Frames) -> list[FigureGroup]:
         if len(part):
             made.append(_figure(name, plot, part, norm, frames))
     title = plot.title.removeprefix("{norm}: ")
-    layout = "grid" if plot.beside else "stack"
+    layout = "grid" if all(one.width <= plots.BESIDE for one in made) else "stack"
     return [FigureGroup(title[:1].upper() + title[1:], plot.caption, layout, made)] if made else []
 
 
@@ -84,7 +85,8 @@ def _figure(name: str, plot: plots.Plot, part: pd.DataFrame, norm: Norm, frames:
     id_ = f"{name.replace('_', '-')}-{norm.value}"
     title = plot.title.format(norm=norm.label)
     with plots.drawing():
-        svg = plots.inline(drawn(name, frames, norm), prefix=id_, label=f"{title}. {plot.caption}")
+        made = drawn(name, frames, norm)
+        svg = plots.inline(made, prefix=id_, label=f"{title}. {plot.caption}")
     csv = csv_text(part[[name for name in plot.columns if name in part]]) if len(part) <= CSV_LINES else ""
     return Figure(
         id_,
@@ -94,4 +96,5 @@ def _figure(name: str, plot: plots.Plot, part: pd.DataFrame, norm: Norm, frames:
         plot.caption,
         svg,
         csv,
+        float(made.get_size_inches()[0]),
     )

@@ -86,7 +86,7 @@ def sections(
             "Minimal norms, network against network",
             "A minimal norm is the size of the smallest known change that makes the network wrong on an image, over all "
             "attacks of the run, including those that minimise another norm.",
-            groups=[*figures("cumulative", frames), *figures("violins", frames)],
+            groups=[*figures("accuracy", frames), *figures("rows", frames), *figures("duels", frames)],
         ),
         _before_and_after(frames),
         Section(
@@ -116,8 +116,11 @@ def sections(
             tables=[_summary(frames), *_exact(frames)],
             groups=[
                 *figures("intervals", frames),
+                *figures("profiles", frames),
                 *figures("exact", frames),
+                *figures("contributions", frames),
                 *figures("costs", frames),
+                *figures("passes", frames),
                 *figures("queries", frames),
                 *figures("per_attack", frames),
             ],
