@@ -95,7 +95,7 @@ def junit(run: str, checked: Checked, lenient: bool) -> str:
     if checked.notes:
         ET.SubElement(suite, "system-out").text = "\n".join(printable(note) for note in checked.notes)
     ET.indent(root)
-    return ET.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n{ET.tostring(root, encoding="unicode")}\n'
 
 
 def markdown(run: str, checked: Checked, lenient: bool) -> str:
