@@ -93,7 +93,12 @@ def sections(
             "networks",
             "The networks compared",
             "The same in numbers, with how sure they are. All intervals hold at 95%.",
-            tables=[_networks(manifest), _medians(frames), pair_table(frames), robust_table(frames)],
+            tables=[
+                _networks(manifest),
+                _medians(frames),
+                *([pair_table(frames)] if len(frames.evidence.networks) > 1 else []),
+                robust_table(frames),
+            ],
         ),
         Section(
             "verdict",

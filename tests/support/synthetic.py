@@ -507,5 +507,6 @@ def _moved(record: Record, first: int, factor: float) -> Record:
         block=record.block + 2 * first // PIECE,
         distances={norm: value * (1.0 if norm.counts else factor) for norm, value in record.distances.items()},
         lower=record.lower * size,
+        best_seen=None if record.best_seen is None else record.best_seen * size,
         curve=None if record.curve is None else tuple(size * value for value in record.curve),
     )
