@@ -88,10 +88,13 @@
     return textSizes.get(drawing);
   };
   const showOverflow = () => {
-    const places = all(".scroll").filter((item) => item.clientWidth);
-    const wide = places.map((item) => [item, item.scrollWidth > item.clientWidth + 4]);
-    wide.forEach(([item, more]) => item.classList.toggle("more", more));
-    const drawn = all(".drawing svg").filter((item) => item.clientWidth);
+    const open = (item) => !item.closest("details:not([open])") && item.clientWidth > 0;
+    const wide = all(".scroll").filter(open).map((item) => [item, item.scrollWidth > item.clientWidth + 4, item.scrollHeight > item.clientHeight + 1]);
+    for (const [item, more, high] of wide) {
+      item.classList.toggle("more", more);
+      item.tabIndex = more || high ? 0 : -1; // only what scrolls needs to be reached by keyboard
+    }
+    const drawn = all(".drawing svg").filter(open);
     const small = drawn.map((item) => [item, narrow.matches && smallestText(item) * item.getScreenCTM().a < 8]);
     small.forEach(([item, preview]) => item.closest("figure").classList.toggle("preview", preview));
   };
