@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 import synthetic
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import PolyCollection
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
@@ -624,6 +625,20 @@ def test_paths_are_short_and_say_the_same() -> None:
     assert svg._path("M 1 2 L 1 2 M 3 4 L 3 4") == "M1 2h0M3 4h0", "a dot is a line of no length with round ends"
     assert svg._path("M -0.001 2 C 1 2 3 4 5 6") == "M0 2C1 2 3 4 5 6"
     assert svg._path("M 0 0 A 1 1 0 0 0 1 1") == "M 0 0 A 1 1 0 0 0 1 1"
+
+
+def test_points_are_drawn_in_pictures_as_in_pages() -> None:
+    with plots.drawing():
+        figure = Figure(figsize=(2, 2), dpi=50)
+        axes = figure.subplots()
+        axes.set(xlim=(-1, 1), ylim=(-1, 1))
+        axes.set_axis_off()
+        style.dots(axes, [0.0, 0.5], [0.0, 0.5], "#0072b2", size=8, alpha=1)
+        text = plots.inline(figure, prefix="x", label="x")
+        canvas = FigureCanvasAgg(figure)
+        canvas.draw()
+    assert (np.asarray(canvas.buffer_rgba())[..., 3] > 0).sum() > 30
+    assert text.count("h0") == 2
 
 
 def test_marks_that_look_alike_share_their_style() -> None:
