@@ -608,8 +608,8 @@ def test_class_medians_by_hand() -> None:
     assert medians.to_dict() == {3: 1.0, 7: 3.0}
 
 
-ART = {"attack": "art-reference-l2", "library": "art"}
-HSJ = {"attack": "foolbox-hsj-l2"}
+ART: dict[str, Any] = {"attack": "art-reference-l2", "library": "art"}
+HSJ: dict[str, Any] = {"attack": "foolbox-hsj-l2"}
 
 
 def three_attacks() -> metrics.Evidence:

@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 import synthetic
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import PolyCollection
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
@@ -162,7 +163,7 @@ def test_the_usual_eps_is_marked_where_the_axis_reaches_it(axes: Axes) -> None:
     frame = pd.DataFrame([line | {"eps": x, "robust_accuracy": 1 - x} for x in (0.0, 0.15)])
     frame["usual_eps"] = [(0.3, 8 / 255)] * 2
     curves.accuracy(frame, axes)
-    (mark,) = [line for line in axes.get_lines() if list(line.get_xdata()) == [8 / 255] * 2]
+    (mark,) = [line for line in axes.get_lines() if data(line)[0].tolist() == [8 / 255] * 2]
     assert str(mark.get_linestyle()) == "--"
     assert curves.usual_text(frame) == "usual eps: 8/255, 0.3 (beyond the axis)"
     assert curves.usual_text(frame.drop(columns="usual_eps")) == ""
@@ -198,7 +199,7 @@ def test_rows_say_what_has_no_place_in_a_density(axes: Axes) -> None:
     assert first[:, 0].tolist() == [0, 0, 1, 2, 2.5, 3]
     assert second[:, 0].tolist() == [1, 1, 1]
     assert axes.get_xlim()[0] < 0, "points at 0 are not cut"
-    (density,) = [line for line in axes.get_lines() if len(line.get_xdata()) == 60]
+    (density,) = [line for line in axes.get_lines() if len(data(line)[0]) == 60]
     assert data(density)[0].min() == 1, "misclassified images take no part in the density"
 
 
@@ -206,7 +207,8 @@ def test_whole_numbers_are_counted(axes: Axes) -> None:
     frame = pd.DataFrame({"network": "a", "norm": "l0", "distance": [0.0, 1, 1, 1, 2, 4]})
     distributions.rows(frame, axes)
     (bars,) = [item for item in axes.collections if isinstance(item, PolyCollection)]
-    heights = {round(float(np.mean(path.vertices[:4, 0]))): -np.ptp(path.vertices[:, 1]) for path in bars.get_paths()}
+    corners = [np.asarray(path.vertices) for path in bars.get_paths()]
+    heights = {round(float(corner[:4, 0].mean())): float(np.ptp(corner[:, 1])) for corner in corners}
     assert set(heights) == {1, 2, 4}
     assert heights[2] / heights[1] == pytest.approx(1 / 3)
 
@@ -266,7 +268,8 @@ def test_an_attack_on_fewer_images_says_so(frames: Frames, axes: Axes) -> None:
     images = int(summary.loc[(summary["network"] == "MLP") & (summary["attack"] == "art-cw-l2"), "images"].iloc[0])
     assert [text.get_text() for text in axes.texts] == [f"{images} images"]
     profiles = of_norm(frames["profiles"]).drop_duplicates("attack").set_index("attack")
-    assert profiles.loc["art-cw-l2", "label"].endswith(f"{profiles.loc['art-cw-l2', 'pairs']} images")
+    label, pairs = (str(profiles.loc["art-cw-l2", name]) for name in ("label", "pairs"))
+    assert label.endswith(f"{pairs} images")
     assert "art-cw-l2" not in curves.best_few(of_norm(frames["profiles"]))
 
 
@@ -418,7 +421,7 @@ def test_a_class_without_images_keeps_its_column_and_says_so(axes: Axes) -> None
     frame = pd.DataFrame(
         {"network": "a", "norm": "l2", "label": [0, 2], "images": 3, "median": [120.0, 0.5], "classes": 4}
     )
-    classes.medians(frame.assign(class_names=[("cat", "dog", "eel", "fox")] * 2), axes)
+    classes.medians(frame.assign(class_names=pd.Series([("cat", "dog", "eel", "fox")] * 2)), axes)
     assert [label.get_text() for label in axes.get_xticklabels()] == ["0\n(3)", "dog\n(0)", "2\n(3)", "fox\n(0)"]
     assert [text.get_text() for text in axes.texts] == ["120.0", "0.5", "a"]
 
@@ -622,6 +625,20 @@ def test_paths_are_short_and_say_the_same() -> None:
     assert svg._path("M 1 2 L 1 2 M 3 4 L 3 4") == "M1 2h0M3 4h0", "a dot is a line of no length with round ends"
     assert svg._path("M -0.001 2 C 1 2 3 4 5 6") == "M0 2C1 2 3 4 5 6"
     assert svg._path("M 0 0 A 1 1 0 0 0 1 1") == "M 0 0 A 1 1 0 0 0 1 1"
+
+
+def test_points_are_drawn_in_pictures_as_in_pages() -> None:
+    with plots.drawing():
+        figure = Figure(figsize=(2, 2), dpi=50)
+        axes = figure.subplots()
+        axes.set(xlim=(-1, 1), ylim=(-1, 1))
+        axes.set_axis_off()
+        style.dots(axes, [0.0, 0.5], [0.0, 0.5], "#0072b2", size=8, alpha=1)
+        text = plots.inline(figure, prefix="x", label="x")
+        canvas = FigureCanvasAgg(figure)
+        canvas.draw()
+    assert (np.asarray(canvas.buffer_rgba())[..., 3] > 0).sum() > 30
+    assert text.count("h0") == 2
 
 
 def test_marks_that_look_alike_share_their_style() -> None:

@@ -24,18 +24,19 @@ def attack_order(evidence: Evidence, summary: pd.DataFrame | None = None) -> pd.
 
     Returns:
         Columns norm, attack, score, complete, number. ``score`` is the median over networks of the attack's median ratio to
-        the best known distance, +inf where it is not defined; ``complete``: it was run on as many images as any of the norm.
-        What was not compares with nothing, and comes after what was. A method stands where its best version does.
+        the best known distance, +inf where it is not defined; ``complete``: on each network that it was run on it was run
+        on as many images as any attack of the norm. What was not compares with nothing, and comes after what was. A method stands where its best version does.
         ``number`` counts from 1 in each norm.
     """
     summary = tables.summary(evidence) if summary is None else summary
     scores = summary.assign(score=summary["ratio"].fillna(np.inf)).groupby("attack", observed=True)["score"]
     table = evidence.rows[["norm", "attack", "slug"]].drop_duplicates("attack")
     table = table[table["attack"].isin(summary["attack"])]
-    images = table["attack"].map(summary.groupby("attack", observed=True)["images"].sum()).astype(np.int64)
+    most = summary.groupby(["network", "norm"], observed=True)["images"].transform("max")
+    whole = (summary["images"] == most).groupby(summary["attack"], observed=True).all()
     table = table.assign(
         score=table["attack"].map(scores.agg(dist.median)).astype(np.float64),
-        complete=images == images.groupby(table["norm"]).transform("max"),
+        complete=table["attack"].map(whole).astype(bool),
     )
     table["partial"] = ~table["complete"]
     # A method as a whole: whether any version is complete, the best score of these, the first of the plan where equal.

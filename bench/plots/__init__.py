@@ -116,7 +116,7 @@ PLOTS: dict[str, Plot] = {
         title="{norm}: what each attack finds",
         caption="For each attack and network, from the first to the third quartile of its distances, with the median as "
         "marker. The best attack stands first, and the libraries' versions of one method beside each other; within an attack the networks stand in the order of the legend. "
-        "Further left is the better attack. The first lines are all attacks together: their medians go on as upright lines, which no attack can "
+        "Further left is the better attack. The first lines are all attacks together: their medians go on as upright lines, which no attack on the same images can "
         "be left of; a tick is the median certified bound, which the true one is not below. A filled arrow at the right edge: the median lies beyond the axis. An open "
         "arrow: the attack found nothing on half of the images or more. Attacks that ran on fewer images cannot be compared with the rest.",
         metric="attack_intervals",

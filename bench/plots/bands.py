@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Mapping
+
 import pandas as pd
 from matplotlib.axes import Axes
 
@@ -64,7 +66,7 @@ class Bands:
         axes.spines["left"].set_visible(False)
 
 
-def tags(line: dict[str, object]) -> dict[str, tuple[str, ...]]:
+def tags(line: Mapping[Hashable, object]) -> dict[str, tuple[str, ...]]:
     """The attacks and libraries of a line, by which a page hides it."""
     names = {key: [name for name in (key, f"{key}_a", f"{key}_b") if name in line] for key in ("attack", "library")}
     return {key: tuple(dict.fromkeys(str(line[name]) for name in own)) for key, own in names.items()}

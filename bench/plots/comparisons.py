@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -60,7 +61,7 @@ def duels(frame: pd.DataFrame, axes: Axes) -> Axes:
         shares = [
             f"{trimmed(name, 11)} larger: {_percent((side * larger > 0).mean())}" for name, side in ((a, 1), (b, -1))
         ]
-        corner = {"transform": axes.transAxes, "fontsize": SIZE, "bbox": _PAPER, "zorder": 4}
+        corner: dict[str, Any] = {"transform": axes.transAxes, "fontsize": SIZE, "bbox": _PAPER, "zorder": 4}
         axes.text(0.98, 0.03, shares[0], ha="right", va="bottom", color=looks[a], **corner)
         axes.text(0.02, 0.97, shares[1], ha="left", va="top", color=looks[b], **corner)
     for axis, scale, limit in (
@@ -247,5 +248,5 @@ def numbered(frame: pd.DataFrame, axes: Axes, *, cost: str = "seconds", front: s
             room.write((float(point[0]), float(point[1])), str(int(line["number"])), always=True)
 
 
-by_passes = {"cost": "passes", "front": "front_passes"}
-costs_passes, numbered_passes = partial(costs, **by_passes), partial(numbered, **by_passes)
+costs_passes = partial(costs, cost="passes", front="front_passes")
+numbered_passes = partial(numbered, cost="passes", front="front_passes")

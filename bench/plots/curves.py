@@ -207,8 +207,9 @@ def best_few(frame: pd.DataFrame) -> dict[str, str]:
     for attack, part in frame[frame["pairs"] == frame["pairs"].max()].groupby("attack", observed=True, sort=False):
         place = np.searchsorted(part["ratio"].to_numpy(dtype=np.float64), 1 + grid, side="right") - 1
         reached = np.where(place < 0, 0.0, part["fraction"].to_numpy(dtype=np.float64)[place])
-        heights[str(attack)] = -float(reached.mean())
-    return {name: style.colour for name, style in network_styles(sorted(heights, key=heights.get)[:BEST_FEW]).items()}
+        heights[str(attack)] = float(reached.mean())
+    best = sorted(heights, key=lambda name: -heights[name])
+    return {name: style.colour for name, style in network_styles(best[:BEST_FEW]).items()}
 
 
 def _top(frame: pd.DataFrame) -> float:

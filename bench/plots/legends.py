@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.lines import Line2D
@@ -63,7 +65,7 @@ def networks_and_libraries(frame: pd.DataFrame) -> list[Line2D]:
 
 def contributing(frame: pd.DataFrame) -> list[Line2D]:
     """What the bars and the line of those that contribute are, and the libraries."""
-    bar = {"linestyle": "none", "marker": "s", "markersize": 9, "markeredgewidth": 0, "color": INK}
+    bar: dict[str, Any] = {"linestyle": "none", "marker": "s", "markersize": 9, "markeredgewidth": 0, "color": INK}
     return [
         Line2D([], [], **bar, label="only this attack"),
         Line2D([], [], **bar, alpha=0.3, label="reaches the best"),
@@ -112,7 +114,7 @@ def best_few(frame: pd.DataFrame) -> list[Line2D]:
             [],
             color=colour,
             linewidth=1.8,
-            linestyle=styles[named.loc[name, "library"]].dash,
+            linestyle=styles[str(named.loc[name, "library"])].dash,
             label=_shown(str(named.loc[name, "label"])),
         )
         for name, colour in colours.items()

@@ -188,8 +188,19 @@ def dots(
     places = np.column_stack([np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)])
     if not len(places):
         return
-    path = Path(np.repeat(places, 2, axis=0), np.tile([Path.MOVETO, Path.LINETO], len(places)))
+    # Each is a line with round ends. In an SVG it may have no length; on a screen or in a PNG such a line is not drawn.
+    ends = np.where(places == 0, 1e-9, places * (1 + 1e-7))
+    path = Path(np.hstack([places, ends]).reshape(-1, 2), np.tile([Path.MOVETO, Path.LINETO], len(places)))
     path.should_simplify = False
     axes.add_patch(
-        PathPatch(path, fill=False, capstyle="round", linewidth=size, edgecolor=colour, alpha=alpha, zorder=zorder)
+        PathPatch(
+            path,
+            fill=False,
+            capstyle="round",
+            linewidth=size,
+            edgecolor=colour,
+            alpha=alpha,
+            zorder=zorder,
+            snap=False,
+        )
     )
