@@ -12,12 +12,13 @@ import pytest
 import synthetic
 
 from bench import report, store
-from bench.report import history, index
+from bench.report import history
+from bench.report.tables import figure
 
 
 def written(folder: Path, name: str, day: int, factor: float = 1.0, **changes: Any) -> None:
     """A run of a day, in which MLP's distances are larger by a factor."""
-    how = {"samples": 40, "networks": ("MLP", "CNN"), "failures": 0, "solved": 0.0} | changes
+    how: dict[str, Any] = {"samples": 40, "networks": ("MLP", "CNN"), "failures": 0, "solved": 0.0} | changes
     run = synthetic.run(
         name=name, started=f"2026-11-{day:02}T10:00:00+00:00", ended=f"2026-11-{day:02}T10:02:30+00:00", **how
     )
@@ -40,14 +41,14 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_what_the_paired_test_confirms_from_run_to_run(results: Path) -> None:
     (course,) = history.histories([past(results / name) for name in ("two", "one", "same", "small")])
-    table = course.changes.set_index(["norm", "network", "after"])
-    better = table.loc["l2", "MLP", "two"]
+    lines = {(line["norm"], line["network"], line["after"]): line for line in course.changes.to_dict("records")}
+    better = lines["l2", "MLP", "two"]
     assert (better["before"], better["change"]) == ("one", "larger")
     assert better["median_after"] == pytest.approx(1.2 * better["median_before"], rel=1e-4)
     assert better["low"] > 0
-    assert table.loc["l2", "CNN", "two"]["change"] == ""
-    assert table.loc["l2", "MLP", "same"]["change"] == ""
-    assert table.loc["l2", "MLP", "small"]["images"] == 7
+    assert lines["l2", "CNN", "two"]["change"] == ""
+    assert lines["l2", "MLP", "same"]["change"] == ""
+    assert lines["l2", "MLP", "small"]["images"] == 7
     assert list(dict.fromkeys(course.medians["run"])) == ["one", "two", "same", "small"]
     assert np.isfinite(course.medians[["median", "low", "high"]].to_numpy()).all()
 
@@ -77,7 +78,7 @@ def test_the_list_shows_what_was_found(results: Path) -> None:
     text = report.render_index(results).read_text()
     summary = json.loads((results / "one" / "summary.json").read_text())
     median = next(line["median"] for line in summary["networks"] if (line["network"], line["norm"]) == ("CNN", "l2"))
-    assert f"CNN {index.figure(median)}" in text
+    assert f"CNN {figure(median)}" in text
     assert "0:02:30" in text
     assert "larger afterwards" in text
     assert "trustworthy" in text

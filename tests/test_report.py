@@ -467,7 +467,7 @@ def test_a_run_folder_says_what_each_of_its_files_is(results: Path) -> None:
     there = {path.name for path in (results / "before").iterdir() if not path.name.startswith(".")} - {"README.txt"}
     assert all(re.search(rf"(?m)^{re.escape(name)}\b|; {re.escape(name)}/", text) for name in there), there
     best = pd.read_csv(results / "before" / "best.csv")
-    frames = frames_of(store.read(results / "before"))
+    frames = report.prepared(sources.single(store.read(results / "before")))[0]
     assert best["distance"].to_numpy() == pytest.approx(frames.evidence.best["distance"].to_numpy())
     records = pd.read_csv(results / "before" / "records.csv")
     assert records.loc[records["kind"] == "upper", "lower"].isna().all()
@@ -929,7 +929,7 @@ def test_a_run_that_is_too_large_keeps_the_images_of_the_gallery_and_says_so(hea
     assert (none.images, none.pictured, none.pictures) == (0, 0, "")
     source = sources.single(healthy)
     frames, found = report.prepared(source)
-    text = " ".join(" ".join(Page(page_module.render(frames, source, [], found, view)).text).split())
+    text = " ".join(" ".join(Page(page_module.render(frames, source, [], found, view=view)).text).split())
     assert f"This page holds {view.images} of 12 images" in text
     assert f"The examples of {view.pictured} of them are shown" in text
 

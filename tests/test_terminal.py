@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from typing import Any
 
 import pytest
 import synthetic
@@ -14,7 +15,7 @@ from bench.report import terminal
 from bench.report.frames import Frames
 
 
-def shown(width: int = 80, **changes: object) -> list[str]:
+def shown(width: int = 80, **changes: Any) -> list[str]:
     run = synthetic.run(**changes)
     frames = Frames(metrics.evidence(run.records(), run.manifest))
     console = Console(width=width, record=True, file=io.StringIO())

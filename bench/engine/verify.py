@@ -296,17 +296,17 @@ def _dataset(stored: _Stored, found: Findings) -> Dataset:
         "images and labels could not be compared with a dataset: a program gave them; the stored ones were used"
     )
     labels = stored.labels(indices.tolist())
-    place = {index: place for place, index in enumerate(indices.tolist())}
+    places = {int(index): place for place, index in enumerate(indices)}
 
     def read(asked: Any) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        places = [place[int(index)] for index in (place if asked is None else asked)]
-        return images[places], labels[places]
+        chosen = [places[int(index)] for index in (places if asked is None else asked)]
+        return images[chosen], labels[chosen]
 
     return Dataset(
         name=str(content["data"]["name"]),
         title=str(content["data"]["title"]),
         domain=Domain.from_json(content["domain"]),
-        splits={split: Split(max(place, default=0) + 1, read)},
+        splits={split: Split(max(places, default=0) + 1, read)},
         usual_split=split,
     )
 

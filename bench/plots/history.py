@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from bench.plots.distributions import distance_label
+from bench.plots.labels import distance_label
 from bench.plots.style import of_networks, tagged
 
 

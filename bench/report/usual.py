@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 from bench.norms import Norm
 from bench.report import data
@@ -36,8 +37,8 @@ def _head(frames: Frames, norm: Norm, eps: float, title: str) -> str:
     return f"Robust accuracy at the usual eps of {title}, {size}, is at most"
 
 
-def _network(line: Mapping[str, object]) -> str:
+def _network(line: Mapping[Any, Any]) -> str:
     """``CNN 12% (95% CI 6 to 23), certified 0%``."""
-    value, low, high, certified = (float(str(line[key])) for key in ("robust_accuracy", "low", "high", "certified"))
+    value, low, high, certified = (float(line[key]) for key in ("robust_accuracy", "low", "high", "certified"))
     shown = f"{line['network']} {percentage(value, 0)} (95% CI {100 * low:.0f} to {100 * high:.0f})"
     return shown if math.isnan(certified) else f"{shown}, certified {percentage(certified, 0)}"

@@ -42,14 +42,18 @@ def _read(train: bool, first: int, stop: int, indices: Indices) -> Images:
     return (images[chosen, None].astype(np.float32) / np.float32(255)), labels[chosen]
 
 
+def _labels(train: bool, first: int, stop: int) -> NDArray[np.int64]:
+    return _file(train)[1][first:stop]
+
+
 DATASET = Dataset(
     name="mnist",
     title="MNIST",
     domain=Domain(shape=(1, 28, 28), classes=10, low=0.0, high=1.0, channel_axis=0, unit="grey level"),
     splits={
-        "train": Split(TRAINED, partial(_read, True, 0, TRAINED), lambda: _file(True)[1][:TRAINED]),
-        "test": Split(10_000, partial(_read, False, 0, 10_000), lambda: _file(False)[1]),
-        "val": Split(10_000, partial(_read, True, TRAINED, 60_000), lambda: _file(True)[1][TRAINED:]),
+        "train": Split(TRAINED, partial(_read, True, 0, TRAINED), partial(_labels, True, 0, TRAINED)),
+        "test": Split(10_000, partial(_read, False, 0, 10_000), partial(_labels, False, 0, 10_000)),
+        "val": Split(10_000, partial(_read, True, TRAINED, 60_000), partial(_labels, True, TRAINED, 60_000)),
     },
     usual_split="test",
     start_split="train",
