@@ -211,6 +211,8 @@ def test_whole_numbers_are_counted(axes: Axes) -> None:
     heights = {round(float(corner[:4, 0].mean())): float(np.ptp(corner[:, 1])) for corner in corners}
     assert set(heights) == {1, 2, 4}
     assert heights[2] / heights[1] == pytest.approx(1 / 3)
+    assert axes.get_xlim()[1] > 4.5, "the last bar is not cut"
+    assert all(tick == round(tick) for tick in axes.get_xticks())
 
 
 def test_intervals_mark_the_medians_with_the_librarys_marker(frames: Frames, axes: Axes) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import PercentFormatter
 
 from bench.metrics.curves import BEST, CERTIFIED
-from bench.plots.labels import LEAST, MOST, Floats, Room, distance_label, eps_text, excess, excess_axis
+from bench.plots.labels import LEAST, MOST, Floats, Room, distance_axis, distance_label, eps_text, excess, excess_axis
 from bench.plots.style import INK, MUTED, PAPER, network_styles, of_libraries, of_networks, tagged
 
 BEYOND = 10.0
@@ -282,7 +282,7 @@ def _robust_axes(frame: pd.DataFrame, axes: Axes, *, usual: bool = True) -> Axes
     limit = _limit(frame)
     axes.set(xlim=(0, limit), ylim=(0, 1.02), ylabel="robust accuracy")
     axes.yaxis.set_major_formatter(PercentFormatter(1))
-    axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
+    distance_axis(frame, axes.xaxis)
     if len(frame):
         axes.set_xlabel(distance_label(frame))
     for eps in usual_eps(frame) if usual else ():

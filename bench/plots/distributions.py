@@ -10,7 +10,7 @@ from scipy import stats
 
 from bench.norms import Norm
 from bench.plots.bands import NAME_SIZE, Bands
-from bench.plots.labels import Floats, distance_label
+from bench.plots.labels import Floats, distance_axis, distance_label
 from bench.plots.style import BOUND, INK, PAPER, RULE, NetworkStyle, dots, of_libraries, of_networks, tagged
 
 POINTS = 200
@@ -40,7 +40,9 @@ def rows(frame: pd.DataFrame, axes: Axes) -> Axes:
     counts = len(frame) > 0 and Norm(str(frame["norm"].iloc[0])).counts
     finite = frame.loc[np.isfinite(frame["distance"]), "distance"]
     top = float(finite.max() * 1.04) if len(finite) and finite.max() > 0 else 1.0
-    axes.set_xlim(-0.02 * top, top)
+    # A bar is as wide as a whole number.
+    axes.set_xlim(-0.02 * top, max(top, top / 1.04 + 0.6) if counts else top)
+    distance_axis(frame, axes.xaxis)
     for place, name in enumerate(names):
         values = np.sort(frame.loc[frame["network"] == name, "distance"].to_numpy(dtype=np.float64))
         found = values[np.isfinite(values)]
@@ -153,6 +155,7 @@ def intervals(frame: pd.DataFrame, axes: Axes) -> Axes:
                 axes.plot([line["certified"]], [place], marker=BOUND, markersize=9, color=look.colour, linestyle="none")
     bands.draw(axes)
     axes.set_xlim(0, top * 1.07)
+    distance_axis(frame, axes.xaxis)
     axes.grid(visible=False, axis="y")
     if len(frame):
         axes.set_xlabel(distance_label(frame))

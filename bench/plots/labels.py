@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
-from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 from numpy.typing import NDArray
 
 from bench.norms import Norm
@@ -28,6 +28,12 @@ def distance_label(frame: pd.DataFrame, *, short: bool = False) -> str:
     member = Norm(str(frame["norm"].iloc[0]))
     unit = str(frame["unit"].iloc[0]) if "unit" in frame else member.unit
     return f"{member.label} distance" if short or not unit else f"{member.label} distance ({unit})"
+
+
+def distance_axis(frame: pd.DataFrame, axis: Axis) -> None:
+    """Round ticks of an axis of distances that begins at 0; whole numbers have whole ticks."""
+    whole = len(frame) > 0 and Norm(str(frame["norm"].iloc[0])).counts
+    axis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10] if whole else [1, 2, 2.5, 5, 10], integer=whole))
 
 
 def trimmed(name: str, most: int) -> str:
