@@ -139,7 +139,7 @@ def library_ratios(frame: pd.DataFrame, axes: Axes) -> Axes:
     axes.xaxis.set_minor_locator(NullLocator())
     bands.draw(axes)
     axes.grid(visible=False, axis="y")
-    axes.set_xlabel(f"{Norm(frame['norm'].iloc[0]).label} distance of the first / of the second")
+    axes.set_xlabel(f"{Norm(frame['norm'].iloc[0]).label} distance: first library / second library")
     return axes
 
 
