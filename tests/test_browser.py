@@ -186,7 +186,7 @@ def test_a_phone_shows_a_page_that_is_a_third_as_long_and_unfolds_it(open_page: 
     length = "document.documentElement.scrollHeight"
     folded = page.evaluate(length)
     assert not page.locator("#table-attacks table").is_visible()
-    assert page.locator("#attacks > .fold > summary").inner_text() == "2 tables, 9 figures"
+    assert page.locator("#attacks > .fold > summary").inner_text() == "2 tables, 15 figures"
     page.locator("#attacks > .fold > summary").click()
     page.locator("#table-attacks > .fold > summary").click()
     assert page.locator("#table-attacks table").is_visible()

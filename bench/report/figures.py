@@ -87,7 +87,8 @@ def _figure(name: str, plot: plots.Plot, part: pd.DataFrame, norm: Norm, frames:
     with plots.drawing():
         made = drawn(name, frames, norm)
         svg = plots.inline(made, prefix=id_, label=f"{title}. {plot.caption}")
-    csv = csv_text(part[[name for name in plot.columns if name in part]]) if len(part) <= CSV_LINES else ""
+    columns = [name for name in plot.columns if name in part]
+    csv = csv_text(part[columns]) if columns and len(part) <= CSV_LINES else ""
     return Figure(
         id_,
         norm.value,

@@ -385,7 +385,7 @@ def robust_table(frames: Frames) -> Table:
     lines = content[keys].drop_duplicates().reset_index(drop=True)
     columns = [
         _norm_column(),
-        Column("Change", _eps_cell, "largest size of the change, in the norm; papers call it eps"),
+        Column("Change", _eps_cell, "largest size of the change, in the norm; papers call it eps", fields=of("eps")),
     ]
     for name in frames.evidence.networks:
         own = content[content["network"] == name].drop(columns="network")
