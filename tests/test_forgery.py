@@ -30,7 +30,7 @@ def honest(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run over nine points whose records have every status that a record can have, but a timeout."""
     folder = tmp_path_factory.mktemp("forgery")
     suite = points.copied(folder)
-    assert runs.main(["--suite", str(suite), "--workers", "0", "--out", str(folder), "--name", "run"]) == 0
+    assert runs.main(["--suite", str(suite), "--first", "--workers", "0", "--out", str(folder), "--name", "run"]) == 0
     return folder / "run"
 
 

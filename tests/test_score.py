@@ -138,7 +138,7 @@ def test_the_page_asks_for_nothing_and_escapes_names(tmp_path: Path) -> None:
             assert address is None or address.startswith(("#", "data:")), address
     assert {"default-src 'none'" in str(values.get("content")) for tag, values in tags if tag == "meta"} >= {True}
     ids = {str(values.get("id")) for _, values in tags}
-    assert {"intervals-l2", "security-l2", "accuracy-l2", "violins-l2", "table-attacks", "table-robust"} <= ids
+    assert {"intervals-l2", "security-l2", "accuracy-l2", "rows-l2", "table-attacks", "table-robust"} <= ids
     assert pd.read_csv(folder / "scores.csv")["attack"].tolist() == names
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup, escape
 
+from bench.metrics.curves import BEST
 from bench.report.figures import Figure
 from bench.report.tables import figure
 
@@ -44,7 +45,7 @@ def _halves(frame: pd.DataFrame) -> str:
     if not {"network", "eps", "robust_accuracy"} <= set(frame.columns):
         return ""
     if "attack" in frame:
-        frame = frame[frame["attack"].isna()]
+        frame = frame[frame["attack"].isna() | (frame["attack"] == BEST)]
     if "bound" in frame or not len(frame):
         return ""
     told = []

@@ -65,7 +65,7 @@ def _sections(frames: Frames, best: str) -> list[Section]:
             "distributions",
             "Minimal norms",
             "A minimal norm is the size of the smallest known change that makes the network wrong on an image.",
-            groups=[*figures("accuracy", frames), *figures("violins", frames)],
+            groups=[*figures("accuracy", frames), *figures("rows", frames)],
         ),
     ]
     if len(frames.evidence.networks) > 1:
