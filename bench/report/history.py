@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -13,9 +14,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bench.errors import printable
+from bench.errors import StoreError, printable
 from bench.metrics import SIGNIFICANT, holm, paired
 from bench.norms import Norm
+from bench.store.files import read_bytes
 
 Distances = Mapping[tuple[str, str], Mapping[str, float]]
 """(network, norm) -> best known distance by the SHA-256 of the image."""
@@ -30,7 +32,7 @@ class Past:
         started: when, ISO 8601.
         suite, dataset: what it is a run of.
         attacks: digest of its rows with their parameters: other attacks find other distances.
-        networks: lines of ``networks`` of its ``summary.json``.
+        networks: a line for each network and norm: norm, network, median, median_low, median_high.
         verdicts: network -> outcome.
         distances: what its ``best.csv`` says.
     """
@@ -71,29 +73,40 @@ def read(path: Path, manifest: Mapping[str, Any]) -> Past | None:
         manifest: of the run.
     """
     try:
-        summary = json.loads((path / "summary.json").read_text(encoding="utf-8"))
+        summary = json.loads(read_bytes(path / "summary.json"))
         best = pd.read_csv(
-            path / "best.csv", usecols=["network", "norm", "image", "distance", "searched"], dtype={"network": str}
+            io.BytesIO(read_bytes(path / "best.csv")),
+            usecols=["network", "norm", "image", "distance", "searched"],
+            dtype={"network": str},
         )
         hashes = manifest["image_sha256"]
         best = best[best["searched"].astype(bool)]
         best = best.assign(sha256=[hashes[str(image)] for image in best["image"]])
         distances = {
-            (str(network), str(norm)): dict(zip(group["sha256"], group["distance"].astype(float), strict=True))
+            (printable(str(network)), str(norm)): dict(
+                zip(group["sha256"], group["distance"].astype(float), strict=True)
+            )
             for (network, norm), group in best.groupby(["network", "norm"], sort=False)
         }
         rows = sorted((str(row["name"]), json.dumps(row.get("params"), sort_keys=True)) for row in manifest["rows"])
         return Past(
-            folder=path.name,
+            folder=printable(path.name),
             started=str(manifest["started"]),
             suite=printable(str(manifest["suite"]["name"])),
             dataset=printable(f"{manifest['data'].get('title')}, {manifest['split']}"),
             attacks=json.dumps(rows),
-            networks=[dict(line) for line in summary["networks"]],
-            verdicts={str(line["network"]): str(line["outcome"]) for line in summary["verdicts"]},
+            networks=[
+                {
+                    "norm": str(line["norm"]),
+                    "network": printable(str(line["network"])),
+                    **{key: _number(line[key]) for key in ("median", "median_low", "median_high")},
+                }
+                for line in summary["networks"]
+            ],
+            verdicts={printable(str(line["network"])): str(line["outcome"]) for line in summary["verdicts"]},
             distances=distances,
         )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (StoreError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
 
 
@@ -118,14 +131,14 @@ def previous(path: Path, manifest: Mapping[str, Any]) -> Path | None:
         if other == path or not os.path.lexists(other / "report.html"):
             continue
         try:
-            content = json.loads((other / "manifest.json").read_text(encoding="utf-8"))
+            content = json.loads(read_bytes(other / "manifest.json"))
             same = all(
                 content[key][name] == manifest[key][name]
                 for key, name in (("suite", "name"), ("data", "title"), ("data", "split"))
             )
             if same and str(content["started"]) < str(manifest["started"]):
                 found.append((str(content["started"]), other))
-        except (OSError, ValueError, KeyError, TypeError):
+        except (StoreError, ValueError, KeyError, TypeError, RecursionError):
             continue
     return max(found)[1] if found else None
 
@@ -133,13 +146,13 @@ def previous(path: Path, manifest: Mapping[str, Any]) -> Path | None:
 def _medians(runs: Sequence[Past]) -> pd.DataFrame:
     lines = [
         {
-            "norm": str(line["norm"]),
-            "network": str(line["network"]),
+            "norm": line["norm"],
+            "network": line["network"],
             "run": run.folder,
             "started": run.started,
-            "median": _number(line["median"]),
-            "low": _number(line["median_low"]),
-            "high": _number(line["median_high"]),
+            "median": line["median"],
+            "low": line["median_low"],
+            "high": line["median_high"],
         }
         for run in runs
         for line in run.networks
@@ -150,7 +163,7 @@ def _medians(runs: Sequence[Past]) -> pd.DataFrame:
 def _changes(runs: Sequence[Past]) -> pd.DataFrame:
     lines = []
     for norm in Norm:
-        for network in dict.fromkeys(str(line["network"]) for run in runs for line in run.networks):
+        for network in dict.fromkeys(line["network"] for run in runs for line in run.networks):
             there = [run for run in runs if (network, norm.value) in run.distances]
             for before, after in pairwise(there):
                 old, new = before.distances[network, norm.value], after.distances[network, norm.value]

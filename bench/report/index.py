@@ -147,8 +147,7 @@ def _medians(past: Past | None) -> list[str]:
     """A line for each norm."""
     lines: dict[str, list[str]] = {}
     for line in past.networks if past is not None else ():
-        value = float("nan") if line["median"] is None else float(line["median"])
-        lines.setdefault(str(line["norm"]), []).append(f"{printable(str(line['network']))} {figure(value)}")
+        lines.setdefault(line["norm"], []).append(f"{line['network']} {figure(line['median'])}")
     return [f"{norm.label}: {', '.join(lines[norm.value])}" for norm in Norm if norm.value in lines]
 
 
