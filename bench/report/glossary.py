@@ -13,7 +13,7 @@ WORDS = {
     "robust accuracy": "the fraction of images whose minimal norm is above a given size of change, which papers call eps",
     "best known distance": "the smallest distance of any candidate of the run, whichever norm its attack minimises",
     "ratio": "an attack's distance over the best known one, image by image; 1 where no attack is nearer",
-    "L0": "number of changed values; pixels count once for all their channels",
+    "L0": "number of changed values",
     "L1": "sum of the absolute changes",
     "L2": "Euclidean length of the change",
     "Linf": "largest absolute change of any value",
