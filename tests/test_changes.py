@@ -82,3 +82,31 @@ def test_the_page_says_what_changed() -> None:
     lines = changed(frames)
     assert any(line.startswith("MLP in L2: median") and "larger afterwards, confirmed" in line for line in lines)
     assert any(line.startswith("CNN in L2") and "no change is confirmed" in line for line in lines)
+
+
+def test_a_network_whose_checks_fail_is_never_called_better() -> None:
+    frames = runs(1.2)
+    hidden = Frames(frames.evidence, ["MLP (two)"])
+    lines = {(line["norm"], line["name"]): line for line in hidden.plain("changes").to_dict("records")}
+    assert np.isnan(lines["l2", "MLP"]["p_holm"])
+    assert lines["l2", "MLP"]["change"] == ""
+    assert lines["l2", "CNN"]["p_holm"] == 1
+    assert any(line.startswith("MLP in L2") and "do not compare" in line for line in changed(hidden))
+
+
+@pytest.mark.parametrize("how", ["missing", "error"])
+def test_an_attack_that_ended_in_one_run_only_favours_none(how: str) -> None:
+    one = synthetic.run(samples=40, name="one", networks=("MLP",), failures=0, solved=0.0)
+    two = synthetic.run(samples=40, name="two", networks=("MLP",), failures=0, solved=0.0)
+    frame = two.frame
+    best = frame.groupby("attack", observed=True)["l2"].median().idxmin()
+    gone = (frame["attack"].astype(str) == str(best)) & (frame["image"] >= 5)
+    if how == "missing":
+        frame = frame[~gone].reset_index(drop=True)
+    else:
+        frame.loc[gone, ["l0", "l1", "l2", "linf"]] = np.inf
+        frame["status"] = frame["status"].astype(object).mask(gone, "error")
+    two = replace(two, frame=frame)
+    table = report.prepared(sources.together([one, two]))[0].plain("changes")
+    assert (table["difference"] == 0).all(), "the other attacks found the same"
+    assert (table["change"] == "").all()

@@ -66,6 +66,26 @@ def test_runs_with_other_attacks_are_not_compared(results: Path) -> None:
     assert not len(course.changes)
 
 
+def test_a_network_whose_checks_fail_is_not_compared(results: Path) -> None:
+    one, two = past(results / "one"), past(results / "two")
+    other = history.Past(
+        **{name: getattr(two, name) for name in two.__slots__} | {"verdicts": {"MLP": "fail", "CNN": "pass"}}
+    )
+    (course,) = history.histories([one, other])
+    assert set(course.changes["network"]) == {"CNN"}
+
+
+def test_images_on_which_fewer_attacks_ended_are_not_compared(results: Path) -> None:
+    one, two = past(results / "one"), past(results / "two")
+    capped = {
+        key: {image: (value, ended - (place % 2)) for place, (image, (value, ended)) in enumerate(images.items())}
+        for key, images in two.distances.items()
+    }
+    other = history.Past(**{name: getattr(two, name) for name in two.__slots__} | {"distances": capped})
+    (course,) = history.histories([one, other])
+    assert set(course.changes["images"]) == {20}
+
+
 def test_other_images_under_the_same_numbers_are_not_compared(results: Path) -> None:
     one, two = past(results / "one"), past(results / "two")
     others = {key: {f"other {name}": value for name, value in images.items()} for key, images in two.distances.items()}

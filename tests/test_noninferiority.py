@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,35 +17,11 @@ from bench import metrics
 from bench.check import worse
 from bench.check.decide import _side
 from bench.check.grammar import parse
+from bench.guide.gate import LEAST, SPREAD, favour, pair, table
 from bench.metrics.needed import LEAST_OF_A_MEDIAN, images_for_fraction, pairs_for_ranks
 from bench.metrics.resample import ranked, signed_ranks
 
 INF = float("inf")
-LEAST = 0.05
-
-SPREAD = 0.45
-"""Standard deviation of the logarithm of distances over images: that of stored runs on MNIST."""
-
-NOISE = 0.2
-"""That of the ratio of two networks on one image: of stored runs of networks trained apart it is 0.15 to 0.25, outliers cut."""
-
-
-def pair(rng: np.random.Generator, ratio: float, images: int = 100) -> tuple[np.ndarray, np.ndarray]:
-    """Distances of a candidate and a baseline; some images are misclassified, on some nothing is found."""
-    before = np.exp(rng.normal(0, SPREAD, images))
-    after = before * ratio * np.exp(rng.normal(0, NOISE, images))
-    hard = rng.random(images) < 0.02
-    before[hard], after[hard] = INF, INF
-    both = rng.random(images) < 0.02
-    before[both], after[both] = 0, 0
-    before[rng.random(images) < 0.005] = 0
-    after[rng.random(images) < 0.005] = 0
-    return after, before
-
-
-def favour(a: np.ndarray, b: np.ndarray) -> bool | None:
-    found = metrics.noninferiority(a, b, LEAST)
-    return worse.decided(found, found.p, found.p_least, tests=1).favour
 
 
 def test_a_network_that_is_worse_by_a_tenth_is_caught_with_100_images() -> None:
@@ -57,6 +35,18 @@ def test_of_200_comparisons_of_equal_networks_no_more_than_the_level_are_called_
     outcomes = [favour(*pair(rng, 1.0)) for _ in range(200)]
     assert outcomes.count(False) <= 0.05 * 200
     assert outcomes.count(True) > 100
+
+
+def test_the_documentation_has_the_table_that_the_command_prints() -> None:
+    documented = (Path(__file__).parents[1] / "docs" / "gate.md").read_text()
+    few = table(20).splitlines()
+    assert "\n".join(few[:2]) in documented
+    shown = [re.findall(r"([\d.]+) %", line) for line in documented.splitlines() if re.match(r"\| 0\.[23] \|", line)]
+    made = [re.findall(r"([\d.]+) %", line) for line in few[2:]]
+    # Of 20 comparisons a fraction is off by at most 5 standard deviations of 11 %.
+    assert np.abs(np.array(shown, float) - np.array(made, float)).max() < 55
+    assert np.array(shown, float)[:, 0].max() <= 5
+    assert np.array(shown, float)[:, 2].min() > 85
 
 
 def test_what_is_worse_by_the_least_difference_is_held_no_more_often_than_the_level() -> None:

@@ -20,6 +20,7 @@ from pyarrow import csv
 from bench import metrics, verdict
 from bench.errors import printable
 from bench.metrics import BUILT_IN, METRICS
+from bench.metrics.frames import FAILURES
 from bench.report import cautions, words
 from bench.report import data as data_words
 from bench.report.frames import Frames
@@ -78,10 +79,18 @@ def records_csv(records: pd.DataFrame) -> bytes:
     records = records.rename(columns=MEANS)
     for name in records.columns:
         content = records[name].map(_listed) if name == "curve" else records[name]
-        array = pa.array(harmless(content), from_pandas=True)
-        columns[str(name)] = array.cast(pa.string()) if pa.types.is_dictionary(array.type) else array
+        columns[str(name)] = pa.array(harmless(content), from_pandas=True)
+    return _written(columns)
+
+
+def _written(columns: Mapping[str, pa.Array]) -> bytes:
+    """Columns as CSV; categories are texts."""
+    plain = {
+        name: column.cast(pa.string()) if pa.types.is_dictionary(column.type) else column
+        for name, column in columns.items()
+    }
     buffer = io.BytesIO()
-    csv.write_csv(pa.table(columns), buffer, csv.WriteOptions(quoting_style="needed"))
+    csv.write_csv(pa.table(plain), buffer, csv.WriteOptions(quoting_style="needed"))
     return buffer.getvalue()
 
 
@@ -99,7 +108,8 @@ records.csv    one line for each (network, attack, image); open it in a spreadsh
 manifest.json  what was run: suite, networks, dataset, images, seed, versions, machine
 records/       the records as parquet, a file for each block; candidates/ the adversarial examples
 images.parquet the attacked images
-best.csv       one line for each (network, norm, image): smallest known distance, its attack, certified lower bound
+best.csv       one line for each (network, norm, image): smallest known distance, its attack, certified lower
+               bound, and how many attacks ended on the image
 
 Columns of records.csv: norm is the one that the attack minimises; l0, l1, l2, linf are the sizes of the change in every
 norm, inf where nothing was found; lower is a certified lower bound, empty for attacks; *_mean_of_block are means over the
@@ -120,18 +130,18 @@ def readme(manifest: Mapping[str, Any]) -> str:
 
 
 def best_csv(frames: Frames) -> bytes:
-    """The best known distance of every image as CSV, in full precision: what all attacks and bounds together say."""
-    best = frames.evidence.best.astype({"network": object, "attack": object})
+    """The best known distance of every image as CSV, in full precision: what all attacks and bounds together say.
+
+    ``ended`` is the number of attacks and searches of the run, in all norms, that ended on the image.
+    """
+    evidence = frames.evidence
+    records = evidence.records[~evidence.records["status"].isin([failure.value for failure in FAILURES])]
+    ended = records.groupby(["network", "image"], observed=True).size().rename("ended").reset_index()
+    best = evidence.best.merge(ended.astype({"network": object}), on=["network", "image"], how="left")
+    best = best.assign(ended=best["ended"].fillna(0).astype(int)).astype({"network": object, "attack": object})
     names = ["network", "norm", "image", "label", "distance", "attack", "adversarial_class", "lower", "exact"]
-    names += ["misclassified", "searched"]
-    table = pa.table({name: pa.array(harmless(best[name]), from_pandas=True) for name in names})
-    columns = [
-        pa.compute.cast(column, pa.string()) if pa.types.is_dictionary(column.type) else column
-        for column in table.columns
-    ]
-    buffer = io.BytesIO()
-    csv.write_csv(pa.table(dict(zip(names, columns, strict=True))), buffer, csv.WriteOptions(quoting_style="needed"))
-    return buffer.getvalue()
+    names += ["misclassified", "searched", "ended"]
+    return _written({name: pa.array(harmless(best[name]), from_pandas=True) for name in names})
 
 
 def schema() -> str:

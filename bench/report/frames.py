@@ -49,6 +49,7 @@ class Frames:
             "profiles": lambda: self._profiles("profiles"),
             "exact_profiles": lambda: self._profiles("exact_profiles"),
             "contributions": lambda: profiles.contributions(evidence, self.plain("attack_order")),
+            "changes": lambda: metrics.changes(evidence, self.distrusted),
             "attack_scores": lambda: metrics.attack_scores(evidence, self.plain("summary")),
             "attack_intervals": self._intervals,
             "attack_panels": self._panels,

@@ -11,16 +11,15 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from bench.errors import StoreError, printable
-from bench.metrics import SIGNIFICANT, holm, paired
+from bench.metrics import decided, paired
 from bench.norms import Norm
 from bench.store.files import read_bytes
 
-Distances = Mapping[tuple[str, str], Mapping[str, float]]
-"""(network, norm) -> best known distance by the SHA-256 of the image."""
+Distances = Mapping[tuple[str, str], Mapping[str, tuple[float, int]]]
+"""(network, norm) -> by the SHA-256 of the image its best known distance, and how many attacks ended on it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +55,8 @@ class History:
         medians: columns norm, network, run, started, median, low, high: in the order of time.
         changes: columns norm, network, before, after (folders), images, median_before, median_after, low, high (95 %
             interval of the difference), p_holm, change (``larger`` or ``smaller`` where it is below 0.05, else empty),
-            between runs that follow each other with the same attacks. Medians are of the images that both runs have.
+            between runs that follow each other with the same attacks, on images on which as many of them ended, where the
+            checks of the network fail in neither. Medians are of the images that both runs have.
     """
 
     suite: str
@@ -76,7 +76,7 @@ def read(path: Path, manifest: Mapping[str, Any]) -> Past | None:
         summary = json.loads(read_bytes(path / "summary.json"))
         best = pd.read_csv(
             io.BytesIO(read_bytes(path / "best.csv")),
-            usecols=["network", "norm", "image", "distance", "searched"],
+            usecols=["network", "norm", "image", "distance", "searched", "ended"],
             dtype={"network": str},
         )
         hashes = manifest["image_sha256"]
@@ -84,7 +84,11 @@ def read(path: Path, manifest: Mapping[str, Any]) -> Past | None:
         best = best.assign(sha256=[hashes[str(image)] for image in best["image"]])
         distances = {
             (printable(str(network)), str(norm)): dict(
-                zip(group["sha256"], group["distance"].astype(float), strict=True)
+                zip(
+                    group["sha256"],
+                    zip(group["distance"].astype(float), group["ended"].astype(int), strict=True),
+                    strict=True,
+                )
             )
             for (network, norm), group in best.groupby(["network", "norm"], sort=False)
         }
@@ -167,10 +171,12 @@ def _changes(runs: Sequence[Past]) -> pd.DataFrame:
             there = [run for run in runs if (network, norm.value) in run.distances]
             for before, after in pairwise(there):
                 old, new = before.distances[network, norm.value], after.distances[network, norm.value]
-                common = [image for image in new if image in old]
-                if before.attacks != after.attacks or not common:
+                # As many of the same attacks ended on the image: a cap or a failure leaves out some.
+                common = [image for image, (_, ended) in new.items() if image in old and old[image][1] == ended]
+                hidden = {"fail", "stop"} & {before.verdicts.get(network, ""), after.verdicts.get(network, "")}
+                if before.attacks != after.attacks or hidden or not common:
                     continue
-                result = paired([new[image] for image in common], [old[image] for image in common])
+                result = paired([new[image][0] for image in common], [old[image][0] for image in common])
                 lines.append(
                     {
                         "norm": norm.value,
@@ -187,11 +193,7 @@ def _changes(runs: Sequence[Past]) -> pd.DataFrame:
                     }
                 )
     columns = ["norm", "network", "before", "after", "images", "median_before", "median_after", "low", "high", "effect"]
-    table = pd.DataFrame(lines, columns=[*columns, "p_holm"])
-    adjusted = holm(table["p_holm"].to_numpy(dtype=np.float64))
-    sure = adjusted < SIGNIFICANT
-    change = np.select([sure & (table["effect"] > 0), sure & (table["effect"] < 0)], ["larger", "smaller"], "")
-    return table.assign(p_holm=adjusted, change=change)
+    return decided(pd.DataFrame(lines, columns=[*columns, "p_holm"]))
 
 
 def _number(value: Any) -> float:

@@ -22,7 +22,7 @@ from bench.plots import legends
 from bench.report import history
 from bench.report.history import History, Past
 from bench.report.sources import shown
-from bench.report.tables import Column, Table, count, figure, interval, number, p_value, table, text
+from bench.report.tables import NORM_LABELS, Column, Table, count, figure, interval, number, p_value, table, text
 
 TRUSTED = {level.value: words for level, words in TRUST.items()}
 
@@ -103,7 +103,7 @@ def _course(place: int, one: History) -> Course:
         if len(set(lines["run"])) > 1:
             figures.append((norm.label, _figure(lines, f"history-{place}-{norm.value}", norm)))
     columns: list[Column] = [
-        text("norm", "Norm", labels={norm.value: norm.label for norm in Norm}),
+        text("norm", "Norm", labels=NORM_LABELS),
         text("network", "Network"),
         text("before", "Before"),
         text("after", "After"),

@@ -27,9 +27,9 @@ from bench.report.glossary import WORDS, address, linked
 from bench.report.images import View, packed
 from bench.report.index import Entry
 from bench.report.labels import labelled
-from bench.report.sections import NORM_LABELS, Section, sections
+from bench.report.sections import Section, sections
 from bench.report.sources import Source
-from bench.report.tables import figure, percentage
+from bench.report.tables import NORM_LABELS, figure, percentage
 from bench.report.usual import at_usual_eps
 from bench.specs import Access, Kind, Origin
 from bench.verdict import CheckResult

@@ -8,7 +8,6 @@ from bench.report.figures import figures
 from bench.report.frames import Frames
 from bench.report.page import render_scores
 from bench.report.sections import (
-    NORM_LABELS,
     Section,
     images_column,
     pair_table,
@@ -17,7 +16,7 @@ from bench.report.sections import (
     with_fewer,
 )
 from bench.report.sources import shown
-from bench.report.tables import Table, interval, table, text
+from bench.report.tables import NORM_LABELS, Table, interval, table, text
 
 
 def page(frames: Frames, title: str, notes: Sequence[str], best: str) -> str:

@@ -16,12 +16,14 @@ from bench.networks.spec import LIVE
 from bench.norms import Norm
 from bench.plots import PLOTS
 from bench.records import Status
-from bench.report import data
+from bench.report import changed, data
 from bench.report.figures import FigureGroup, figures
 from bench.report.frames import Frames
 from bench.report.gallery import Example
 from bench.report.tables import (
     AFTER,
+    NORM_LABELS,
+    NOT_FOUND,
     UNDEFINED,
     Cell,
     Column,
@@ -42,12 +44,9 @@ from bench.report.tables import (
 from bench.specs import Access
 from bench.verdict import Check, CheckResult
 
-NORM_LABELS = {norm.value: norm.label for norm in Norm}
 ACCESS = {Access.GRADIENT.value: "white-box", Access.DECISION.value: "black-box"}
 PLACED = frozenset(PLOTS)
 """The figures of the bench itself, which have their sections; what is added later has a section of its own."""
-
-_NOT_FOUND = "nothing was found on half of the images or more"
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,66 +162,8 @@ def _before_and_after(frames: Frames) -> Section:
         "Before and after",
         "Networks of the same name in two runs, compared image by image on the images that both runs have. A change is "
         "confirmed where p < 0.05 after Holm's adjustment for all lines of its table.",
-        tables=[_network_changes(frames), *_attack_changes(frames)] if frames.evidence.before_after else [],
+        tables=changed.tables(frames),
     )
-
-
-def _network_changes(frames: Frames) -> Table:
-    columns = [
-        _norm_column(),
-        _network_column("name"),
-        text("before", "Before"),
-        text("after", "After"),
-        number("median_before", "Median before", infinite=_NOT_FOUND),
-        number("median_after", "Median after", infinite=_NOT_FOUND),
-        interval(
-            "difference", "low", "high", "Difference (95% interval)", "of medians, bootstrap over the same images"
-        ),
-        percent("larger_on", "Larger on", "percentage of images on which the distance is larger afterwards", digits=0),
-        percent("smaller_on", "Smaller on", digits=0),
-        p_value(
-            "p_holm",
-            "p (Holm)",
-            "probability of so clear a change by chance alone: Wilcoxon's signed-rank test, adjusted for all lines of this table",
-            undefined="not the same attacks before and after: the distances do not compare",
-        ),
-        Column("Confirmed", _confirmed_cell, numeric=False),
-        count("images", "Images"),
-    ]
-    caption = "Best known distances before and after. A larger distance is a more robust network."
-    return table("table-changes", caption, columns, frames["changes"])
-
-
-def _attack_changes(frames: Frames) -> list[Table]:
-    content = frames["attack_changes"]
-    if not len(content):
-        return []
-    columns = [
-        text("label", "Attack"),
-        _norm_column(),
-        _network_column("name"),
-        number("median_before", "Median before", infinite=_NOT_FOUND),
-        number("median_after", "Median after", infinite=_NOT_FOUND),
-        interval("ratio", "low", "high", "After / before (95% interval)", "median over images", digits=4),
-        percent(
-            "larger_on", "Larger on", "percentage of images with a distance larger by more than 1% afterwards", digits=0
-        ),
-        percent("smaller_on", "Smaller on", "percentage of images with a distance smaller by more than 1%", digits=0),
-        p_value("p_holm", "p (Holm)", "Wilcoxon's signed-rank test, adjusted for all lines of this table"),
-        Column("Confirmed", _confirmed_cell, numeric=False),
-        count("images", "Images"),
-    ]
-    caption = (
-        "Each attack before and after, on the images that it was run on in both runs and that the network gets right in both. "
-        "Where the network is the same, a larger distance afterwards is a worse attack."
-    )
-    return [table("table-attack-changes", caption, columns, content)]
-
-
-def _confirmed_cell(line: Mapping[str, Any]) -> Cell:
-    if np.isnan(line["p_holm"]):
-        return Cell("not compared: other attacks")
-    return Cell(f"{line['change']} afterwards" if line["change"] else "no change confirmed")
 
 
 def _gallery_intro(evidence: Evidence) -> str:
@@ -475,7 +416,7 @@ def _exact(frames: Frames) -> list[Table]:
         _norm_column(),
         _network_column(),
         count("solved", "Solved", "images whose exact distance is known"),
-        number("median", "Median ratio", "distance found over exact distance", digits=4, infinite=_NOT_FOUND),
+        number("median", "Median ratio", "distance found over exact distance", digits=4, infinite=NOT_FOUND),
         number("p90", "90th percentile", digits=4, infinite="nothing was found on a tenth of the images or more"),
         number("largest", "Largest", digits=4, infinite="nothing was found on some image"),
         percent("within", "Within 1%", "percentage of solved images with a ratio of at most 1.01", digits=0),
@@ -560,7 +501,7 @@ def _summary(frames: Frames) -> Table:
             "whose code: the library's own (native), written here from the paper (port), another method of the family (stand-in), the library's with a defect mended (repaired)",
         ),
         text("access", "Access", labels=ACCESS),
-        number("median", "Median", infinite=_NOT_FOUND),
+        number("median", "Median", infinite=NOT_FOUND),
         *quality(),
         percent(
             "seen_nearer",

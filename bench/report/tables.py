@@ -16,6 +16,12 @@ from bench.norms import Norm
 
 INFINITE = "∞"
 UNDEFINED = "\N{EN DASH}"
+NOT_FOUND = "nothing was found on half of the images or more"
+"""What an infinite median means."""
+
+NORM_LABELS = {norm.value: norm.label for norm in Norm}
+"""What norms are called."""
+
 TAGS = ("network", "norm", "library", "attack")
 """The columns by which the page filters."""
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 import pandas as pd
 
 from bench.metrics.agreement import SAME, relative
 from bench.metrics.distribution import median
-from bench.metrics.frames import Evidence
+from bench.metrics.frames import FAILURES, Evidence
 from bench.metrics.resample import SIGNIFICANT, holm, paired, ratio_interval, signed_ranks
-from bench.metrics.tables import attacked_less, median_ratio, wide
+from bench.metrics.tables import attacked_less, median_ratio
 from bench.norms import Norm
 from bench.records import Status
 
@@ -17,24 +19,28 @@ LARGER, SMALLER = "larger", "smaller"
 """What became of distances, where the test confirms it."""
 
 
-def changes(evidence: Evidence) -> pd.DataFrame:
-    """Best known distances of each network before and after, on the images that both runs have.
+def changes(evidence: Evidence, left_out: Collection[str] = ()) -> pd.DataFrame:
+    """Smallest distances of each network before and after, image by image, over the attacks that ended on it in both runs.
+
+    Args:
+        evidence: of runs side by side.
+        left_out: networks whose checks fail: their distances are probably too large.
 
     Returns:
         Columns norm, name (of the network), before, after (its names in the evidence), images, median_before, median_after, difference
         (of medians, after less before), low, high (its 95 % bootstrap interval), larger_on, smaller_on: fractions of images
         on which the distance is larger, smaller, afterwards; ``p_holm``: Wilcoxon's signed-rank test, adjusted over all
-        lines; NaN where one of the two had attacks that the other had not: those distances do not compare, and the line
-        counts in no adjustment; ``change``: ``larger`` or ``smaller`` where p_holm is below 0.05, else empty.
+        lines; NaN where one of the two had attacks that the other had not, or is left out: those distances do not compare,
+        and the line counts in no adjustment; ``change``: ``larger`` or ``smaller`` where p_holm is below 0.05, else empty.
     """
-    less = attacked_less(evidence)
+    apart = {*attacked_less(evidence), *left_out}
     lines = []
     for norm in evidence.norms:
         for network, before, after in evidence.before_after:
-            table = wide(evidence, norm, [before, after])
-            if not len(table) or len(table.columns) < 2:
+            table = _of_both(evidence, norm, before, after)
+            if not len(table):
                 continue
-            result = paired(table[after].to_numpy(), table[before].to_numpy())
+            result = paired(table["after"].to_numpy(), table["before"].to_numpy())
             lines.append(
                 {
                     "norm": norm.value,
@@ -50,7 +56,7 @@ def changes(evidence: Evidence) -> pd.DataFrame:
                     "larger_on": result.wins,
                     "smaller_on": result.losses,
                     "effect": result.effect,
-                    "p_holm": np.nan if before in less or after in less else result.p,
+                    "p_holm": np.nan if before in apart or after in apart else result.p,
                 }
             )
     columns = [
@@ -65,7 +71,7 @@ def changes(evidence: Evidence) -> pd.DataFrame:
         "low",
         "high",
     ]
-    return _decided(pd.DataFrame(lines, columns=[*columns, "larger_on", "smaller_on", "effect", "p_holm"]))
+    return decided(pd.DataFrame(lines, columns=[*columns, "larger_on", "smaller_on", "effect", "p_holm"]))
 
 
 def attack_changes(evidence: Evidence) -> pd.DataFrame:
@@ -124,13 +130,35 @@ def attack_changes(evidence: Evidence) -> pd.DataFrame:
         "ratio",
     ]
     columns += ["low", "high", "larger_on", "smaller_on", "effect", "p_holm"]
-    table = _decided(pd.DataFrame(lines, columns=columns))
+    table = decided(pd.DataFrame(lines, columns=columns))
     rank = {norm.value: place for place, norm in enumerate(Norm)}
     return table.sort_values(["norm"], key=lambda norms: norms.map(rank), kind="stable").reset_index(drop=True)
 
 
-def _decided(table: pd.DataFrame) -> pd.DataFrame:
-    """With p adjusted after Holm, and what the test confirms."""
+def _of_both(evidence: Evidence, norm: Norm, before: str, after: str) -> pd.DataFrame:
+    """Columns before, after: the smallest distances of the images on which something that minimises the norm ended in both."""
+    records = evidence.records[~evidence.records["status"].isin([failure.value for failure in FAILURES])]
+    of_norm = records["norm"].astype(str) == norm.value
+    ended = records.astype({"network": object, "attack": object}).assign(searches=of_norm)
+    old, new = (
+        ended.loc[ended["network"] == name, ["attack", "image", "searches", norm.value]] for name in (before, after)
+    )
+    both = old.merge(new.drop(columns="searches"), on=["attack", "image"], suffixes=("_before", "_after"))
+    table = both.groupby("image").agg(
+        before=(f"{norm.value}_before", "min"), after=(f"{norm.value}_after", "min"), searches=("searches", "any")
+    )
+    return table[table["searches"].astype(bool)]
+
+
+def decided(table: pd.DataFrame) -> pd.DataFrame:
+    """A table of paired tests with p adjusted after Holm, and what they confirm.
+
+    Args:
+        table: columns ``p_holm``, not adjusted yet and NaN for what is no test, and ``effect``, positive for larger.
+
+    Returns:
+        The same with ``p_holm`` adjusted, and ``change``: ``larger``, ``smaller`` or empty.
+    """
     adjusted = holm(table["p_holm"].to_numpy(dtype=np.float64))
     sure = adjusted < SIGNIFICANT
     change = np.select([sure & (table["effect"] > 0), sure & (table["effect"] < 0)], [LARGER, SMALLER], "")
