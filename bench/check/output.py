@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from xml.etree import ElementTree as ET
 
 from bench.check.decision import Checked, Decision, Outcome
 from bench.errors import printable
-
-Render = Callable[[str, Checked, bool], str]
 
 _MARKDOWN = re.compile(r"[\\`*_{}\[\]()<>#+!|~&@]")
 _ICONS = {Outcome.HELD: "✅", Outcome.BROKEN: "❌", Outcome.UNDECIDED: "❔"}

@@ -36,13 +36,11 @@ class Scored:
         evidence: as of a run; images are numbered in the order of the file.
         images: their names, by number.
         notes: what was assumed or left out, a sentence each.
-        best_from: the file of best known distances; empty where the smallest of the given ones count.
     """
 
     evidence: Evidence
     images: tuple[str, ...]
     notes: tuple[str, ...]
-    best_from: str = ""
 
 
 def scored(given: Given, best: Given | None = None) -> Scored:
@@ -80,7 +78,7 @@ def scored(given: Given, best: Given | None = None) -> Scored:
     found = np.array([known[network, Norm(norm), images[image]].distance for network, norm, image in keys])
     # Within the tolerance an attack may be nearer than what is given as the best.
     changed = frame.assign(distance=found, misclassified=found == 0, exact=found == 0)
-    return Scored(replace(evidence, best=changed), images, (*given.notes, *best.notes), best.sheet.name)
+    return Scored(replace(evidence, best=changed), images, (*given.notes, *best.notes))
 
 
 def _consistent(given: Given) -> None:
