@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 import synthetic
 import torch
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import stats
@@ -200,6 +200,7 @@ def test_p_is_that_of_all_signs(pairs: list[tuple[float, float]]) -> None:
 
 
 @given(st.lists(st.tuples(NUMBERS, NUMBERS), min_size=1, max_size=12), st.integers(0, 9))
+@example([(INF, INF), (INF, 0.0), (0.0, 0.0), (INF, 0.0), (INF, 0.0)], 7)
 def test_the_interval_of_a_difference_is_never_nan_and_holds_what_is_unknown(
     pairs: list[tuple[float, float]], seed: int
 ) -> None:

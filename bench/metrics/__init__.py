@@ -9,7 +9,7 @@ import pandas as pd
 from bench.metrics import agreement as agree
 from bench.metrics import classes, cost, exact, profiles, ranking, tables
 from bench.metrics.agreement import LibraryChoice, library_choice
-from bench.metrics.before_after import attack_changes, changes, decided
+from bench.metrics.before_after import attack_changes, changes
 from bench.metrics.cost import front
 from bench.metrics.curves import attack_curves, best_curves, certified_curves, robust_accuracy_table
 from bench.metrics.distribution import curve, found_rate, mean_found, median, quantile, robust_accuracy, wilson
@@ -81,12 +81,9 @@ __all__ = [
     "Noninferiority",
     "Paired",
     "Recommendation",
-    "attack_changes",
     "attack_scores",
     "attacked_less",
-    "changes",
     "curve",
-    "decided",
     "evidence",
     "found_rate",
     "front",

@@ -290,7 +290,11 @@ def _difference_interval(a: FloatArray, b: FloatArray, ends: FloatArray) -> tupl
         quantiles(np.sort(np.where(unknown, any_, known)), ends[[place]])
         for place, any_ in enumerate((-np.inf, np.inf))
     )
-    return float(low[0]), float(high[0])
+    # Between -inf and +inf there may be anything.
+    return (
+        -np.inf if np.isnan(low[0]) else float(low[0]),
+        np.inf if np.isnan(high[0]) else float(high[0]),
+    )
 
 
 def holm(p: ArrayLike) -> FloatArray:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from bench import metrics
-from bench.metrics import METRICS, Evidence, profiles, tables
+from bench.metrics import METRICS, Evidence, before_after, profiles, tables
 from bench.metrics.curves import CERTIFIED
 from bench.norms import Norm
 from bench.plots.style import library_styles
@@ -49,7 +49,7 @@ class Frames:
             "profiles": lambda: self._profiles("profiles"),
             "exact_profiles": lambda: self._profiles("exact_profiles"),
             "contributions": lambda: profiles.contributions(evidence, self.plain("attack_order")),
-            "changes": lambda: metrics.changes(evidence, self.distrusted),
+            "changes": lambda: before_after.changes(evidence, self.distrusted),
             "attack_scores": lambda: metrics.attack_scores(evidence, self.plain("summary")),
             "attack_intervals": self._intervals,
             "attack_panels": self._panels,

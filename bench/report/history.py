@@ -14,7 +14,8 @@ from typing import Any
 import pandas as pd
 
 from bench.errors import StoreError, printable
-from bench.metrics import decided, paired
+from bench.metrics import paired
+from bench.metrics.before_after import decided
 from bench.norms import Norm
 from bench.store.files import read_bytes
 
