@@ -20,6 +20,7 @@ from bench.arguments import Parser, command
 from bench.errors import BenchError, UsageError, unknown
 from bench.norms import Norm
 from bench.plots import drawing
+from bench.plots.style import PAPER
 from bench.report import figures, sources
 from bench.report.frames import Frames
 
@@ -79,7 +80,7 @@ def distribution(frames: Frames, norm: str) -> bytes:
         raise unknown("norm", norm, known)
     content = io.BytesIO()
     with drawing():
-        figures.drawn("rows", frames, Norm(norm)).savefig(content, format="png", dpi=200)
+        figures.drawn("rows", frames, Norm(norm)).savefig(content, format="png", dpi=200, facecolor=PAPER)
     return content.getvalue()
 
 
