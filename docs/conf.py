@@ -22,13 +22,26 @@ language = "en"
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinxarg.ext", "mathml"]
 exclude_patterns = ["_build", "**.ipynb_checkpoints"]
 nitpicky = True
-LIBRARIES = ("torch", "numpy", "np", "pandas", "pd", "matplotlib", "pyarrow", "pa", "nn", "collections", "contextlib", "typing", "pathlib", "art", "foolbox")
-BARE = ("Tensor", "PyTorchClassifier", "PyTorchModel", "CLASSIFIER_TYPE")
+LIBRARIES = (
+    "torch",
+    "numpy",
+    "np",
+    "pandas",
+    "pd",
+    "matplotlib",
+    "pyarrow",
+    "pa",
+    "nn",
+    "collections",
+    "contextlib",
+    "typing",
+    "pathlib",
+    "art",
+    "foolbox",
+)
+BARE = ("Tensor", "PyTorchClassifier", "PyTorchModel", "CLASSIFIER_TYPE", "ArrayLike", "FloatArray")
 # The inventories of other projects lie elsewhere, and the build asks for nothing from there.
-nitpick_ignore_regex = [
-    (r"py:.*", rf"(?:{name})(?:\..*)?")
-    for name in (*LIBRARIES, *BARE)
-]
+nitpick_ignore_regex = [(r"py:.*", rf"(?:{name})(?:\..*)?") for name in (*LIBRARIES, *BARE)]
 
 myst_enable_extensions = ["dollarmath", "deflist"]
 myst_heading_anchors = 4
@@ -37,6 +50,7 @@ nb_execution_raise_on_error = True
 nb_execution_timeout = 300
 nb_output_stderr = "remove"
 
+autodoc_type_aliases = {"ArrayLike": "ArrayLike", "FloatArray": "FloatArray"}
 autodoc_preserve_defaults = True
 autodoc_member_order = "bysource"
 autodoc_default_options = {"members": True}

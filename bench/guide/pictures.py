@@ -114,7 +114,9 @@ def first_screen(page: str) -> bytes:
             raise BenchError(f"{chromium} cannot draw the page: {error}") from error
     picture = Image.open(io.BytesIO(content)).convert("RGB").resize(SCREEN, Image.Resampling.LANCZOS)
     small = io.BytesIO()
-    picture.quantize(256, dither=Image.Dither.NONE).save(small, "PNG", optimize=True)  # text and bars need no more colours
+    picture.quantize(256, dither=Image.Dither.NONE).save(
+        small, "PNG", optimize=True
+    )  # text and bars need no more colours
     return small.getvalue()
 
 

@@ -11,6 +11,12 @@ function reachable() {
 document.addEventListener("DOMContentLoaded", () => {
   document.querySelector(".sidebar-drawer")?.setAttribute("aria-label", "Site");
   document.querySelector(".toc-drawer")?.setAttribute("aria-label", "On this page");
+  const content = document.querySelector("[role=main]");
+  if (content && !document.querySelector("h1")) {
+    const heading = document.createElement("h1");
+    heading.textContent = document.title.split(" - ")[0];
+    content.prepend(heading);
+  }
   // A signature over several lines comes as a list of definitions without terms, which is none.
   for (const signature of document.querySelectorAll("dt.sig > dl")) {
     const lines = document.createElement("div");

@@ -55,7 +55,11 @@ RESOURCE = re.compile(
 
 
 def test_a_resource_from_elsewhere_would_be_seen() -> None:
-    for text in ('<script async src="https://a/b.js">', "<link rel=stylesheet href='//a/b.css'>", "url(https://a/f.woff)"):
+    for text in (
+        '<script async src="https://a/b.js">',
+        "<link rel=stylesheet href='//a/b.css'>",
+        "url(https://a/f.woff)",
+    ):
         assert RESOURCE.search(text)
     assert not RESOURCE.search('<a href="https://arxiv.org/abs/1711.07356">a paper</a> <link href="_static/site.css">')
 
