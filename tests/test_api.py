@@ -373,7 +373,7 @@ def test_ctrl_c_keeps_what_is_done(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
 
 def test_importing_the_bench_imports_no_torch() -> None:
     code = "import sys, bench; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    assert subprocess.run([sys.executable, "-P", "-c", code], check=False).returncode == 0
 
 
 def test_warnings_about_a_network_are_warnings() -> None:

@@ -81,7 +81,7 @@ def test_listing_datasets_imports_no_torch() -> None:
     code = "import sys; from bench import data; data.DATASETS.names(); data.find('mnist'); sys.exit('torch' in sys.modules)"
     import subprocess  # noqa: PLC0415 - only here
 
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    assert subprocess.run([sys.executable, "-P", "-c", code], check=False).returncode == 0
 
 
 @pytest.fixture

@@ -344,4 +344,4 @@ def test_an_export_needs_no_torch(stored: Path, tmp_path: Path) -> None:
         f"assert all(m.main([{str(stored)!r}, '--to', t, '--out', {str(tmp_path)!r} + '/' + t]) == 0 for t in {LIGHT!r})\n"
         "assert 'torch' not in sys.modules"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+    subprocess.run([sys.executable, "-P", "-c", code], check=True, capture_output=True)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import fake_run
 import pytest
 
 from bench import store
@@ -67,7 +68,8 @@ SUITE = Suite(
 
 
 def bench_run(folder: Path, *arguments: str, path: tuple[Path, ...] = (), module: str = "bench.run") -> str:
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (*path, ROOT)))}
+    environment = fake_run.environment()
+    environment["PYTHONPATH"] = os.pathsep.join([*map(str, path), environment["PYTHONPATH"]])
     command = [sys.executable, "-m", module, *arguments]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr + done.stdout
@@ -112,7 +114,7 @@ def test_a_suite_a_dataset_a_network_and_an_attack_from_one_file(mine: Path) -> 
     assert again["l2"].tolist() == records.loc[records["attack"] == "foolbox-ddn-l2", "l2"].tolist()
     # Another content of the file is another run.
     mine.write_text(MINE.replace("steps=200", "steps=100"))
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment = fake_run.environment()
     command = [sys.executable, "-m", "bench.run", "--resume", "results/r", "--trust"]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 2

@@ -517,7 +517,7 @@ def test_a_live_module_is_the_same_network_in_another_process() -> None:
     )
     with networks.live({"mine": module}):
         here = networks.fingerprint(networks.load(NetworkSpec("mine", "live:mine")))
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == here
     assert module.training
     assert all(torch.equal(value, state[name]) for name, value in module.state_dict().items())

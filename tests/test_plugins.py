@@ -14,6 +14,7 @@ from importlib.machinery import SourceFileLoader
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
+import fake_run
 import numpy as np
 import pytest
 import torch
@@ -261,7 +262,7 @@ def test_a_file_that_is_the_first_to_import_torch_changes_none_either(tmp_path: 
         "Kind('thing', 'things', dict, attribute='THING').find('rude.py')\n"
         "import torch\nassert torch.is_grad_enabled() and torch.get_default_dtype() is torch.float32\n"
     )
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    environment = fake_run.environment()
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
     )

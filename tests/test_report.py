@@ -568,7 +568,7 @@ def test_reports_need_no_torch(results: Path) -> None:
         "sys.exit(main(sys.argv[1:]))"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code, str(results / "after")], capture_output=True, text=True, check=False
+        [sys.executable, "-P", "-c", code, str(results / "after")], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
 

@@ -325,7 +325,7 @@ def test_every_column_is_documented() -> None:
 def test_a_score_needs_no_torch(tmp_path: Path) -> None:
     path = file(tmp_path, TABLE)
     code = f"import sys\nfrom bench.score import __main__ as m\nassert m.main([{str(path)!r}]) == 0\nassert 'torch' not in sys.modules"
-    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+    subprocess.run([sys.executable, "-P", "-c", code], check=True, capture_output=True)
 
 
 NAMES = st.text(st.characters(codec="utf-8", categories=("L", "N", "P", "S")), min_size=1, max_size=6).filter(
