@@ -8,9 +8,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy.typing as npt
 from sphinx.application import Sphinx
 
 import bench
+
+# Signatures name it, in place of the ten types that it stands for.
+npt.ArrayLike = type("ArrayLike", (), {"__module__": "numpy.typing"})
 
 sys.path.insert(0, str(Path(__file__).parent / "_extensions"))
 
@@ -19,29 +23,20 @@ author = "the developers of the bench"
 release = version = bench.__version__
 language = "en"
 
-extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinxarg.ext", "mathml"]
+extensions = [
+    "myst_nb",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinxarg.ext",
+    "sphinx.ext.mathjax",
+    "sphinx-mathjax-offline",
+]
 exclude_patterns = ["_build", "**.ipynb_checkpoints"]
 nitpicky = True
-LIBRARIES = (
-    "torch",
-    "numpy",
-    "np",
-    "pandas",
-    "pd",
-    "matplotlib",
-    "pyarrow",
-    "pa",
-    "nn",
-    "collections",
-    "contextlib",
-    "typing",
-    "pathlib",
-    "art",
-    "foolbox",
-)
-BARE = ("Tensor", "PyTorchClassifier", "PyTorchModel", "CLASSIFIER_TYPE", "ArrayLike", "FloatArray")
 # The inventories of other projects lie elsewhere, and the build asks for nothing from there.
-nitpick_ignore_regex = [(r"py:.*", rf"(?:{name})(?:\..*)?") for name in (*LIBRARIES, *BARE)]
+LIBRARIES = "torch|nn|numpy|np|pandas|pd|pyarrow|pa|matplotlib|collections|contextlib|typing|pathlib|art|foolbox"
+CLASSES = "Tensor|PyTorchClassifier|PyTorchModel|CLASSIFIER_TYPE"
+nitpick_ignore_regex = [(r"py:.*", rf"(?:{LIBRARIES})(?:\..*)?|{CLASSES}")]
 
 myst_enable_extensions = ["dollarmath", "deflist"]
 myst_heading_anchors = 4
@@ -50,7 +45,6 @@ nb_execution_raise_on_error = True
 nb_execution_timeout = 300
 nb_output_stderr = "remove"
 
-autodoc_type_aliases = {"ArrayLike": "ArrayLike", "FloatArray": "FloatArray"}
 autodoc_preserve_defaults = True
 autodoc_member_order = "bysource"
 autodoc_default_options = {"members": True}
@@ -61,7 +55,6 @@ python_maximum_signature_line_length = 90
 
 html_theme = "furo"
 html_title = project
-html_math_renderer = "mathml"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_js_files = ["site.js"]
