@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from bench.api import Result, evaluate, open_run
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = ["Result", "evaluate", "open_run"]
 

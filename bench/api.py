@@ -131,7 +131,7 @@ def evaluate(
             :func:`bench.data.from_arrays`.
 
     Returns:
-        The result. After Ctrl-C it holds what was done, and an :class:`InterruptedRunWarning` says so.
+        The result. After Ctrl-C it holds what was done, and an :class:`.InterruptedRunWarning` says so.
 
     Raises:
         BenchError: something given is not possible; one line says what, and what is.
@@ -206,7 +206,7 @@ class NetworkResult:
         name: the network's.
         verdict: whether its distances can be trusted: the worst level of its checks.
         checks: every check with its outcome and the numbers that it rests on.
-        summary: the lines of :meth:`Result.summary` about it.
+        summary: the lines of :meth:`.Result.summary` about it.
         medians: the median minimal norm by norm, over all images, misclassified ones at 0.
     """
 

@@ -1,4 +1,8 @@
-"""What a terminal or a notebook shows of a run: the stage, a bar over the blocks with the time left."""
+"""What a terminal or a notebook shows of a run: the stage, a bar over the blocks with the time left.
+
+On a terminal the bar is rich's. In a notebook it is an element of HTML that is written again in place: it needs no widgets, and a
+stored notebook shows how it ended.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from html import escape as escape_html
+from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -39,7 +45,10 @@ class _Left(ProgressColumn):
 @contextmanager
 def watching(console: Console) -> Iterator[Watch]:
     """Show a run's progress: on a terminal or in a notebook a bar, elsewhere a line for every stage and some blocks."""
-    live = console.is_terminal or console.is_jupyter
+    if console.is_jupyter:
+        yield _in_notebook()
+        return
+    live = console.is_terminal
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=30),
@@ -88,6 +97,59 @@ def watching(console: Console) -> Iterator[Watch]:
                 line(f"{text}, {time_left(step)}; last: {last}")
 
         yield Watch(stage=stage, warn=warn, say=say, tell=tell, progress=progress)
+
+
+class _Bar:
+    """A bar in a notebook, which one cell shows once and changes in place.
+
+    Attributes:
+        done, planned: blocks; None while it is not known how many there are.
+        text: beside the bar.
+    """
+
+    def __init__(self) -> None:
+        self._begun = time.monotonic()
+        self._handle: Any = None
+        self.done: int = 0
+        self.planned: int | None = None
+        self.text = "starting"
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
+        value = "" if self.planned is None else f' max="{self.planned}" value="{self.done}"'
+        blocks = "" if self.planned is None else f"{self.done}/{self.planned} blocks, "
+        text = f"{blocks}{self.text}, {timedelta(seconds=round(time.monotonic() - self._begun))}"
+        bar = f'<progress aria-label="blocks that are done"{value} style="width:15em"></progress>'
+        return {"text/plain": text, "text/html": f"<div>{bar} {escape_html(text)}</div>"}
+
+    def show(self, text: str) -> None:
+        """Show the text beside the bar as it now is."""
+        from IPython.display import display  # noqa: PLC0415 - a notebook has it
+
+        self.text = printable(text)
+        if self._handle is None:
+            self._handle = display(self, display_id=True)
+        else:
+            self._handle.update(self)
+
+
+def _in_notebook() -> Watch:
+    """Show a run's progress in the cell that computes it."""
+    bar = _Bar()
+
+    def tell(message: str) -> None:
+        print(f"warning: {printable(message)}")
+
+    def progress(step: runner.Progress) -> None:
+        bar.done, bar.planned = step.done, step.planned
+        bar.show("done" if step.done == step.planned else f"{time_left(step)}; last: {_outcome(step)}")
+
+    return Watch(
+        stage=bar.show,
+        warn=lambda network, message: tell(f"network {network}: {message}"),
+        say=lambda message: print(printable(message)),
+        tell=tell,
+        progress=progress,
+    )
 
 
 def time_left(step: runner.Progress) -> str:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from enum import StrEnum
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar, get_origin, get_type_hints
+
+import msgspec
 
 from bench import libraries
 from bench.norms import Norm
@@ -15,6 +17,12 @@ GAP = 1e-4
 
 Value = bool | int | float | str | None
 """A hyperparameter: what JSON can hold."""
+
+Count = Annotated[int, msgspec.Meta(ge=1)]
+"""A whole number from 1."""
+
+Seconds = Annotated[float, msgspec.Meta(ge=0)]
+"""A duration, 0 for none."""
 
 
 class Family(StrEnum):
@@ -157,14 +165,14 @@ class AttackSpec:
     params: Mapping[str, Value] = field(default_factory=dict, hash=False)
     origin: Origin = Origin.NATIVE
     variant: Variant | None = None
-    block: int = 10
-    batch: int | None = None
+    block: Count = 10
+    batch: Count | None = None
     start: Start = Start.IMAGE
     coupling: Coupling = Coupling.NONE
     steps: str = ""
     reasons: Mapping[str, str] = field(default_factory=dict, hash=False)
     defects: str = ""
-    cap: int | None = None
+    cap: Count | None = None
 
     @property
     def name(self) -> str:
@@ -203,13 +211,13 @@ class VerifierSpec:
     title: str
     norm: Norm
     kind: Kind
-    seconds: float
+    seconds: Seconds
     gap: float = GAP
     paper: str = ""
     idea: str = ""
     formula: str = ""
-    block: int = 1
-    cap: int | None = None
+    block: Count = 1
+    cap: Count | None = None
     library: str = "certify"
 
     @property
@@ -256,9 +264,54 @@ class Suite:
     rows: tuple[Row, ...]
     holes: tuple[Hole, ...] = ()
     on_request: tuple[Row, ...] = ()
-    samples: int
+    samples: Count
     data: str = "mnist"
     networks: tuple[str, ...] = ("MLP", "MLP_d", "CNN", "CNN_d")
+
+
+def checked(suite: Suite) -> Suite:
+    """A suite with every field as its annotation says; enums may be given by their values, tuples as lists.
+
+    Raises:
+        ValueError: a field is of another type, or out of its range; the message names the row and the field.
+    """
+    rows, on_request = _rows(suite.rows, "rows"), _rows(suite.on_request, "on_request")
+    found: Suite = _converted(suite, "", besides=("rows", "on_request"))
+    return replace(found, rows=rows, on_request=on_request)
+
+
+def _rows(rows: Any, name: str) -> tuple[Row, ...]:
+    if not isinstance(rows, list | tuple):
+        raise ValueError(f"{name} is a {type(rows).__name__}; it must be a tuple of rows")  # noqa: TRY004 - a value of a suite
+    found = []
+    for i, row in enumerate(rows):
+        if not isinstance(row, AttackSpec | VerifierSpec):
+            raise ValueError(f"{name}[{i}] is a {type(row).__name__}; it must be an AttackSpec or a VerifierSpec")  # noqa: TRY004 - as above
+        found.append(_converted(row, f"{name}[{i}]."))
+        if isinstance(row, AttackSpec) and row.steps and row.steps not in row.params:
+            raise ValueError(f"{name}[{i}].steps is {row.steps!r}, which is none of its params")
+    return tuple(found)
+
+
+def _converted(spec: Any, place: str, besides: tuple[str, ...] = ()) -> Any:
+    """A spec with every field, but some, through plain data and back."""
+    found = {}
+    for name, hint in get_type_hints(type(spec), include_extras=True).items():
+        if name in besides or name not in spec.__dataclass_fields__ or get_origin(hint) is ClassVar:
+            continue
+        value = getattr(spec, name)
+        try:
+            found[name] = msgspec.convert(msgspec.to_builtins(value), hint)
+        except (msgspec.ValidationError, TypeError) as error:
+            raise ValueError(f"{place}{name} is {value!r}: {_in_words(str(error), hint)}") from error
+    return replace(spec, **found)
+
+
+def _in_words(message: str, hint: Any) -> str:
+    what = message.partition(" - at `")[0].replace("`", "").replace("null", "None").replace("array", "tuple")
+    if isinstance(hint, type) and issubclass(hint, StrEnum):
+        return f"it must be one of {', '.join(hint)}"
+    return f"{what}; it must be a {getattr(hint, '__name__', hint)}" if "object" in what else what
 
 
 def to_json(value: Any) -> Any:

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from bench.errors import UsageError, unknown
 from bench.norms import Norm
 from bench.plugins import Kind
-from bench.specs import AttackSpec, Family, Row, Suite
+from bench.specs import AttackSpec, Family, Row, Suite, checked
 
 
 def _builtin() -> Mapping[str, str]:
@@ -38,16 +38,33 @@ def load(text: str) -> Suite:
     Raises:
         UsageError: there is no such suite, or it cannot be run.
     """
-    suite = SUITES.find(text).value
+    return usable(SUITES.find(text).value, text)
+
+
+def usable(suite: object, name: str) -> Suite:
+    """A suite whose rows can be run.
+
+    Args:
+        suite: what was found where a suite was looked for.
+        name: as users gave it, for messages.
+
+    Raises:
+        UsageError: it is no suite, has no rows or the same one twice, or a field of it is of another type or range than
+            :mod:`bench.specs` says.
+    """
     if not isinstance(suite, Suite):
-        raise UsageError(f"suite {text!r} is a {type(suite).__name__}; it must be a bench.specs.Suite")
+        raise UsageError(f"suite {name!r} is a {type(suite).__name__}; it must be a bench.specs.Suite")
     if not suite.rows:
-        raise UsageError(f"suite {text!r} has no rows; suites.rows() picks some of ours")
+        raise UsageError(f"suite {name!r} has no rows; suites.rows() picks some of ours")
+    try:
+        suite = checked(suite)
+    except ValueError as error:
+        raise UsageError(f"suite {name!r} cannot be run: {error}") from error
     known = [row.name for row in (*suite.rows, *suite.on_request)]
-    for name in known:
-        if known.count(name) > 1:
+    for row in known:
+        if known.count(row) > 1:
             raise UsageError(
-                f"suite {text!r} has the row {name!r} more than once; give each a method, variant or norm of its own"
+                f"suite {name!r} has the row {row!r} more than once; give each a method, variant or norm of its own"
             )
     return suite
 

@@ -43,7 +43,7 @@ def test_the_commands_of_the_pages_are_taken() -> None:
     )
     assert len(found) == 3
     for words in found:
-        options = command._parser().parse_args(shlex.split(words.replace("\\\n", " ")))
+        options = command.parser().parse_args(shlex.split(words.replace("\\\n", " ")))
         assert options.run == Path("results/candidate")
 
 
@@ -60,5 +60,5 @@ def test_the_default_of_no_worse_is_that_of_the_page() -> None:
 
 
 def test_every_option_is_on_the_page() -> None:
-    options = {name for action in command._parser()._actions for name in action.option_strings if name.startswith("--")}
+    options = {name for action in command.parser()._actions for name in action.option_strings if name.startswith("--")}
     assert {name for name in options if name not in PAGE} == {"--help"}

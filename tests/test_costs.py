@@ -14,6 +14,7 @@ import synthetic
 from hypothesis import given
 from hypothesis import strategies as st
 
+import suites
 from bench import networks, store
 from bench.engine import budget, costs, forecast, pace, planning, runner, session
 from bench.engine.costs import AttackCost, BoundCost, Line, Pace
@@ -24,7 +25,7 @@ from bench.engine.watch import Watch
 from bench.errors import StoreError, UsageError
 from bench.guide import costs as fitting
 from bench.norms import Norm
-from bench.specs import Kind, VerifierSpec
+from bench.specs import AttackSpec, Kind, VerifierSpec
 
 EXACT = VerifierSpec(slug="exact", title="exact", norm=Norm.L2, kind=Kind.EXACT, seconds=5.0)
 
@@ -109,6 +110,17 @@ def test_what_a_row_should_take_is_its_queries_and_its_library() -> None:
     assert costs.estimates([row], {}, {"mine": network}) == {"mine": {}}
 
 
+def test_a_row_with_fewer_steps_than_were_measured_costs_less() -> None:
+    (row,) = suites.rows(name="foolbox-ddn-l2")
+    assert isinstance(row, AttackSpec)
+    network = Pace(forward=Line(0.02, 0.01), backward=Line(0, 0.04), overhead=0.1, values=4)
+    known = {row.name: AttackCost(forwards=Line(300), backwards=Line(300), batch=2, own=Line(3), steps=300)}
+    half = replace(row, params={**row.params, row.steps: 150})
+    whole, less = (costs.estimates([one], known, {"mine": network})["mine"][row.name] for one in (row, half))
+    assert row.params[row.steps] == 300
+    assert less == pytest.approx(whole / 2)
+
+
 def test_a_verifier_takes_no_longer_than_its_limit_and_nothing_where_it_cannot_run() -> None:
     network = paced(784, 1.0)
     known = {EXACT.name: BoundCost(dense=None, pooled=(1.0, 1.0))}
@@ -122,7 +134,7 @@ def test_a_verifier_takes_no_longer_than_its_limit_and_nothing_where_it_cannot_r
 
 def test_costs_and_paces_are_read_back() -> None:
     for cost in (
-        AttackCost(forwards=Line(1, 2), backwards=Line(3), batch=5, own=Line(0.25, 0.5)),
+        AttackCost(forwards=Line(1, 2), backwards=Line(3), batch=5, own=Line(0.25, 0.5), steps=40),
         BoundCost(dense=None, pooled=(2.5, 0.5)),
     ):
         assert costs.from_json(costs.to_json(cost)) == cost
@@ -158,6 +170,8 @@ def test_costs_are_kept_beside_those_that_are_known(
     for row in stored.manifest["rows"]:
         attacked = records[(records["attack"] == row["name"]) & (records["status"] != "misclassified")]
         cost = kept[row["name"]]
+        if isinstance(cost, AttackCost):
+            assert cost.steps == (row["params"][row["steps"]] if row["steps"] else 0)
         if isinstance(cost, AttackCost) and len(attacked):
             assert cost.seconds(PACES[1]) == pytest.approx(attacked["seconds"].mean(), rel=0.02)
     assert costs.load("unknown", file) == kept

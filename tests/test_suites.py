@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import suites
-from bench.engine.request import Request, resolve
+from bench.engine.request import Given, Request, resolve
 from bench.errors import UsageError
 from bench.norms import Norm
-from bench.specs import AttackSpec, Family, VerifierSpec
+from bench.specs import AttackSpec, Family, Suite, VerifierSpec
 
 MINE = """
 from bench.specs import Suite
@@ -51,6 +52,55 @@ def test_what_is_no_suite_is_refused_in_a_line(mine: Path, name: str, message: s
     with pytest.raises(UsageError, match=message) as caught:
         suites.load(f"{mine}:{name}")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"variant": "often"}, "variant is 'often'.* must be a .*Variant"),
+        ({"method": "FGSM"}, "method is 'FGSM'.* must be a Method"),
+        ({"norm": "l7"}, "norm is 'l7': it must be one of l0, l1, l2, linf"),
+        ({"block": 0}, "block is 0: Expected int >= 1"),
+        ({"batch": 0}, "batch is 0: Expected int >= 1"),
+        ({"cap": 2.5}, r"cap is 2\.5: Expected int . None, got float"),
+        ({"block": True}, "block is True: Expected int, got bool"),
+        ({"params": {"steps": [1, 2]}}, "params is .*got tuple"),
+        ({"params": {"network": object()}}, "params is .*unsupported"),
+        ({"reasons": "none"}, "reasons is 'none'"),
+        ({"steps": "rounds"}, "steps is 'rounds', which is none of its params"),
+    ],
+)
+def test_a_row_with_a_field_of_another_kind_is_refused_in_a_line(changes: dict[str, object], message: str) -> None:
+    row = replace(suites.rows(name="foolbox-ddn-l2")[0], **changes)  # type: ignore[arg-type]
+    suite = Suite(name="mine", description="Mine.", rows=(row,), samples=3)
+    with pytest.raises(UsageError, match=message) as caught:
+        suites.usable(suite, "mine")
+    assert "rows[0]" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    with pytest.raises(UsageError, match=message):
+        resolve(Request(suite="mine", networks=("MLP",)), Given(suite=suite))
+
+
+@pytest.mark.parametrize(
+    "changes", [{"samples": 0}, {"samples": "ten"}, {"rows": 3}, {"rows": ("DDN",)}, {"networks": "MLP"}]
+)
+def test_a_suite_with_a_field_of_another_kind_is_refused_in_a_line(changes: dict[str, object]) -> None:
+    suite = replace(suites.load("quick"), **changes)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match=next(iter(changes))):
+        suites.usable(suite, "mine")
+
+
+def test_an_enum_may_be_given_by_its_value() -> None:
+    row = replace(suites.rows(name="foolbox-ddn-l2")[0], norm="l2", start="image")  # type: ignore[arg-type]
+    (found,) = suites.usable(Suite(name="mine", description="Mine.", rows=(row,), samples=3), "mine").rows
+    assert found.norm is Norm.L2
+    assert found.label == "DDN L2 (Foolbox)"
+
+
+@pytest.mark.parametrize("name", suites.names())
+def test_a_suite_of_ours_stays_as_it_is(name: str) -> None:
+    suite = suites.SUITES.find(name).value
+    assert suites.load(name) == suite
 
 
 @pytest.mark.parametrize("name", ["quick", "minimal_norm", "strong"])

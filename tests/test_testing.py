@@ -178,9 +178,9 @@ def test_every_option_of_a_row_is_an_option_of_a_check() -> None:
     assert own.row(linear, norm="l2", name="Mine").title == "Mine"
 
 
-def test_the_attack_of_the_readme_is_sound_and_stands_beside_ours(tmp_path: Path) -> None:
-    readme = (Path(__file__).parent.parent / "README.md").read_text()
-    (code,) = re.findall(r"## Your own attack.*?```python\n(.*?)```", readme, re.DOTALL)
+def test_the_attack_of_the_documentation_is_sound_and_stands_beside_ours(tmp_path: Path) -> None:
+    page = (Path(__file__).parent.parent / "docs" / "howto" / "own_attack.md").read_text()
+    (code,) = re.findall(r"# Your own attack.*?```python\n(.*?)```", page, re.DOTALL)
     script = tmp_path / "mine.py"
     script.write_text(code.replace('norms=["linf"])', 'norms=["linf"], samples=3, workers=0, out="mine")'))
     subprocess.run([sys.executable, str(script)], cwd=tmp_path, check=True, env=fake_run.environment())

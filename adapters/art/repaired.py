@@ -61,8 +61,8 @@ class RepairedCarliniL2(_Mended, evasion.CarliniL2Method):  # type: ignore[misc]
     - The loss has no gradient where the class has already changed. The library's has, and its line search hides it.
 
     Args:
-        classifier, confidence, learning_rate, binary_search_steps, max_iter, initial_const, batch_size: as in the
-        library. smoother: images are pulled towards grey by this factor before the inverse of tanh; the library's
+        classifier, confidence, learning_rate, binary_search_steps, max_iter, initial_const, batch_size: as in the library.
+        smoother: images are pulled towards grey by this factor before the inverse of tanh; the library's
             0.999999 puts black and white pixels too far out for the steps that there are.
     """
 

@@ -31,7 +31,7 @@ class ALMA(Descent):
         averaging: alpha in the paper: of the multiplier's exponential average.
         squares: of the average of squared gradients (RMSProp).
         momentum: of the steps.
-        candidates: see :class:`Descent`.
+        candidates: see :class:`.Descent`.
     """
 
     steps: int = 1000
@@ -46,7 +46,7 @@ class ALMA(Descent):
     momentum: float = 0.9
 
     def descend(self, best: Nearest, classes: Tensor | None) -> None:
-        """See :meth:`Descent.descend`."""
+        """See :meth:`.Descent.descend`."""
         images, labels = best.images, best.labels
         ones = torch.ones(len(images), device=images.device)
         multiplier, rho, rate = ones.clone(), self.penalty * ones, ones.clone()

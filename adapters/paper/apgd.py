@@ -41,7 +41,7 @@ class MinimalAPGD(PaperAttack):
     fraction: float = 0.75
 
     def run(self, network: View, images: Tensor, labels: Tensor) -> Tensor:
-        """See :meth:`PaperAttack.run`."""
+        """See :meth:`.PaperAttack.run`."""
         best, noise = Nearest(network, images, labels, self.norm), Noise(images)
         others = other_classes(best.logits, labels, self.candidates)
         for restart in range(self.restarts):

@@ -43,7 +43,7 @@ class BrendelBethge(StartedAttack):
     bisections: int = 10
 
     def run_from(self, network: View, images: Tensor, labels: Tensor, starts: Tensor) -> Tensor:
-        """See :meth:`StartedAttack.run_from`."""
+        """See :meth:`.StartedAttack.run_from`."""
         # All starts go through the network together; they count like images.
         together = max(1, VALUES // (self.starts * images[0].numel()))
         parts = (each.split(together) for each in (images, labels, starts))

@@ -68,7 +68,7 @@ class DeepFool(PaperAttack):
     candidates: int = 10
 
     def run(self, network: View, images: Tensor, labels: Tensor) -> Tensor:
-        """See :meth:`PaperAttack.run`; where the class did not change, the last point."""
+        """See :meth:`.PaperAttack.run`; where the class did not change, the last point."""
         power = {"l2": 2, "linf": 1}[self.norm]
         total, current = torch.zeros_like(images), images
         others: Tensor | None = None
@@ -108,7 +108,7 @@ class SparseFool(PaperAttack):
     candidates: int = 10
 
     def run(self, network: View, images: Tensor, labels: Tensor) -> Tensor:
-        """See :meth:`PaperAttack.run`; where the class did not change, the clean image."""
+        """See :meth:`.PaperAttack.run`; where the class did not change, the clean image."""
         current, candidates = images.clone(), images.clone()
         others: Tensor | None = None
         active = torch.arange(len(images), device=images.device)

@@ -40,7 +40,7 @@ class FAB(PaperAttack):
     halvings: int = 10
 
     def run(self, network: View, images: Tensor, labels: Tensor) -> Tensor:
-        """See :meth:`PaperAttack.run`."""
+        """See :meth:`.PaperAttack.run`."""
         best, noise = Nearest(network, images, labels, self.norm), Noise(images)
         others = other_classes(best.logits, labels, self.candidates)
         for restart in range(self.restarts):

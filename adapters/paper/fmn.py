@@ -27,7 +27,7 @@ class FMN(Descent):
         last_stepsize: alpha_K in the paper; the steps fall to it by a cosine.
         gamma: gamma_0 in the paper: by what part epsilon shrinks or grows.
         last_gamma: gamma_K in the paper; gamma falls to it by a cosine.
-        candidates: see :class:`Descent`.
+        candidates: see :class:`.Descent`.
     """
 
     steps: int = 1000
@@ -37,7 +37,7 @@ class FMN(Descent):
     last_gamma: float = 1e-4
 
     def descend(self, best: Nearest, classes: Tensor | None) -> None:
-        """See :meth:`Descent.descend`."""
+        """See :meth:`.Descent.descend`."""
         images, change = best.images, torch.zeros_like(best.images)
         radii = torch.full((len(images),), torch.inf, device=images.device)
         shortest = radii.clone()

@@ -30,7 +30,7 @@ class PDPGD(Descent):
         squares: of Adam's average of squared gradients.
         inner: steps of proximal Adam (arXiv:1910.10094) towards the proximal point in Adam's metric. That point itself would
             be another attack: values whose gradient is small would never move.
-        candidates: see :class:`Descent`.
+        candidates: see :class:`.Descent`.
     """
 
     steps: int = 500
@@ -42,7 +42,7 @@ class PDPGD(Descent):
     inner: int = 5
 
     def descend(self, best: Nearest, classes: Tensor | None) -> None:
-        """See :meth:`Descent.descend`."""
+        """See :meth:`.Descent.descend`."""
         images = best.images
         change, first, second = (torch.zeros_like(images) for _ in range(3))
         dual = torch.zeros((len(images), 2), device=images.device)

@@ -33,7 +33,7 @@ class SigmaZero(PaperAttack):
     threshold_step: float = 0.01
 
     def run(self, network: View, images: Tensor, labels: Tensor) -> Tensor:
-        """See :meth:`PaperAttack.run`."""
+        """See :meth:`.PaperAttack.run`."""
         change = torch.zeros_like(images)
         first, second = torch.zeros_like(images), torch.zeros_like(images)
         threshold = torch.full((len(images),), self.threshold, device=images.device)

@@ -23,10 +23,11 @@ def main(arguments: list[str] | None = None, *, last: bool = False) -> int:
         arguments: the words; None for those of the process.
         last: whether the process ends afterwards.
     """
-    return command(lambda: _main(_parser().parse_args(arguments)), last=last)
+    return command(lambda: _main(parser().parse_args(arguments)), last=last)
 
 
-def _parser() -> Parser:
+def parser() -> Parser:
+    """The command line of ``python -m bench.check``."""
     parser = Parser(
         prog="python -m bench.check",
         description="Decide requirements on a stored run: held (exit code 0), broken (1), or not decidable with so few images "

@@ -52,6 +52,7 @@ DATASETS = Kind(
     attribute="DATASET",
     also=(*(f"file{ending}" for ending in READERS), "a folder of pictures", f"{TORCHVISION}CIFAR10"),
 )
+"""Datasets that have a name: those of the bench, entry points, and objects of Python files."""
 
 
 def find(text: str, options: Options = DEFAULT) -> Dataset:

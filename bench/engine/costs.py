@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.norms import Norm
-from bench.specs import Row, VerifierSpec
+from bench.specs import AttackSpec, Row, VerifierSpec
 
 FILE = Path(__file__).parents[2] / "suites" / "costs.json"
 
@@ -71,6 +71,7 @@ class AttackCost:
         batch: how many images go through it together.
         factor: how many times the fastest passes they take, among all that the attack does besides.
         own: what the library takes besides, in units of ``Pace.overhead``, by the number of values.
+        steps: with how many steps that was so; 0 where it has none. All of it grows with them.
     """
 
     forwards: Line
@@ -78,6 +79,7 @@ class AttackCost:
     batch: float
     own: Line
     factor: float = 1.0
+    steps: float = 0.0
 
     def passes(self, pace: Pace) -> float:
         """Seconds in the network."""
@@ -137,7 +139,8 @@ def from_json(content: Mapping[str, Any]) -> Cost:
         dense, pooled = (None if value is None else tuple(value) for value in (content["dense"], content["pooled"]))
         return BoundCost(dense=dense, pooled=pooled)
     forwards, backwards, own = (Line(*content[name]) for name in ("forwards", "backwards", "own"))
-    return AttackCost(forwards=forwards, backwards=backwards, batch=content["batch"], own=own, factor=content["factor"])
+    numbers = {name: content[name] for name in ("batch", "factor", "steps")}
+    return AttackCost(forwards=forwards, backwards=backwards, own=own, **numbers)
 
 
 def pace_to_json(pace: Pace) -> dict[str, Any]:
@@ -183,7 +186,15 @@ def _seconds(row: Row, cost: Cost | None, pace: Pace) -> float | None:
             return 0.0
         found = cost.seconds(pace, row.norm) if isinstance(cost, BoundCost) else None
         return pace.attacked * (row.seconds if found is None else min(found, row.seconds))
-    return cost.seconds(pace) * pace.attacked if isinstance(cost, AttackCost) else None
+    if not isinstance(cost, AttackCost):
+        return None
+    longer = steps(row) / cost.steps if steps(row) and cost.steps else 1.0
+    return longer * cost.seconds(pace) * pace.attacked
+
+
+def steps(row: AttackSpec) -> float:
+    """How many steps an attack takes at most; 0 where no parameter counts them."""
+    return float(str(row.params[row.steps])) if row.steps else 0.0
 
 
 def _fields(cost: Cost | Pace) -> dict[str, Any]:

@@ -170,7 +170,11 @@ def resolve(request: Request, given: Given | None = None) -> Job:
     given = given or Given()
     _check_numbers(request)
     sources: dict[str, Found] = {}
-    suite, place = (given.suite, f"{LIVE}{given.suite.name}") if given.suite else _suite(request.suite, sources)
+    suite, place = (
+        (suites.usable(given.suite, given.suite.name), f"{LIVE}{given.suite.name}")
+        if given.suite
+        else _suite(request.suite, sources)
+    )
     rows = plan.choose(
         plan.with_exact(plan.with_norms(suite, request.norms), request.exact),
         norms=request.norms,
@@ -283,7 +287,7 @@ def _suite(text: str, sources: dict[str, Found]) -> tuple[Suite, str]:
     _require_named("suite", text)
     found = suites.SUITES.find(text)
     _keep(f"suite {found.name}", found, sources)
-    return suites.load(text), found.source
+    return suites.usable(found.value, text), found.source
 
 
 def _absolute(path: str | None, option: str) -> str | None:

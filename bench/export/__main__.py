@@ -20,7 +20,7 @@ def main(arguments: list[str] | None = None, *, last: bool = False) -> int:
         arguments: the words; None for those of the process.
         last: whether the process ends afterwards.
     """
-    return command(lambda: _main(_parser().parse_args(arguments)), last=last)
+    return command(lambda: _main(parser().parse_args(arguments)), last=last)
 
 
 def _main(options: argparse.Namespace) -> int:
@@ -40,7 +40,8 @@ def _pair(text: str) -> tuple[str, str]:
     return name, value
 
 
-def _parser() -> Parser:
+def parser() -> Parser:
+    """The command line of ``python -m bench.export``."""
     parser = Parser(
         prog="python -m bench.export",
         description="Write a stored run in the format of a neighbour; docs/neighbours.md says what is in it.",

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,6 +44,7 @@ class Seen:
         kind, norm: of the row.
         pace: of the network, on the machine of the run.
         seconds, forwards, backwards: means over the attacked images.
+        steps: of an attack that counts them; else 0.
     """
 
     kind: Kind
@@ -51,6 +53,7 @@ class Seen:
     seconds: float
     forwards: float
     backwards: float
+    steps: float = 0.0
 
 
 def seen(run: Run) -> dict[str, list[Seen]]:
@@ -66,6 +69,7 @@ def seen(run: Run) -> dict[str, list[Seen]]:
         raise StoreError(f"{run.path} does not say how fast its networks were; run it again with this version")
     records = run.records()
     counted = records[~records["status"].isin([str(status) for status in UNCOUNTED])]
+    rows = {row["name"]: row for row in run.manifest["rows"]}
     groups = counted.groupby(["attack", "network", "kind", "norm"], observed=True)
     found: dict[str, list[Seen]] = {}
     for entry in groups[["seconds", "forwards", "backwards"]].mean().reset_index().to_dict("records"):
@@ -73,10 +77,16 @@ def seen(run: Run) -> dict[str, list[Seen]]:
             kind=Kind(entry["kind"]),
             norm=Norm(entry["norm"]),
             pace=costs.pace_from_json(paces[entry["network"]]),
+            steps=_steps(rows[entry["attack"]]),
             **{name: float(entry[name]) for name in ("seconds", "forwards", "backwards")},
         )
         found.setdefault(str(entry["attack"]), []).append(one)
     return found
+
+
+def _steps(row: Mapping[str, Any]) -> float:
+    """How many steps a row of a manifest has; 0 for one that counts none."""
+    return float(row["params"][row["steps"]]) if row.get("steps") else 0.0
 
 
 def fitted(every: Sequence[Seen]) -> Cost:
@@ -103,7 +113,7 @@ def _attack(every: Sequence[Seen]) -> AttackCost:
         if off < least:
             best, least = cost, off
     assert best is not None
-    return best
+    return replace(best, steps=every[0].steps)
 
 
 def _line(values: Floats, found: Sequence[float]) -> Line:

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from bench.plots import bands, classes, comparisons, curves, distributions, labels, legends, queries
-from bench.plots.style import INK, drawing, tag
+from bench.plots.style import INK, Shown, drawing, tag
 from bench.plots.svg import inline
 
 BESIDE = 4.85
@@ -422,7 +422,7 @@ def _grid(plot: Plot, frame: pd.DataFrame, panels: int, across: int) -> tuple[Fi
     folded = {"attack": 0.14, "pair": 0.28}.get(plot.panel, 0.0)
     top, between = top + folded, between + folded
     tall = bottom + down * height + (down - 1) * between + top
-    result = Figure(figsize=(total, tall))
+    result = Shown(figsize=(total, tall))
     grid = result.subplots(
         down,
         across,

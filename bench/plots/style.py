@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.patches import PathPatch
 from matplotlib.path import Path
 from numpy.typing import ArrayLike
@@ -106,6 +108,16 @@ def of_libraries(frame: pd.DataFrame) -> dict[str, LibraryStyle]:
         known = frame.drop_duplicates("library")
         markers |= {str(n): str(m) for n, m in zip(known["library"], known["library_marker"], strict=True) if n}
     return library_styles(markers)
+
+
+class Shown(Figure):
+    """A figure that a notebook shows on paper, also where nobody imported pyplot and the notebook is dark."""
+
+    def _repr_png_(self) -> bytes:
+        content = io.BytesIO()
+        with drawing():
+            self.savefig(content, format="png", dpi=144, facecolor=PAPER)
+        return content.getvalue()
 
 
 @contextmanager

@@ -24,7 +24,7 @@ def main(arguments: list[str] | None = None, *, last: bool = False) -> int:
         arguments: the words; None for those of the process.
         last: whether the process ends afterwards.
     """
-    return command(lambda: _main(_parser().parse_args(arguments)), last=last)
+    return command(lambda: _main(parser().parse_args(arguments)), last=last)
 
 
 def _main(options: argparse.Namespace) -> int:
@@ -43,7 +43,8 @@ def _main(options: argparse.Namespace) -> int:
     return 0
 
 
-def _parser() -> Parser:
+def parser() -> Parser:
+    """The command line of ``python -m bench.report``."""
     parser = Parser(
         prog="python -m bench.report",
         description="Write the report of a stored run again; of two or more, one page that lays them side by side.",

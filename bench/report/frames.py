@@ -193,12 +193,12 @@ class Frames:
         }
         pair = content["network_a"].astype(str) + "\nagainst " + content["network_b"].astype(str)
         images = content.groupby(["norm", "network_a", "network_b"])["image"].transform("size").astype(str) + " images"
-        return content.assign(pair=pair + "\n" + images + pd.Series(shown, index=content.index, dtype=object), **ends)
+        return content.assign(pair=pair + "\n" + images + pd.Series(shown, index=content.index, dtype=str), **ends)
 
     def _pairs(self) -> pd.DataFrame:
         """Pairs of implementations, by method, each with a strip of its own and what that is called."""
         content = METRICS["library_pairs"](self.evidence)
-        names = [content[name].map(self.labels) for name in ("library_a", "library_b")]
+        names = [content[name].map(self.labels).astype(str) for name in ("library_a", "library_b")]
         label = content["title"] + ": " + names[0] + " / " + names[1]
         content = content.assign(label=label, pair=content["attack_a"] + " " + content["attack_b"])
         return content.sort_values("title", kind="stable").reset_index(drop=True)

@@ -20,7 +20,7 @@ def main(arguments: list[str] | None = None, *, last: bool = False) -> int:
         arguments: the words; None for those of the process.
         last: whether the process ends afterwards.
     """
-    return command(lambda: _main(_parser().parse_args(arguments)), last=last)
+    return command(lambda: _main(parser().parse_args(arguments)), last=last)
 
 
 def _main(options: argparse.Namespace) -> int:
@@ -38,7 +38,8 @@ def _main(options: argparse.Namespace) -> int:
     return 0
 
 
-def _parser() -> Parser:
+def parser() -> Parser:
+    """The command line of ``python -m bench.score``."""
     parser = Parser(
         prog="python -m bench.score",
         description="Score distances from elsewhere: a CSV file with a column for each attack and a line for each image, "

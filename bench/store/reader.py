@@ -149,7 +149,7 @@ class Run:
         """One stored block, read whole.
 
         Args:
-            key: its name, from :func:`block_key`.
+            key: its name, from :func:`.block_key`.
             path: of its records.
 
         Returns:
