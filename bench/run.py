@@ -234,7 +234,8 @@ def _resumed(options: argparse.Namespace) -> _Asked:
 
     Raises:
         UsageError: other options of what to run are given as well, or the run executes files and is not trusted.
-        StoreError: the folder is no run, its version cannot go on, or a file is not what the run was started with.
+        StoreError: the folder is no run, or a thinned one, its version cannot go on, or a file is not what the run was
+            started with.
     """
     from bench import store
     from bench.engine import trust
@@ -247,6 +248,7 @@ def _resumed(options: argparse.Namespace) -> _Asked:
         flags = ", ".join("--" + name.replace("_", "-") for name in extra)
         raise UsageError(f"--resume goes on with a run as it was started; leave out {flags}")
     run = store.read(options.resume)
+    run.require_whole("resumed")
     if "request" not in run.manifest:
         raise UsageError(f"{options.resume} was written by an older version, and cannot go on; start a new run")
     request = Request.from_json(run.manifest["request"])

@@ -144,7 +144,9 @@ def _begin(writer: Writer, current: Manifest, plan: Plan, images: Images, watch:
     """Write the manifest of a new run; or check that a stored one can go on, and set aside what is damaged of it."""
     path = writer.path
     if (path / "manifest.json").exists():
-        stored = store.read(path).manifest
+        before = store.read(path)
+        before.require_whole("resumed")
+        stored = before.manifest
         manifest.check_same(path.name, stored, current)
         # What was found today of the same things takes the place of what stood there.
         kept = ("started", "command", "git", "machine", "images_file_sha256", "budget", "pace")

@@ -86,9 +86,10 @@ def verify(
 
     Raises:
         UsageError: the run names files, and is not trusted.
-        StoreError: a part of the run is damaged, or a file is another than the run's.
+        StoreError: the run is thinned, a part of it is damaged, or a file is another than the run's.
         NetworkError: a network cannot be loaded, or is another than the run's.
     """
+    run.require_whole("verified")
     with trust.only(trust.require(run, trusted=trusted)), networks.live(modules):
         found = Findings()
         stored = _Stored.of(run, found)

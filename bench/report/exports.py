@@ -106,8 +106,7 @@ summary.json   the same answers for programs; its keys are described by the sche
                python -m bench.report --schema
 records.csv    one line for each (network, attack, image); open it in a spreadsheet
 manifest.json  what was run: suite, networks, dataset, images, seed, versions, machine
-records/       the records as parquet, a file for each block; candidates/ the adversarial examples
-images.parquet the attacked images
+{parts}
 best.csv       one line for each (network, norm, image): smallest known distance, its attack, certified lower
                bound, and how many attacks ended on the image
 
@@ -116,13 +115,25 @@ norm, inf where nothing was found; lower is a certified lower bound, empty for a
 images that were attacked together, not measured for the image alone.
 
 python -m bench.report results/<run>            writes the report again
-python -m bench.report --verify results/<run>   judges everything that is stored again
-"""
+{verify}"""
+
+_WHOLE = """\
+records/       the records as parquet, a file for each block; candidates/ the adversarial examples
+images.parquet the attacked images"""
+
+_THINNED = """\
+records.parquet, examples.parquet, images.parquet
+               the records, and adversarial examples and clean images of a few images; the run is thinned"""
+
+_VERIFY = "python -m bench.report --verify results/<run>   judges everything that is stored again\n"
 
 
 def readme(manifest: Mapping[str, Any]) -> str:
     """What each file of a run's folder is."""
+    thinned = "thinned" in manifest
     return README.format(
+        parts=_THINNED if thinned else _WHOLE,
+        verify="" if thinned else _VERIFY,
         name=printable(str(manifest.get("name"))),
         suite=printable(str(manifest["suite"]["name"])),
         images=printable(data_words.chosen(manifest)),

@@ -105,19 +105,24 @@ def examples(
     clean = dict(zip(images[0].tolist(), images[1], strict=True))
     labels = {str(row["attack"]): finder(row) for row in evidence.rows.to_dict("records")}
     made = []
-    for (network, _), group in evidence.best.groupby(["network", "norm"], observed=True):
-        known = group[np.isfinite(group["distance"]) & ~group["misclassified"]].sort_values(["distance", "image"])
-        for place, line in _chosen(known):
-            found = candidates(str(network), str(line["attack"]), [_block(evidence, line)])
-            changed = found.get(int(line["image"]))
-            if changed is None or int(line["image"]) not in clean:
-                continue
-            made.append(
-                _example(line, place, clean[int(line["image"])], changed, labels=labels, domain=evidence.domain)
-            )
+    for place, line in lines(evidence):
+        found = candidates(str(line["network"]), str(line["attack"]), [_block(evidence, line)])
+        changed = found.get(int(line["image"]))
+        if changed is None or int(line["image"]) not in clean:
+            continue
+        made.append(_example(line, place, clean[int(line["image"])], changed, labels=labels, domain=evidence.domain))
     order = {name: place for place, name in enumerate(evidence.networks)}
     norms = {norm.value: place for place, norm in enumerate(Norm)}
     return sorted(made, key=lambda example: (norms[example.norm], order[example.network]))
+
+
+def lines(evidence: Evidence) -> list[tuple[str, dict[str, Any]]]:
+    """The place (easiest, median, hardest) and the line of ``evidence.best`` of every image that the gallery shows."""
+    found: list[tuple[str, dict[str, Any]]] = []
+    for _, group in evidence.best.groupby(["network", "norm"], observed=True):
+        known = group[np.isfinite(group["distance"]) & ~group["misclassified"]].sort_values(["distance", "image"])
+        found += _chosen(known)
+    return found
 
 
 def finder(row: Mapping[Any, Any]) -> str:

@@ -2,8 +2,8 @@
 
 ``results/<run>/`` holds ``manifest.json``, ``images.parquet``, ``records/`` and ``candidates/``. A part is named
 after its block and the first half of its content's SHA-256, so that a part is whole, or absent, or known to be
-damaged. A block is finished when its part in ``records/`` exists; what is damaged is set aside when the run goes on. Nothing
-is pickled.
+damaged. A block is finished when its part in ``records/`` exists; what is damaged is set aside when the run goes on. A thinned run has four
+files. Nothing is pickled.
 """
 
 from __future__ import annotations
@@ -13,6 +13,20 @@ from bench.store.files import digest
 from bench.store.layout import FORMAT, Manifest
 from bench.store.mend import mend, same_images
 from bench.store.reader import Run, read
+from bench.store.thin import Kept, thin
 from bench.store.writer import Writer, writing
 
-__all__ = ["FORMAT", "Manifest", "Run", "Writer", "block_key", "digest", "mend", "read", "same_images", "writing"]
+__all__ = [
+    "FORMAT",
+    "Kept",
+    "Manifest",
+    "Run",
+    "Writer",
+    "block_key",
+    "digest",
+    "mend",
+    "read",
+    "same_images",
+    "thin",
+    "writing",
+]

@@ -16,6 +16,12 @@ from bench.errors import StoreError
 PICTURES = pa.schema([("image", pa.int32()), ("values", pa.binary())])
 """The columns of ``images.parquet`` and of a part of ``candidates/``: index in the split, little-endian float32 values."""
 
+RECORDS_FILE, EXAMPLES_FILE = "records.parquet", "examples.parquet"
+"""What a thinned run has in place of ``records/`` and ``candidates/``."""
+
+EXAMPLES = pa.schema([("network", pa.string()), ("attack", pa.string()), *PICTURES])
+"""The columns of a thinned run's adversarial examples."""
+
 
 def digest(content: bytes) -> str:
     """SHA-256 in hex."""

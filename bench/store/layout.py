@@ -99,6 +99,11 @@ class _Budget(msgspec.Struct):
     left_out: list[str]
 
 
+class _Thinned(msgspec.Struct):
+    records_sha256: str
+    examples_sha256: str
+
+
 class _Manifest(msgspec.Struct):
     plan: str
     images_file_sha256: str
@@ -133,6 +138,7 @@ class _Manifest(msgspec.Struct):
     device: str | None = None
     time_limit: float | None = None
     budget: _Budget | None = None
+    thinned: _Thinned | None = None
 
 
 def check(content: Manifest, where: str) -> None:

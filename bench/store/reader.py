@@ -15,13 +15,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from bench.errors import StoreError
 from bench.records import Status, block_key, schema
 from bench.store import layout, upgrade
-from bench.store.files import PICTURES, canonical, digest, read_bytes
+from bench.store.files import EXAMPLES, EXAMPLES_FILE, PICTURES, RECORDS_FILE, canonical, digest, read_bytes
 from bench.store.layout import FORMAT, Manifest
 
 _MENDED = "run --resume, which sets it aside and computes it again"
@@ -49,6 +50,26 @@ class Run:
     path: Path
     manifest: Manifest
 
+    @property
+    def thinned(self) -> bool:
+        """Whether only the records and a few adversarial examples are there; see :func:`bench.store.thin`."""
+        return "thinned" in self.manifest
+
+    def require_whole(self, what: str) -> None:
+        """See that every part of the run is there.
+
+        Args:
+            what: is to be done with the run, as a message says it: ``verified``.
+
+        Raises:
+            StoreError: the run is thinned.
+        """
+        if self.thinned:
+            raise StoreError(
+                f"{self.path} is thinned: it has its records but only a few of its adversarial examples, so that it cannot be "
+                f"{what}; make the run again (its manifest has the request) and take that"
+            )
+
     @cached_property
     def finished(self) -> frozenset[str]:
         """The keys of the blocks whose records are stored, at the time of the first look."""
@@ -68,7 +89,10 @@ class Run:
         Raises:
             StoreError: a part is damaged, belongs to another run, or is not of the block that its name says.
         """
-        tables = [_read_records(path, key, self.manifest["plan"]) for key, path in self._stored.items()]
+        if self.thinned:
+            tables = [self._own(RECORDS_FILE, "records_sha256", schema())]
+        else:
+            tables = [_read_records(path, key, self.manifest["plan"]) for key, path in self._stored.items()]
         bare = [table.replace_schema_metadata() for table in tables]
         table = pa.concat_tables(bare or [schema().empty_table()]).unify_dictionaries()
         frame: pd.DataFrame = table.to_pandas()
@@ -101,6 +125,8 @@ class Run:
     ) -> dict[int, NDArray[np.float32]]:
         """The adversarial examples of the ``found`` records of one network and attack: image index -> values (*shape).
 
+        A thinned run has those of a few images, whatever their blocks.
+
         Args:
             network, attack: whose.
             blocks: numbers of the only blocks to read; None for all.
@@ -108,6 +134,8 @@ class Run:
         Raises:
             StoreError: a part is damaged or belongs to another run.
         """
+        if self.thinned:
+            return self._kept_examples(network, attack)
         found: dict[int, NDArray[np.float32]] = {}
         stem = block_key(network, attack, 0).rpartition(".")[0]
         wanted = None if blocks is None else {block_key(network, attack, number) for number in blocks}
@@ -147,6 +175,24 @@ class Run:
     def _candidates(self, key: str, records: pa.Table) -> Candidates:
         pair = (records.schema.metadata.get(b"bench.candidates") or b"none").decode(errors="replace")
         return self.examples(key, self.path / "candidates" / f"{key}.{pair}.parquet")
+
+    def _kept_examples(self, network: str, attack: str) -> dict[int, NDArray[np.float32]]:
+        table = self._examples
+        chosen = table.filter((pc.field("network") == network) & (pc.field("attack") == attack))
+        values = self._pictures(chosen, self.path / EXAMPLES_FILE)
+        return dict(zip(chosen["image"].to_pylist(), values, strict=True))
+
+    @cached_property
+    def _examples(self) -> pa.Table:
+        return self._own(EXAMPLES_FILE, "examples_sha256", EXAMPLES)
+
+    def _own(self, name: str, stated: str, columns: pa.Schema) -> pa.Table:
+        """A file of a thinned run."""
+        path = self.path / name
+        content = read_bytes(path)
+        if digest(content) != self.manifest["thinned"][stated]:
+            raise StoreError(f"{path} is damaged: its SHA-256 is not the manifest's; restore it from a copy of the run")
+        return _parse(content, path, columns)
 
     def _pictures(self, table: pa.Table, path: Path) -> NDArray[np.float32]:
         content = b"".join(table["values"].to_pylist())

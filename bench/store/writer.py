@@ -92,6 +92,14 @@ class Writer:
         _write(self.path / "images.parquet", content)
         return digest(content)
 
+    def table(self, name: str, content: pa.Table) -> str:
+        """Write a table under a name of its own; returns the file's SHA-256 for the manifest."""
+        buffer = pa.BufferOutputStream()
+        pq.write_table(content.replace_schema_metadata(), buffer, compression="zstd", compression_level=19)
+        written: bytes = buffer.getvalue().to_pybytes()
+        _write(self.path / name, written)
+        return digest(written)
+
     def block(
         self, key: str, plan: str, records: Sequence[Record], candidates: Mapping[int, NDArray[np.float32]]
     ) -> None:
