@@ -197,7 +197,9 @@ class Frames:
 
     def _pairs(self) -> pd.DataFrame:
         """Pairs of implementations, by method, each with a strip of its own and what that is called."""
-        content = METRICS["library_pairs"](self.evidence)
+        # A table without rows has no text either, to which older versions of pandas add none.
+        texts = ("title", "library_a", "library_b", "attack_a", "attack_b")
+        content = METRICS["library_pairs"](self.evidence).astype(dict.fromkeys(texts, str))
         names = [content[name].map(self.labels).astype(str) for name in ("library_a", "library_b")]
         label = content["title"] + ": " + names[0] + " / " + names[1]
         content = content.assign(label=label, pair=content["attack_a"] + " " + content["attack_b"])
