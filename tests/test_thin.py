@@ -17,7 +17,9 @@ from bench.guide import reference
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> store.Run:
-    return store.read(synthetic.write(synthetic.run(networks=("MLP", "CNN"), samples=16), tmp_path_factory.mktemp("whole") / "run"))
+    return store.read(
+        synthetic.write(synthetic.run(networks=("MLP", "CNN"), samples=16), tmp_path_factory.mktemp("whole") / "run")
+    )
 
 
 @pytest.fixture
@@ -107,7 +109,7 @@ def test_examples_of_one_image_are_those_of_the_nearest_attacks(whole: store.Run
     records = kept.records()
     image = int(records["image"].min())
     of = records[(records["network"] == "MLP") & (records["image"] == image) & (records["status"] == "found")]
-    nearest = of.loc[of["l2"].idxmin()]
+    nearest = of.sort_values("l2").iloc[0]
     clean = dict(zip(kept.images()[0].tolist(), kept.images()[1], strict=True))[image]
     changed = kept.candidates("MLP", str(nearest["attack"]))[image]
     length = np.linalg.norm((changed.astype(float) - clean).ravel())
