@@ -43,6 +43,13 @@ class Parser(argparse.ArgumentParser):
         raise SystemExit(EXIT_USAGE)
 
 
+def typed(words: Sequence[str]) -> list[str]:
+    """A command line as it is typed, which is the same on every machine: Python names the file of a module that it runs."""
+    if words and re.search(r"[\\/]bench[\\/]run\.py$", words[0]):
+        return ["python", "-m", "bench.run", *words[1:]]
+    return list(words)
+
+
 def tell(error: Exception) -> int:
     """Print an error as one line, as a message of somebody else's may have several; returns the exit code."""
     print(f"error: {printable(str(error))}", file=sys.stderr)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from enum import StrEnum
-from typing import Annotated, Any, ClassVar, get_origin, get_type_hints
+from typing import Annotated, Any, ClassVar, get_type_hints
 
 import msgspec
 
@@ -296,10 +296,9 @@ def _rows(rows: Any, name: str) -> tuple[Row, ...]:
 def _converted(spec: Any, place: str, besides: tuple[str, ...] = ()) -> Any:
     """A spec with every field, but some, through plain data and back."""
     found = {}
-    for name, hint in get_type_hints(type(spec), include_extras=True).items():
-        if name in besides or name not in spec.__dataclass_fields__ or get_origin(hint) is ClassVar:
-            continue
-        value = getattr(spec, name)
+    hints = get_type_hints(type(spec), include_extras=True)
+    for name in [item.name for item in fields(spec) if item.name not in besides]:
+        value, hint = getattr(spec, name), hints[name]
         try:
             found[name] = msgspec.convert(msgspec.to_builtins(value), hint)
         except (msgspec.ValidationError, TypeError) as error:

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench import run, train
+from bench.arguments import typed
 from bench.check import __main__ as check
 from bench.export import __main__ as export
 from bench.guide import costs
@@ -182,3 +183,10 @@ def test_seconds_that_are_none_are_refused(capsys: pytest.CaptureFixture[str], s
 def test_training_of_anything(odd_folder: Path, words: list[str]) -> None:
     # The folder cannot be written, so that nothing is trained.
     ends_well(train.main, ["MLP", "--save", "--out", "file/x", *words, "--out=file"])
+
+
+@pytest.mark.parametrize("file", ["/home/me/bench/bench/run.py", r"C:\bench\bench\run.py"])
+def test_a_command_is_stored_as_it_is_typed(file: str) -> None:
+    assert typed([file, "--suite", "smoke"]) == ["python", "-m", "bench.run", "--suite", "smoke"]
+    assert typed(["mine.py", file]) == ["mine.py", file]
+    assert typed([]) == []

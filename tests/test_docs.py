@@ -29,6 +29,7 @@ MODULES = {
     "bench.export": "bench.export.__main__",
     "bench.score": "bench.score.__main__",
     "bench.guide.pictures": "bench.guide.pictures",
+    "bench.guide.reference": "bench.guide.reference",
 }
 """Where the parser of each command is."""
 

@@ -94,6 +94,17 @@ def test_a_suite_a_dataset_a_network_and_an_attack_from_one_file(mine: Path) -> 
     assert run.manifest["data"]["name"] == "points"
     assert run.manifest["domain"]["class_names"] == ["a", "b", "c"]
     assert run.manifest["networks"][0]["source"] == f"{mine}:make"
+    assert run.manifest["command"] == [
+        "python",
+        "-m",
+        "bench.run",
+        "--suite",
+        "mine.py",
+        "--workers",
+        "1",
+        "--name",
+        "r",
+    ]
     best = records.groupby("attack", observed=True)["l2"].median()
     assert best["own-walk-l2"] < 1.2 * best["foolbox-ddn-l2"]
     page = (folder / "results" / "r" / "report.html").read_text()

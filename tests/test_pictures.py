@@ -11,6 +11,7 @@ import synthetic
 from browsing import CHROMIUM
 from PIL import Image
 
+from bench import store
 from bench.arguments import EXIT_USAGE
 from bench.guide import pictures
 
@@ -57,7 +58,10 @@ def test_without_a_browser_it_says_which_to_install(
 
 
 @pytest.mark.parametrize("name", ["report.png", "distribution.png"])
-def test_the_stored_pictures_are_small(name: str) -> None:
+def test_the_stored_pictures_are_small_and_of_a_stored_run(name: str) -> None:
     content = (ROOT / "docs" / "pictures" / name).read_bytes()
     assert len(content) < 300_000
-    assert min(Image.open(io.BytesIO(content)).size) > 400
+    picture = Image.open(io.BytesIO(content))
+    assert min(picture.size) > 400
+    manifests = (ROOT / "results" / "reference").glob("*/manifest.json")
+    assert picture.info[pictures.STAMP] in {store.digest(path.read_bytes()) for path in manifests}

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.norms import Norm
-from bench.specs import AttackSpec, Row, VerifierSpec
+from bench.specs import Row, VerifierSpec
 
 FILE = Path(__file__).parents[2] / "suites" / "costs.json"
 
@@ -188,13 +188,19 @@ def _seconds(row: Row, cost: Cost | None, pace: Pace) -> float | None:
         return pace.attacked * (row.seconds if found is None else min(found, row.seconds))
     if not isinstance(cost, AttackCost):
         return None
-    longer = steps(row) / cost.steps if steps(row) and cost.steps else 1.0
+    asked = steps(row.params, row.steps)
+    longer = asked / cost.steps if asked and cost.steps else 1.0
     return longer * cost.seconds(pace) * pace.attacked
 
 
-def steps(row: AttackSpec) -> float:
-    """How many steps an attack takes at most; 0 where no parameter counts them."""
-    return float(str(row.params[row.steps])) if row.steps else 0.0
+def steps(params: Mapping[str, Any], name: str) -> float:
+    """How many steps an attack takes at most.
+
+    Args:
+        params: of its row.
+        name: of the parameter that counts them; empty where none does, and the answer is 0.
+    """
+    return float(params[name]) if name else 0.0
 
 
 def _fields(cost: Cost | Pace) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from typing import Any
 from torch import nn
 
 from bench import networks, process, store
+from bench.arguments import typed
 from bench.engine import checked, costs, devices, manifest, pace, planning, runner, worker
 from bench.engine.executors import ATTACKING, Executor, InlineExecutor, LocalExecutor, Work
 from bench.engine.images import Images
@@ -93,7 +94,7 @@ def _run(request: Request, path: Path, how: How, given: Given, watch: Watch) -> 
         images = Images(job.dataset, job.split, job.plan)
         loaded = checked.load(job, images, device, watch)
         watch.stage("measuring clean accuracy")
-        current = manifest.describe(job, loaded, images, device) | {"name": path.name, "command": sys.argv}
+        current = manifest.describe(job, loaded, images, device) | {"name": path.name, "command": typed(sys.argv)}
         paces = pace.measure(
             {one.spec.name: one.source for one in loaded},
             _changed(loaded),

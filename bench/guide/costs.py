@@ -11,7 +11,6 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,20 +72,16 @@ def seen(run: Run) -> dict[str, list[Seen]]:
     groups = counted.groupby(["attack", "network", "kind", "norm"], observed=True)
     found: dict[str, list[Seen]] = {}
     for entry in groups[["seconds", "forwards", "backwards"]].mean().reset_index().to_dict("records"):
+        row = rows[entry["attack"]]
         one = Seen(
             kind=Kind(entry["kind"]),
             norm=Norm(entry["norm"]),
             pace=costs.pace_from_json(paces[entry["network"]]),
-            steps=_steps(rows[entry["attack"]]),
+            steps=costs.steps(row.get("params", {}), row.get("steps", "")),
             **{name: float(entry[name]) for name in ("seconds", "forwards", "backwards")},
         )
         found.setdefault(str(entry["attack"]), []).append(one)
     return found
-
-
-def _steps(row: Mapping[str, Any]) -> float:
-    """How many steps a row of a manifest has; 0 for one that counts none."""
-    return float(row["params"][row["steps"]]) if row.get("steps") else 0.0
 
 
 def fitted(every: Sequence[Seen]) -> Cost:

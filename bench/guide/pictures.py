@@ -6,6 +6,7 @@ of its minimal norms in one norm.
 
 from __future__ import annotations
 
+import argparse
 import io
 import shutil
 import sys
@@ -14,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from bench import report, store
 from bench.arguments import Parser, command
@@ -24,13 +26,21 @@ from bench.plots.style import PAPER
 from bench.report import figures, sources
 from bench.report.frames import Frames
 
+STAMP = "manifest"
+"""What the SHA-256 of the run's ``manifest.json`` is called in a picture."""
+
 SCREEN = (1280, 860)
 """Width and height of the window, in pixels of the page."""
 
 SCALE = 2
 """Pixels of the browser for each pixel of the picture and direction, so that text is smooth."""
 
-CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+
+
+def chromium() -> str | None:
+    """The path of a Chromium that is installed, or None."""
+    return next(filter(None, map(shutil.which, BROWSERS)), None)
 
 
 def parser() -> Parser:
@@ -46,27 +56,30 @@ def parser() -> Parser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Write the pictures and print their paths; returns the exit code."""
-    options = parser().parse_args(arguments)
-
-    def run() -> int:
-        source = sources.single(store.read(options.run))
-        frames, found = report.prepared(source)
-        picture = distribution(frames, options.norm)
-        screen = first_screen(report.page_of(source, frames, found))
-        try:
-            options.out.mkdir(parents=True, exist_ok=True)
-            for name, content in (("report.png", screen), ("distribution.png", picture)):
-                (options.out / name).write_bytes(content)
-                print(options.out / name)
-        except OSError as error:
-            raise UsageError(f"{options.out} cannot be written: {error}; give another --out") from error
-        return 0
-
-    return command(run)
+    return command(lambda: _main(parser().parse_args(arguments)))
 
 
-def distribution(frames: Frames, norm: str) -> bytes:
-    """The distribution of minimal norms, network below network, as a PNG picture.
+def _main(options: argparse.Namespace) -> int:
+    source = sources.single(store.read(options.run))
+    frames, found = report.prepared(source)
+    pictures = {
+        "report.png": first_screen(report.page_of(source, frames, found)),
+        "distribution.png": distribution(frames, options.norm),
+    }
+    stamp = PngInfo()
+    stamp.add_text(STAMP, store.digest((options.run / "manifest.json").read_bytes()))
+    try:
+        options.out.mkdir(parents=True, exist_ok=True)
+        for name, picture in pictures.items():
+            picture.save(options.out / name, optimize=True, pnginfo=stamp)
+            print(options.out / name)
+    except OSError as error:
+        raise UsageError(f"{options.out} cannot be written: {error}; give another --out") from error
+    return 0
+
+
+def distribution(frames: Frames, norm: str) -> Image.Image:
+    """The distribution of minimal norms, network below network.
 
     Args:
         frames: of a run.
@@ -81,11 +94,11 @@ def distribution(frames: Frames, norm: str) -> bytes:
     content = io.BytesIO()
     with drawing():
         figures.drawn("rows", frames, Norm(norm)).savefig(content, format="png", dpi=200, facecolor=PAPER)
-    return content.getvalue()
+    return Image.open(content)
 
 
-def first_screen(page: str) -> bytes:
-    """What a page shows before anyone scrolls, as a PNG picture of the size :data:`SCREEN`.
+def first_screen(page: str) -> Image.Image:
+    """What a page shows before anyone scrolls, of the size :data:`SCREEN`.
 
     Args:
         page: HTML that asks for nothing from anywhere.
@@ -93,9 +106,9 @@ def first_screen(page: str) -> bytes:
     Raises:
         BenchError: there is no Chromium, no playwright to drive it, or it does not start.
     """
-    chromium = next(filter(None, map(shutil.which, CHROMIUM)), None)
-    if chromium is None:
-        raise BenchError(f"no browser is there to draw the page; install one of {', '.join(CHROMIUM)}")
+    program = chromium()
+    if program is None:
+        raise BenchError(f"no browser is there to draw the page; install one of {', '.join(BROWSERS)}")
     try:
         from playwright.sync_api import Error, sync_playwright  # noqa: PLC0415 - only this needs it
     except ImportError as error:
@@ -105,19 +118,16 @@ def first_screen(page: str) -> bytes:
         path = Path(folder, "report.html")
         path.write_text(page, encoding="utf-8")
         try:
-            browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+            browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
             shown = browser.new_page(viewport={"width": width, "height": height}, device_scale_factor=SCALE)
             shown.goto(path.as_uri())
             content = shown.screenshot()
             browser.close()
         except Error as error:
-            raise BenchError(f"{chromium} cannot draw the page: {error}") from error
+            raise BenchError(f"{program} cannot draw the page: {error}") from error
     picture = Image.open(io.BytesIO(content)).convert("RGB").resize(SCREEN, Image.Resampling.LANCZOS)
-    small = io.BytesIO()
-    picture.quantize(256, dither=Image.Dither.NONE).save(
-        small, "PNG", optimize=True
-    )  # text and bars need no more colours
-    return small.getvalue()
+    # Text and bars need no more colours.
+    return picture.quantize(256, dither=Image.Dither.NONE)
 
 
 if __name__ == "__main__":

@@ -112,19 +112,24 @@ RUNS = (
 """In the order in which they are made."""
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Make what is missing of the runs; returns the exit code."""
-    parser = Parser(
+def parser() -> Parser:
+    """The command line of ``python -m bench.guide.reference``."""
+    words = Parser(
         prog="python -m bench.guide.reference",
         description="Make the reference runs, or what is missing of them, and store them thinned. After an interruption the "
         "same command goes on.",
     )
-    parser.add_argument("runs", nargs="*", metavar="RUN", help=f"of {', '.join(run.name for run in RUNS)}; all")
-    parser.add_argument("--list", action="store_true", help="instead, show the runs, their state and their time")
-    parser.add_argument("--into", type=Path, default=INTO, help="where thinned runs are stored (%(default)s)")
-    parser.add_argument("--work", type=Path, default=WORK, help="where runs are made, or lie finished (%(default)s)")
-    parser.add_argument("--workers", type=int, metavar="N", help="processes (one for each core)")
-    return command(lambda: _main(parser.parse_args(arguments)))
+    words.add_argument("runs", nargs="*", metavar="RUN", help=f"of {', '.join(run.name for run in RUNS)}; all")
+    words.add_argument("--list", action="store_true", help="instead, show the runs, their state and their time")
+    words.add_argument("--into", type=Path, default=INTO, help="where thinned runs are stored (%(default)s)")
+    words.add_argument("--work", type=Path, default=WORK, help="where runs are made, or lie finished (%(default)s)")
+    words.add_argument("--workers", type=int, metavar="N", help="processes (one for each core)")
+    return words
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Make what is missing of the runs; returns the exit code."""
+    return command(lambda: _main(parser().parse_args(arguments)))
 
 
 def _main(options: argparse.Namespace) -> int:
@@ -141,9 +146,7 @@ def _main(options: argparse.Namespace) -> int:
         code = make(run, options.work, options.into, workers=options.workers)
         if code:
             return code
-    print(
-        f"{options.into}: {size(options.into) / 1e6:.1f} MB; python -m bench.guide.results writes the chapters from it"
-    )
+    print(printable(f"{options.into}: {size(options.into) / 1e6:.1f} MB"))
     return 0
 
 
@@ -172,8 +175,7 @@ def state(run: ReferenceRun, work: Path, into: Path) -> str:
     """
     whole, kept = _opened(work / run.name), _opened(into / run.name)
     if whole is not None and whole.manifest.get("status") != "finished":
-        content = whole.manifest
-        return f"begun: {len(whole.finished)} blocks of {_blocks(content)}"
+        return f"begun: {len(whole.finished)} blocks are done"
     if whole is not None and (kept is None or kept.manifest.get("ended") != whole.manifest.get("ended")):
         return "finished, not stored yet"
     return "not begun" if kept is None else f"stored, made {str(kept.manifest.get('ended'))[:10]}"
@@ -286,13 +288,6 @@ def _opened(folder: Path) -> store.Run | None:
 
 def _none(folder: Path) -> store.Run:
     raise UsageError(f"{folder} was not made; the lines above say why")
-
-
-def _blocks(manifest: store.Manifest) -> int:
-    images = int(manifest["samples"])
-    rows = [row for row in manifest["rows"] if row.get("block")]
-    count = sum(-(-min(images, row.get("cap") or images) // int(row["block"])) for row in rows)
-    return count * len(manifest["networks"])
 
 
 def _bench_run(words: list[str]) -> int:

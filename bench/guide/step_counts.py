@@ -16,7 +16,7 @@ import torch
 import suites
 from bench import networks
 from bench.arguments import Parser, tell
-from bench.engine import plan, worker
+from bench.engine import costs, plan, worker
 from bench.engine.images import Images
 from bench.engine.request import Given, Request, resolve
 from bench.engine.task import Expected
@@ -73,7 +73,7 @@ def rows() -> tuple[AttackSpec, ...]:
 
 def scaled(row: AttackSpec, factor: float) -> AttackSpec:
     """A row with more or fewer steps, at least one."""
-    steps = max(1, round(float(str(row.params[row.steps])) * factor))
+    steps = max(1, round(costs.steps(row.params, row.steps) * factor))
     return replace(row, params={**row.params, row.steps: steps})
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from markupsafe import Markup
 
 from bench import metrics, verdict
+from bench.arguments import typed
 from bench.findings import TRUST, Level
 from bench.metrics import Evidence
 from bench.plots.style import DARK, network_styles
@@ -244,11 +245,8 @@ def _about(evidence: Evidence, source: Source) -> dict[str, Any]:
 
 
 def command(words: Sequence[str]) -> str:
-    """A command line as it is typed; Python names the file of a module that it runs."""
-    typed = [str(word) for word in words]
-    if typed and re.search(r"[\\/]bench[\\/]run\.py$", typed[0]):
-        typed[:1] = ["python", "-m", "bench.run"]
-    return shlex.join(typed)
+    """A command line as it is typed, in one text."""
+    return shlex.join(typed([str(word) for word in words]))
 
 
 def slug(value: str) -> str:

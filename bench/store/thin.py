@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from bench.arguments import typed
 from bench.errors import StoreError
 from bench.records import columns, schema
 from bench.store.files import EXAMPLES, EXAMPLES_FILE, RECORDS_FILE
@@ -74,6 +75,7 @@ def _write(run: Run, writer: Writer, kept: Kept) -> None:
     # The hashes by which AttackBench knows images go with the images.
     content = {key: value for key, value in run.manifest.items() if key not in ("format", "image_sha512")}
     content["images_file_sha256"] = writer.images(indices[stay].tolist(), pictures[stay])
+    content["command"] = typed(content["command"])
     content["thinned"] = {
         "records_sha256": writer.table(RECORDS_FILE, _records(run)),
         "examples_sha256": writer.table(EXAMPLES_FILE, _examples(run, kept)),

@@ -94,9 +94,7 @@ class Writer:
 
     def table(self, name: str, content: pa.Table) -> str:
         """Write a table under a name of its own; returns the file's SHA-256 for the manifest."""
-        buffer = pa.BufferOutputStream()
-        pq.write_table(content.replace_schema_metadata(), buffer, compression="zstd", compression_level=19)
-        written: bytes = buffer.getvalue().to_pybytes()
+        written = _parquet(content.replace_schema_metadata(), compression="zstd", compression_level=19)
         _write(self.path / name, written)
         return digest(written)
 
@@ -131,14 +129,17 @@ def _pictures(indices: Sequence[int], images: NDArray[np.float32]) -> pa.Table:
 
 
 def _bytes(table: pa.Table, stamp: Mapping[str, str]) -> bytes:
-    buffer = pa.BufferOutputStream()
     stamped = table.replace_schema_metadata({"bench.format": str(FORMAT), **stamp})
     if table.schema.equals(schema()):
         # Records lie in many small parts: so they are read six times as fast as under zstd, and are no larger.
         texts = [field.name for field in schema() if pa.types.is_dictionary(field.type)]
-        pq.write_table(stamped, buffer, compression="snappy", use_dictionary=texts, write_statistics=False)
-    else:
-        pq.write_table(stamped, buffer, compression="zstd")
+        return _parquet(stamped, compression="snappy", use_dictionary=texts, write_statistics=False)
+    return _parquet(stamped, compression="zstd")
+
+
+def _parquet(table: pa.Table, **options: Any) -> bytes:
+    buffer = pa.BufferOutputStream()
+    pq.write_table(table, buffer, **options)
     content: bytes = buffer.getvalue().to_pybytes()
     return content
 

@@ -8,6 +8,7 @@ import re
 import bench.check.__main__
 import bench.export.__main__
 import bench.guide.pictures
+import bench.guide.reference
 import bench.report.__main__
 import bench.run
 import bench.score.__main__
@@ -59,3 +60,8 @@ def train() -> argparse.ArgumentParser:
 def pictures() -> argparse.ArgumentParser:
     """Of ``python -m bench.guide.pictures``."""
     return _plain(bench.guide.pictures.parser())
+
+
+def reference() -> argparse.ArgumentParser:
+    """Of ``python -m bench.guide.reference``."""
+    return _plain(bench.guide.reference.parser())
