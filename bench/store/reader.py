@@ -52,7 +52,7 @@ class Run:
 
     @property
     def thinned(self) -> bool:
-        """Whether only the records and a few adversarial examples are there; see :func:`bench.store.thin`."""
+        """Whether only the records and a few adversarial examples are there; see ``bench.store.thin``."""
         return "thinned" in self.manifest
 
     def require_whole(self, what: str) -> None:
