@@ -34,7 +34,9 @@ extensions = [
 exclude_patterns = ["_build", "**.ipynb_checkpoints"]
 nitpicky = True
 # The inventories of other projects lie elsewhere, and the build asks for nothing from there.
-LIBRARIES = "msgspec|torch|nn|numpy|np|pandas|pd|pyarrow|pa|matplotlib|collections|contextlib|typing|pathlib|art|foolbox"
+LIBRARIES = (
+    "msgspec|torch|nn|numpy|np|pandas|pd|pyarrow|pa|matplotlib|collections|contextlib|typing|pathlib|art|foolbox"
+)
 CLASSES = "Tensor|PyTorchClassifier|PyTorchModel|CLASSIFIER_TYPE"
 nitpick_ignore_regex = [(r"py:.*", rf"(?:{LIBRARIES})(?:\..*)?|{CLASSES}")]
 
