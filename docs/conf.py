@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 import sys
 from pathlib import Path
@@ -17,6 +18,9 @@ import bench
 npt.ArrayLike = type("ArrayLike", (), {"__module__": "numpy.typing"})
 
 sys.path.insert(0, str(Path(__file__).parent / "_extensions"))
+
+# The figures of a notebook go into its page, whatever backend the shell names.
+os.environ.pop("MPLBACKEND", None)
 
 project = "minimal-norm bench"
 author = "the developers of the bench"
