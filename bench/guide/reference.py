@@ -112,19 +112,24 @@ RUNS = (
 """In the order in which they are made."""
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Make what is missing of the runs; returns the exit code."""
-    parser = Parser(
+def parser() -> Parser:
+    """The command line of ``python -m bench.guide.reference``."""
+    words = Parser(
         prog="python -m bench.guide.reference",
         description="Make the reference runs, or what is missing of them, and store them thinned. After an interruption the "
         "same command goes on.",
     )
-    parser.add_argument("runs", nargs="*", metavar="RUN", help=f"of {', '.join(run.name for run in RUNS)}; all")
-    parser.add_argument("--list", action="store_true", help="instead, show the runs, their state and their time")
-    parser.add_argument("--into", type=Path, default=INTO, help="where thinned runs are stored (%(default)s)")
-    parser.add_argument("--work", type=Path, default=WORK, help="where runs are made, or lie finished (%(default)s)")
-    parser.add_argument("--workers", type=int, metavar="N", help="processes (one for each core)")
-    return command(lambda: _main(parser.parse_args(arguments)))
+    words.add_argument("runs", nargs="*", metavar="RUN", help=f"of {', '.join(run.name for run in RUNS)}; all")
+    words.add_argument("--list", action="store_true", help="instead, show the runs, their state and their time")
+    words.add_argument("--into", type=Path, default=INTO, help="where thinned runs are stored (%(default)s)")
+    words.add_argument("--work", type=Path, default=WORK, help="where runs are made, or lie finished (%(default)s)")
+    words.add_argument("--workers", type=int, metavar="N", help="processes (one for each core)")
+    return words
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Make what is missing of the runs; returns the exit code."""
+    return command(lambda: _main(parser().parse_args(arguments)))
 
 
 def _main(options: argparse.Namespace) -> int:
