@@ -7,7 +7,10 @@ import re
 
 import bench.check.__main__
 import bench.export.__main__
+import bench.guide.paths
 import bench.guide.pictures
+import bench.guide.reference
+import bench.guide.results.__main__
 import bench.report.__main__
 import bench.run
 import bench.score.__main__
@@ -59,3 +62,18 @@ def train() -> argparse.ArgumentParser:
 def pictures() -> argparse.ArgumentParser:
     """Of ``python -m bench.guide.pictures``."""
     return _plain(bench.guide.pictures.parser())
+
+
+def reference() -> argparse.ArgumentParser:
+    """Of ``python -m bench.guide.reference``."""
+    return _plain(bench.guide.reference.parser())
+
+
+def paths() -> argparse.ArgumentParser:
+    """Of ``python -m bench.guide.paths``."""
+    return _plain(bench.guide.paths.parser())
+
+
+def results() -> argparse.ArgumentParser:
+    """Of ``python -m bench.guide.results``."""
+    return _plain(bench.guide.results.__main__.parser())
