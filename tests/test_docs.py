@@ -29,7 +29,9 @@ MODULES = {
     "bench.export": "bench.export.__main__",
     "bench.score": "bench.score.__main__",
     "bench.guide.pictures": "bench.guide.pictures",
+    "bench.guide.paths": "bench.guide.paths",
     "bench.guide.reference": "bench.guide.reference",
+    "bench.guide.results": "bench.guide.results.__main__",
 }
 """Where the parser of each command is."""
 

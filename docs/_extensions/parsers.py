@@ -7,8 +7,10 @@ import re
 
 import bench.check.__main__
 import bench.export.__main__
+import bench.guide.paths
 import bench.guide.pictures
 import bench.guide.reference
+import bench.guide.results.__main__
 import bench.report.__main__
 import bench.run
 import bench.score.__main__
@@ -65,3 +67,13 @@ def pictures() -> argparse.ArgumentParser:
 def reference() -> argparse.ArgumentParser:
     """Of ``python -m bench.guide.reference``."""
     return _plain(bench.guide.reference.parser())
+
+
+def paths() -> argparse.ArgumentParser:
+    """Of ``python -m bench.guide.paths``."""
+    return _plain(bench.guide.paths.parser())
+
+
+def results() -> argparse.ArgumentParser:
+    """Of ``python -m bench.guide.results``."""
+    return _plain(bench.guide.results.__main__.parser())
