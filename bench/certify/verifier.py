@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,7 @@ from bench.certify.dense.propagation import DenseNetwork
 from bench.certify.dense.search import Bounder, Search
 from bench.certify.effort import QUICK, DenseEffort, PooledEffort
 from bench.certify.incumbent import Incumbent, attack
+from bench.certify.l0.pairs import PairSearch
 from bench.certify.l0.pixels import PixelSearch, greedy
 from bench.certify.l0.sweep import LineSweep
 from bench.certify.layers import FloatArray, PlainNetwork
@@ -96,7 +98,7 @@ def _candidate(incumbent: Incumbent, image: NDArray[np.float32]) -> FloatArray:
     return np.where(moved, point, given)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Forms:
     """A network in the forms that bounding needs.
 
@@ -111,6 +113,11 @@ class Forms:
     dense: DenseNetwork | None
     stages: list[PooledStage]
     sweep: LineSweep
+
+    @cached_property
+    def pairs(self) -> PairSearch:
+        """Excludes changes of two values, for L0."""
+        return PairSearch(self.plain)
 
 
 _KEPT: dict[str, Forms] = {}
@@ -145,14 +152,14 @@ def _image(spec: VerifierSpec, forms: Forms, incumbent: Incumbent) -> float:
 def _fewest_pixels(
     spec: VerifierSpec, forms: Forms, incumbent: Incumbent, targets: list[int], in_time: Callable[[], bool]
 ) -> float:
-    """L0: one pixel is decided for every network; branching on pixels goes on for dense ones."""
+    """L0: one pixel is decided for every network; branching on pixels goes on for dense ones, pairs are tried on others."""
     if not forms.sweep.run(incumbent, in_time):
         return 1.0
     exact = spec.kind is Kind.EXACT
     beam = _WIDE_BEAM if exact and forms.dense is not None else _BEAM
     greedy(incumbent, targets, min(len(incumbent.centre), _MOST_PIXELS), beam)
     if forms.dense is None:
-        return 2.0
+        return 3.0 if exact and incumbent.distance > 2 and forms.pairs.run(incumbent, in_time) else 2.0
     search = PixelSearch(Bounder(forms.dense, incumbent, DenseEffort()), targets, lower=2)
     search.run(lambda: in_time() and (exact or search.nodes < _ROOT_NODES[Norm.L0]))
     return float(search.lower)
