@@ -71,7 +71,15 @@ def test_a_run_that_was_made_again_is_stored_again(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("suite", "other"), ("networks", ("CNN",)), ("data", "mnist"), ("split", "val"), ("samples", 7), ("full", True)],
+    [
+        ("suite", "other"),
+        ("networks", ("CNN",)),
+        ("data", "mnist"),
+        ("split", "val"),
+        ("samples", 7),
+        ("full", True),
+        ("exact", 5.0),
+    ],
 )
 def test_another_run_is_refused(tmp_path: Path, key: str, value: object) -> None:
     finished(tmp_path / "work" / "made")

@@ -35,7 +35,7 @@ class ReferenceRun:
 
     Attributes:
         name: of its folder.
-        suite, networks, data, split, samples, full: as ``python -m bench.run`` takes them.
+        suite, networks, data, split, samples, full, exact: as ``python -m bench.run`` takes them.
         purpose: what the chapters take from it.
         page: whether its report is stored as well.
     """
@@ -47,20 +47,23 @@ class ReferenceRun:
     split: str = "test"
     samples: int = 100
     full: bool = False
+    exact: float | None = None
     purpose: str
     page: bool = False
 
     @property
     def request(self) -> dict[str, Any]:
         """The fields of :class:`bench.engine.request.Request` that it sets."""
-        names = ("suite", "networks", "data", "split", "samples", "full")
+        names = ("suite", "networks", "data", "split", "samples", "full", "exact")
         return {name: getattr(self, name) for name in names}
 
     @property
     def options(self) -> list[str]:
         """Of ``python -m bench.run``."""
         words = ["--suite", self.suite, "--data", self.data, "--split", self.split, "--samples", str(self.samples)]
-        return [*words, *(["--full"] if self.full else []), "--networks", *self.networks]
+        words += ["--full"] if self.full else []
+        words += [] if self.exact is None else ["--exact", f"{self.exact:g}"]
+        return [*words, "--networks", *self.networks]
 
 
 RUNS = (
@@ -76,6 +79,14 @@ RUNS = (
         suite="exact",
         networks=("MLP", "MLP_d"),
         purpose="exact distances, 60 seconds of search for each image, on the networks where the search closes",
+    ),
+    ReferenceRun(
+        name="convolutional",
+        suite="quick",
+        networks=("CNN", "CNN_d"),
+        samples=50,
+        exact=30,
+        purpose="certified bounds of convolutional networks, 30 seconds of search for each image",
     ),
     ReferenceRun(name="whole_test", suite="whole_test", samples=10_000, purpose="all test images"),
     ReferenceRun(
@@ -223,7 +234,7 @@ def check(run: ReferenceRun, manifest: store.Manifest) -> None:
     """See that a stored run is what a reference run asks for.
 
     Raises:
-        StoreError: suite, networks, data, split, images or caps differ; the message says which.
+        StoreError: suite, networks, data, split, images, caps or time limit differ; the message says which.
     """
     found = {
         "suite": manifest["suite"]["name"],
@@ -232,6 +243,7 @@ def check(run: ReferenceRun, manifest: store.Manifest) -> None:
         "split": manifest["split"],
         "samples": manifest["samples"],
         "full": bool((manifest.get("request") or {}).get("full")),
+        "exact": (manifest.get("request") or {}).get("exact"),
     }
     for key, asked in run.request.items():
         if found[key] != asked:

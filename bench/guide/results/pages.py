@@ -21,6 +21,7 @@ PAGES = {
     "4-nearest": "en",
     "5-libraries": "en",
     "6-weakness": "en",
+    "7-bounds": "en",
     "fr": "fr",
 }
 """The pages, in ``docs/results``, and their languages."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from bench.guide.results.facts import comparisons, library, methods, nearest, networks, weakness
+from bench.guide.results.facts import bounds, comparisons, library, methods, nearest, networks, weakness
 from bench.guide.results.facts.base import Facts
 from bench.guide.results.stored import Stored, with_exact
+from bench.specs import Kind
 
 
 def everything(runs: Mapping[str, Stored], paths: Mapping[str, Any] | None) -> Facts:
@@ -32,6 +33,8 @@ def everything(runs: Mapping[str, Stored], paths: Mapping[str, Any] | None) -> F
         "attacks": {norm.value: nearest.attacks(joined, norm) for norm in main.evidence.norms},
         "exact": nearest.exact(joined) or None,
         "solved": nearest.solved(joined),
+        "lower": bounds.bounds(main, Kind.LOWER),
+        "searches": {name: lines for name, run in runs.items() if (lines := bounds.bounds(run, Kind.EXACT))},
         "agreement": library.agreement(main),
         "library": library.library(main),
         "defects": library.defects(main),
