@@ -21,14 +21,14 @@ from bench.certify.reading.steps import Matrix, Steps, Value
 from bench.problem import Standardised, Unsupported
 
 
-class _Images:
-    """How many images go through the network together, which a forward may only hand on."""
+class Images:
+    """How many images go through the network together: a forward may hand it on to view and reshape, and nothing else."""
 
     def __repr__(self) -> str:
         return "the number of images"
 
 
-IMAGES = _Images()
+IMAGES = Images()
 
 # Layers
 
@@ -220,7 +220,7 @@ def reshape(_: Steps, value: Value, *shape: Any) -> Value:
     known = math.prod(size for size in wanted if size != -1) if all(isinstance(size, int) for size in wanted) else 0
     if open_ == 1 and first is IMAGES and known > 0 and value.size % known == 0:
         wanted[wanted.index(-1)] = value.size // known
-    elif open_ or known != value.size or not (first is IMAGES or first == -1):
+    elif open_ or known != value.size or (first is not IMAGES and first != -1):
         raise Unsupported(
             f"no verifier for a reshape of inputs of shape {value.shape} to {(first, *wanted)}: possible is one of each image by "
             "itself, such as x.view(x.size(0), -1) or x.flatten(1)"
@@ -284,17 +284,6 @@ def negative(steps: Steps, value: Value) -> Value:
     return multiply(steps, value, -1)
 
 
-def size(_: Steps, value: Value, dim: int | None = None) -> Any:
-    """The shape with the number of images in front, or one of its entries."""
-    shape = (IMAGES, *value.shape)
-    return shape if dim is None else shape[dim]
-
-
-def dimensions(_: Steps, value: Value) -> int:
-    """How many dimensions it has, that of images included."""
-    return len(value.shape) + 1
-
-
 FUNCTIONS: Mapping[object, Callable[..., Any]] = {
     **dict.fromkeys((functional.relu, functional.relu_, torch.relu, torch.relu_, Tensor.relu, Tensor.relu_), relu),
     **dict.fromkeys((functional.max_pool2d, torch.max_pool2d), max_pool),
@@ -311,8 +300,6 @@ FUNCTIONS: Mapping[object, Callable[..., Any]] = {
     **dict.fromkeys((operator.mul, operator.imul, torch.mul, Tensor.mul, Tensor.mul_), multiply),
     **dict.fromkeys((operator.truediv, operator.itruediv, torch.div, Tensor.div, Tensor.div_), divide),
     **dict.fromkeys((operator.neg, torch.neg, Tensor.neg), negative),
-    Tensor.size: size,
-    Tensor.dim: dimensions,
 }
 """How each function, operator and method is read; ``inplace`` is none of its arguments."""
 
@@ -329,7 +316,7 @@ def _check_channels(name: str, value: Value, channels: int | None = None) -> Non
 
 def _pooled(
     name: str,
-    layer: nn.Module,
+    layer: nn.MaxPool2d | nn.AvgPool2d,
     value: Value,
     kernel: tuple[int, int],
     stride: tuple[int, int],
@@ -340,7 +327,7 @@ def _pooled(
     height, width = sliding.outputs(value.shape, kernel, stride, dilation, padding)
     afford(name, value.shape, value.shape[0] * height * width * math.prod(kernel))
     with torch.no_grad():
-        expected = layer(torch.zeros((1, *value.shape), dtype=torch.float64)).shape[2:]
+        expected = layer.forward(torch.zeros((1, *value.shape), dtype=torch.float64)).shape[2:]
     if tuple(expected) != (height, width):
         raise Unsupported(f"no verifier for {name} with ceil_mode whose last windows leave the image")
     return height, width
