@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import milp
@@ -17,10 +18,11 @@ from torch.nn import functional
 
 from bench.certify import cost, regions
 from bench.certify.dense import cuts, propagation
-from bench.certify.reading import in_double, known, read
+from bench.certify.reading import in_double, known, read, stages
 from bench.domain import Domain
+from bench.networks.outputs import Picked
 from bench.norms import Norm
-from bench.problem import Unsupported, in_unit_box
+from bench.problem import Standardised, Unsupported, in_unit_box
 from bench.specs import Kind
 
 
@@ -435,6 +437,10 @@ def test_no_bound_of_a_residual_network_is_above_a_known_distance(seed: int, nor
     assert not len(wrong) or lower <= norm.of(wrong - centre).min()
 
 
+def test_intervals_have_the_slack_of_bounds() -> None:
+    assert stages._SLACK == regions.SLACK
+
+
 def test_the_slack_covers_the_rounding_of_what_moves_up() -> None:
     """The same network without moving anything: bounds differ by less than a thousandth of the slack."""
     torch.manual_seed(1)
@@ -459,6 +465,36 @@ def test_the_slack_covers_the_rounding_of_what_moves_up() -> None:
     rounding = abs(float(found[0] @ region.centre + offset[0]) - float(wide @ region.centre + base))
     rounding += float(np.abs(found[0] - wide).sum())
     assert rounding <= 1e-3 * regions.slack(found, offset)[0]
+
+
+@pytest.mark.parametrize("key", ["logits", None])
+def test_logits_in_a_container_are_read(key: str | None) -> None:
+    """As :mod:`bench.networks.outputs` takes them out."""
+    inner = own(lambda net, x: {"logits": net.layer0(x.flatten(1))} if key else net.layer0(x.flatten(1)), head())
+    picked = Picked(inner, key, column=False).eval()
+    images = torch.rand(2, *SHAPE)
+    expected = nn.Sequential(nn.Flatten(), head()).eval()
+    assert read(picked, images).digest == read(expected, images).digest
+    one = nn.Sequential(Picked(own(lambda net, x: net.layer0(x.flatten(1)), head(32)), None, column=False)).eval()
+    assert read(one, images).digest == read(expected, images).digest
+
+
+def test_one_logit_is_read() -> None:
+    inner = own(lambda net, x: net.layer0(x.flatten(1)).squeeze(1), nn.Linear(32, 1))
+    picked = Picked(inner, None, column=True).eval()
+    images = torch.rand(3, *SHAPE)
+    assert read(picked, images).logits(images.double().flatten(1).numpy()) == pytest.approx(
+        picked(images).numpy(), abs=1e-6
+    )
+
+
+def test_the_page_names_everything_that_is_read() -> None:
+    page = (Path(__file__).parent.parent / "docs" / "certify.md").read_text()
+    section = page[page.index("## Which networks") : page.index("### Residual networks")]
+    assert [kind.__name__ for kind in known.LAYERS if kind is not Standardised and kind.__name__ not in section] == []
+    symbols = {"truediv": "/ constant", "itruediv": "/=", "iadd": "+=", "isub": "-=", "imul": "*=", "fn": "max_pool2d"}
+    names = {getattr(function, "__name__") for function in known.FUNCTIONS}  # noqa: B009 - functions of torch and of Python alike
+    assert [name for name in names if symbols.get(name, f"`{name}") not in section] == []
 
 
 # What is refused

@@ -21,8 +21,10 @@ from scipy.sparse import csgraph
 from bench.certify.layers import FloatArray, IntArray, PlainNetwork, Stage, dense
 from bench.certify.reading.sliding import afford
 from bench.certify.reading.steps import Affine, Matrix, Maximum, Step
-from bench.certify.regions import SLACK
 from bench.problem import Unsupported
+
+_SLACK = 1e-9
+"""Intervals are moved outward by this much, times 1 + the size of what was summed: that of bounds in general."""
 
 _ROOM = 2.0**-6
 """By how much a unit that passes stays above 0, which the slack of bounds does not use up."""
@@ -230,7 +232,7 @@ def _reach(step: Affine, ends: list[tuple[FloatArray, FloatArray]]) -> tuple[Flo
         middle += centre if weight is None else weight @ centre
         radius += reach if weight is None else _sizes(weight) @ reach
         size += np.abs(centre) if weight is None else _sizes(weight) @ np.abs(centre)
-    radius += SLACK * (size + radius)
+    radius += _SLACK * (size + radius)
     return middle - radius, middle + radius
 
 
