@@ -79,8 +79,11 @@ def bound_all(path: str) -> None:
     second = nn.Conv2d(20, 40, 3), nn.MaxPool2d(2), nn.ReLU()
     pooled = (*first, *second, nn.Flatten(), nn.Linear(1000, 120), nn.ReLU(), nn.Linear(120, 10))
 
-    def certified(model: Any, image: Any, label: int, ball: tuple[str, float], method: str) -> bool:
+    def certified(network: Any, image: Any, label: int, ball: tuple[str, float], method: str) -> bool:
         norm, radius = ball
+        arguments = {"conv_mode": "patches", "optimize_bound_args": {"iteration": STEPS, "lr_alpha": 0.1}}
+        # A module of its own for each ball: what one keeps of the ball before does not fit where other units are unstable.
+        model = BoundedModule(network, image, bound_opts=arguments, device="cpu")
         if norm == "linf":
             low, high = (image - radius).clamp(0, 1), (image + radius).clamp(0, 1)
             around = PerturbationLpNorm(norm=np.inf, eps=radius, x_L=low, x_U=high)
@@ -100,8 +103,6 @@ def bound_all(path: str) -> None:
                 parameter.copy_(torch.from_numpy(weight))
         images, labels = torch.from_numpy(data[f"{name}/images"]), data[f"{name}/labels"].tolist()
         assert network(images).argmax(1).tolist() == labels
-        arguments = {"conv_mode": "patches", "optimize_bound_args": {"iteration": STEPS, "lr_alpha": 0.1}}
-        model = BoundedModule(network, images[:1], bound_opts=arguments, device="cpu")
         for norm in NORMS:
             for method in METHODS:
                 ratios: list[float] = []
@@ -110,7 +111,7 @@ def bound_all(path: str) -> None:
                     begin, low, high = time.process_time(), 0.0, float(best)
                     for _ in range(HALVINGS):
                         middle = (low + high) / 2
-                        closed = certified(model, image[None], label, (norm, middle), method)
+                        closed = certified(network, image[None], label, (norm, middle), method)
                         low, high = (middle, high) if closed else (low, middle)
                     seconds.append(time.process_time() - begin)
                     ratios.append(low / best)
