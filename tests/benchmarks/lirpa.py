@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 
 NETWORKS, NORMS, METHODS = ("MLP", "MLP_d", "CNN", "CNN_d"), ("linf", "l2"), ("CROWN", "CROWN-Optimized")
+"""The second method, alpha-CROWN, fails on the CNNs in auto_LiRPA 0.3 with an assertion about the shapes of its alphas."""
 IMAGES, HALVINGS, STEPS = 10, 8, 20
 
 
@@ -105,7 +106,7 @@ def bound_all(path: str) -> None:
         images, labels = torch.from_numpy(data[f"{name}/images"]), data[f"{name}/labels"].tolist()
         assert network(images).argmax(1).tolist() == labels
         for norm in NORMS:
-            for method in METHODS:
+            for method in METHODS if name.startswith("MLP") else METHODS[:1]:
                 ratios: list[float] = []
                 seconds: list[float] = []
                 for image, label, best in zip(images, labels, data[f"{name}/{norm}"]):  # noqa: B905 - Python 3.9
