@@ -133,7 +133,7 @@ def _wrapped(network: nn.Sequential) -> nn.Module:
             self.network = network
 
         def forward(self, images: Tensor) -> Tensor:
-            logits: Tensor = self.network(images)
+            logits: Tensor = self.network(images).sigmoid()
             return logits
 
     return Wrapper().eval()
@@ -153,7 +153,7 @@ def _wrapped(network: nn.Sequential) -> nn.Module:
         (_weight_normed, "Linear with a parametrisation"),
         (_training, "network in training mode"),
         (_iterated, "Counted: it has a __iter__ of its own"),
-        (_wrapped, "Wrapper"),
+        (_wrapped, r"forward that calls \.sigmoid\(\)"),
     ],
 )
 @pytest.mark.parametrize("boxed", [False, True])

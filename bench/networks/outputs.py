@@ -45,7 +45,7 @@ class Picked(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Logits (n, classes), or (n, 1), of (n, *shape) images."""
         output: Tensor = _at(self.network(images), self.key)
-        return output.reshape(len(images), 1) if self.column else output
+        return output.reshape(images.shape[0], 1) if self.column else output
 
 
 def logits_of(network: nn.Module, domain: Domain, name: str, within: Within) -> tuple[nn.Module, tuple[str, ...]]:

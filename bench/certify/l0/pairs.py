@@ -19,6 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bench.certify.cost import MOST_GAPS
 from bench.certify.incumbent import Incumbent
 from bench.certify.l0.lines import AtImage, Lines, at_image, gap_counts, trace
 from bench.certify.l0.wiring import Wiring, wire
@@ -36,9 +37,6 @@ _TRIED = 16
 
 _NARROWEST = 2.0**-40
 """Rectangles are not divided below this width."""
-
-_MOST_GAPS = 16_000_000
-"""The most gaps that are kept of all single lines, two numbers each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +89,7 @@ class PairSearch:
             return False
         centre = incumbent.centre.numpy()
         pixels, low, high = _lines(self.wiring, centre)
-        if gap_counts(self.wiring)[pixels].sum() > _MOST_GAPS:
+        if gap_counts(self.wiring)[pixels].sum() > MOST_GAPS:
             return False
         bounder = _Bounder(self.wiring, at_image(self.plain, self.wiring, centre, incumbent.label))
         open_ = bounder.all_pairs(pixels, low, high, going)
