@@ -9,8 +9,9 @@ from hypothesis import given
 
 from bench.certify import layers
 from bench.certify.effort import PooledEffort
-from bench.certify.pooled import propagation, refine, windows
-from bench.certify.pooled.bounder import PooledBounder, interval_planes
+from bench.certify.pooled import propagation, refine
+from bench.certify.pooled.bounder import PooledBounder
+from bench.certify.pooled.planes import Planes, interval_planes
 from bench.norms import FloatArray, Norm
 
 
@@ -21,7 +22,7 @@ def test_weights_of_ties_sum_to_one_at_most(rectified: bool) -> None:
     stage = layers.Stage(np.eye(6), np.zeros(6), np.array([[0, 1, 2, -1], [3, 4, 5, -1]]), rectified)
     prepared = propagation.PooledStage(stage, np.eye(6), np.eye(6), None)
     start = np.full((2, 4), 1 / 3) * np.array([1, 1, 1, 0])
-    plane = windows.Planes(start, np.zeros(2), None, start)
+    plane = Planes(start, np.zeros(2), None, start)
     lower = propagation.LowerWeights([plane], count)
     tied = np.array(
         [[1.0, 1.0, 1.0], [1.0, 0.5, 1.0], [1.0, 0.5, 0.0], [0.0, 0.0, -1.0], [0.0, -1.0, -1.0], [0.0, -1.0, -1.0]]
@@ -81,7 +82,7 @@ def test_refined_planes_are_valid_and_lower(seed: int, rounds: int) -> None:
     # Another plane for the rows to choose: all the weight on one member, and a constant that is large enough.
     sizes = np.abs(layers.dense(plain.stages[0].weight)) @ np.ones(plain.inputs) + np.abs(plain.stages[0].bias)
     lead = np.eye(first.above.shape[1])[np.zeros(len(first.above), dtype=np.int64)]
-    other = windows.Planes(lead, 2 * sizes[plain.stages[0].windows].max(axis=1), None, first.below)
+    other = Planes(lead, 2 * sizes[plain.stages[0].windows].max(axis=1), None, first.below)
 
     def seconds(points: FloatArray) -> FloatArray:
         values = points

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from bench.certify.dense import propagation
 from bench.certify.l0 import pixels
 from bench.certify.pooled import windows
 from bench.certify.pooled.propagation import Functions
+from bench.certify.regions import compiled
 from bench.norms import FloatArray, Norm
 
 
@@ -97,7 +99,7 @@ def test_kept_kernels_depend_on_every_kernel() -> None:
         for kernel in (propagation._margin, regions.cut_suprema, windows.fit_planes, pixels._lost)
         if hasattr(getattr(kernel, "_cache", None), "_cache_file")
     }
-    assert stamps in (set(), {regions._kernels()})
+    assert stamps in (set(), {compiled.sources()})
 
 
 def test_kernels_are_compiled_where_they_cannot_be_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -108,3 +110,25 @@ def test_kernels_are_compiled_where_they_cannot_be_kept(monkeypatch: pytest.Monk
     monkeypatch.setattr(caching.IndexDataCacheFile, "_open_for_write", refuse)
     assert regions.jit(lambda value: value + 1.0)(1.0) == 2.0
     assert not list(tmp_path.rglob("*.nbi"))
+
+
+class Pair(NamedTuple):
+    one: float
+    other: float
+
+
+def test_kept_kernels_that_name_a_lost_class_are_compiled_and_kept_anew(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(config, "CACHE_DIR", str(tmp_path))
+
+    def first(pair: Pair) -> float:
+        return pair.one
+
+    assert regions.jit(first)(Pair(1.0, 2.0)) == 1.0
+    (kept,) = tmp_path.rglob("*.nbi")
+    kept.write_bytes(kept.read_bytes().replace(b"Pair", b"Lost"))
+    assert regions.jit(first)(Pair(1.0, 2.0)) == 1.0
+    again = regions.jit(first)
+    assert again(Pair(1.0, 2.0)) == 1.0
+    assert again.stats.cache_hits  # type: ignore[attr-defined]

@@ -16,6 +16,7 @@ import torch
 
 import bench
 from bench import data, networks
+from bench.specs import GAP
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted(path for path in (ROOT / "docs").rglob("*.md") if "_build" not in path.parts)]
@@ -157,3 +158,19 @@ def test_a_stored_run_is_read_as_the_page_says(tmp_path: Path) -> None:
     space: dict[str, object] = {}
     exec(compile(code.replace("results/<run>", str(tmp_path / "run")), "records.md", "exec"), space)
     assert isinstance(space["result"], bench.Result)
+
+
+def test_the_verifier_closes_the_gap_as_the_page_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    evaluate = bench.evaluate
+    monkeypatch.setattr(
+        bench, "evaluate", lambda *given, **options: evaluate(*given, **options, workers=0, progress=False)
+    )
+    (code,) = blocks("docs/explanation/verifier.md")
+    space: dict[str, Any] = {}
+    exec(compile(code, "verifier.md", "exec"), space)
+    records = space["result"].records
+    assert len(records) > 0
+    assert (records["lower"] > 0).all()
+    assert (records["lower"] <= records["l2"]).all()
+    assert (records["lower"] >= records["l2"] * (1 - GAP - 1e-9)).all()

@@ -10,10 +10,12 @@ from scipy import sparse
 from bench.certify.effort import PooledEffort
 from bench.certify.incumbent import Incumbent
 from bench.certify.layers import FloatArray, IntArray, PlainNetwork, Stage, dense
+from bench.certify.pooled.members import InputLines
+from bench.certify.pooled.planes import Planes, interval_planes
 from bench.certify.pooled.propagation import Cut, Functions, LowerWeights, PooledStage, bound_rows, onto_units
 from bench.certify.pooled.refine import Refinement, window_groups
-from bench.certify.pooled.windows import Ball, Fit, InputLines, Planes, fit_planes
-from bench.certify.regions import CODES, Region
+from bench.certify.pooled.windows import Fit, fit_planes
+from bench.certify.regions import Region
 from bench.norms import Norm
 
 _CHUNK = 128
@@ -256,10 +258,9 @@ class PooledBounder:
         lead = np.eye(middles.shape[1])[middles.argmax(axis=1)]
         below = lead * (middles.max(axis=1) > 0)[:, None] if stage.rectified else lead
         typical = np.full(len(region.low), effort.typical[region.norm] * region.radius)
-        ball = Ball(CODES[region.norm], region.low, region.high, float(region.radius))
         steps = (effort.first_steps, effort.second_steps)[index]
         fit = Fit(stage.rectified, typical, middles, 0.5 * lead, steps)
-        above, constant, paid = fit_planes(patches, lines, ball, fit)
+        above, constant, paid = fit_planes(patches, lines, region.arguments, fit)
         spread = None if region.norm is Norm.LINF else _columns(paid, patches.pixels, len(region.low))
         return Planes(above, constant, spread, below), paid
 
@@ -295,28 +296,3 @@ def _columns(values: FloatArray, pixels: IntArray, count: int) -> sparse.csr_arr
 def _undecided(stage: Stage, low: FloatArray, high: FloatArray) -> IntArray:
     """The units whose bounds matter: of plain ReLUs those that can have either sign, of others all."""
     return np.flatnonzero((low < 0) & (high > 0)) if stage.is_relu else np.arange(len(low))
-
-
-def interval_planes(stage: Stage, low: FloatArray, high: FloatArray) -> Planes:
-    """Planes of a stage from bounds of its units alone, (units,) low and high.
-
-    With z_j the member that can rise highest and o what all others, and 0 where rectified, stay below, the maximum
-    lies below ``max(z_j, o)``, and that below its chord over the bounds of z_j. A plain ReLU is the case o = 0.
-    """
-    windows = stage.windows
-    there, at = windows >= 0, np.arange(len(windows))
-    lowest, highest = np.where(there, low[windows], -np.inf), np.where(there, high[windows], -np.inf)
-    lead = highest.argmax(axis=1)
-    bottom, top = lowest[at, lead], highest[at, lead]
-    highest[at, lead] = 0.0 if stage.rectified else -np.inf
-    others = highest.max(axis=1).clip(min=0.0 if stage.rectified else -np.inf)
-    open_ = (bottom < others) & (others < top)
-    chord = np.where(open_, (top - others) / np.where(open_, top - bottom, 1.0), others <= bottom)
-    finite = np.where(np.isfinite(others), others, 0.0)
-    constant = np.where(open_, finite - chord * bottom, np.where(others <= bottom, 0.0, finite))
-    above, below = np.zeros(windows.shape), np.zeros(windows.shape)
-    above[at, lead] = chord
-    middles = np.where(there, lowest + np.where(there, high[windows], 0.0), -np.inf)
-    nearest = middles.argmax(axis=1)
-    below[at, nearest] = (middles[at, nearest] > 0) | (not stage.rectified)
-    return Planes(above, constant, None, below)

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from bench.certify.layers import FloatArray, PlainNetwork, Stage
-from bench.certify.pooled.windows import Patches, Planes
+from bench.certify.pooled.patches import Patches
+from bench.certify.pooled.planes import Planes
 from bench.certify.regions import SLACK, Region, bent_suprema
 
 
@@ -76,7 +77,7 @@ class Functions:
         else:
             spread = np.ascontiguousarray(self.spread.T)
             moves = np.empty_like(rows)
-            values = bent_suprema(*region.arguments[:4], rows, spread, moves) + self.constants
+            values = bent_suprema(region.arguments, rows, spread, moves) + self.constants
             size += spread.sum(axis=1)
         return values + SLACK * (1.0 + size), moves.T
 

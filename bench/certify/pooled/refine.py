@@ -22,8 +22,9 @@ import numpy as np
 from scipy import sparse
 
 from bench.certify.layers import FloatArray, IntArray
+from bench.certify.pooled.patches import Patches
+from bench.certify.pooled.planes import Planes
 from bench.certify.pooled.propagation import PooledStage
-from bench.certify.pooled.windows import Patches, Planes
 from bench.certify.regions import SLACK, Region, jit
 
 _V_RATE, _TILT_RATE = 0.03, 0.015
