@@ -248,6 +248,7 @@ def _margin(  # type: ignore[no-untyped-def]  # compiled
     packed, sizes, bias, centre, margin_row, margin_constant, low, high, sign, alpha_start, beta_start,
     code, region_low, region_high, size, chosen, steps,
 ):  # fmt: skip
+    """The best bound met, its row and constant, the move that reaches it, and its alpha, beta and coefficients."""
     total = len(bias)
     alpha, beta = alpha_start.copy(), beta_start.copy()
     first, second, gradients = np.zeros((2, total)), np.zeros((2, total)), np.empty((2, total))
