@@ -36,7 +36,7 @@ def jit(function: Callable[..., Any]) -> Callable[..., Any]:
         return numba.njit(function)  # type: ignore[no-any-return]
     index._source_stamp = sources()  # type: ignore[union-attr]  # noqa: SLF001 - numba offers no other way
     for name in ("load_overload", "save_overload"):
-        setattr(kept, name, _tolerant(getattr(kept, name), index.flush))
+        setattr(kept, name, _tolerant(getattr(kept, name), index.flush))  # type: ignore[union-attr]
     return compiled  # type: ignore[no-any-return]  # numba has no types
 
 
