@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
-from certified import dense, every_norm, in_ball, mnist, solved, zoo
+from certified import Instance, dense, every_norm, in_ball, mnist, solved, unit_domain, zoo
 from scipy import optimize
 
 from bench.certify import regions, verifier
-from bench.certify.dense import cuts, leaves, propagation
+from bench.certify.dense import cuts, hidden, leaves, propagation, search
 from bench.certify.dense.search import Bounder
 from bench.certify.effort import DenseEffort
-from bench.certify.reading import read
+from bench.certify.incumbent import Incumbent, attack, attack_around
+from bench.certify.layers import FloatArray
+from bench.certify.reading import in_double, read
 from bench.norms import Norm
 
 
@@ -75,6 +78,139 @@ def test_a_failed_solver_never_prunes(norm: Norm, outcome: Callable[..., Any], m
         assert 0 <= lower <= optimum * (1 + 1e-4)
         assert upper >= optimum * (1 - 1e-4)
     assert fault.calls > 0
+
+
+def _least_and_largest(case: Instance, region: regions.Region) -> tuple[FloatArray, FloatArray]:
+    """The exact ranges of the units of the second layer over a Linf ball: a linear programme for every sign pattern."""
+    first, second = case.plain.stages[:2]
+    ends = [np.full(len(second.bias), np.inf), np.full(len(second.bias), -np.inf)]
+    for signs in itertools.product((-1.0, 1.0), repeat=len(first.bias)):
+        sign = np.array(signs)
+        weight, bias = np.asarray(first.weight), first.bias + first.weight @ region.centre
+        active = (sign > 0).astype(float)
+        for unit, (row, constant) in enumerate(zip(np.asarray(second.weight), second.bias, strict=True)):
+            slopes = (row * active) @ weight
+            for side in (0, 1):
+                turn = (1.0, -1.0)[side]
+                result = optimize.linprog(
+                    turn * slopes,
+                    A_ub=-sign[:, None] * weight,
+                    b_ub=sign * bias,
+                    bounds=[*zip(region.low, region.high, strict=True)],
+                )
+                if result.status == 0:
+                    value = turn * result.fun + (row * active) @ bias + constant
+                    ends[side][unit] = (min, max)[side](ends[side][unit], value)
+    return ends[0], ends[1]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_branching_brings_bounds_of_hidden_units_near_their_exact_ranges(seed: int) -> None:
+    case = dense(seed, (3, 5, 4, 3))
+    network = propagation.DenseNetwork.of(case.plain)
+    region = regions.Region.ball(Norm.LINF, case.centre, 0.5)
+    low, high = cuts.first_bounds(network, region)
+    least, largest = _least_and_largest(case, region)
+    unstable = (low < 0) & (high > 0)
+    units = network.layers[1]
+    assert unstable[units].any()
+    before = (high - low)[units] - (largest - least)
+    everywhere = np.zeros(3), 1.0
+    sign, useful = np.zeros(len(low), dtype=np.int8), np.ones(len(low), dtype=np.bool_)
+    assert not hidden.strengthen(network, region, everywhere, low, high, sign, useful, 200)
+    # A bound that is negative settles the sign: it is not improved any further.
+    assert (low[units] <= np.maximum(least, 0.0)).all()
+    assert (high[units] >= np.minimum(largest, 0.0)).all()
+    still = ((low < 0) & (high > 0))[units]
+    assert (low[units] <= least)[still].all()
+    assert (high[units] >= largest)[still].all()
+    assert ((high - low)[units] - (largest - least))[still].sum() <= 0.3 * before[still].sum()
+
+
+@pytest.mark.parametrize("norm", [Norm.L1, Norm.L2, Norm.LINF], ids=lambda norm: norm.value)
+@pytest.mark.parametrize("sizes", [(9, 12, 12, 4), (9, 10, 10, 10, 4)], ids=["two", "three"])
+def test_strengthened_bounds_hold_wherever_an_example_can_be(norm: Norm, sizes: tuple[int, ...]) -> None:
+    """At sampled points of a part with fixed signs at which the cut is not negative, for dense networks of two and three layers."""
+    case = dense(1, sizes)
+    network = propagation.DenseNetwork.of(case.plain)
+    region = regions.Region.ball(norm, case.centre, {Norm.L1: 1.5, Norm.L2: 0.6, Norm.LINF: 0.3}[norm])
+    points = in_ball(norm, case.centre, region.radius, 4000)
+    units, values = [], points
+    for weight, at in zip(network.weights, network.layers, strict=True):
+        units.append(values @ weight.T + network.bias[at])
+        values = np.maximum(units[-1], 0)
+    seen = np.hstack(units)
+    first, checked = cuts.first_bounds(network, region), 0
+    for target in (other for other in range(4) if other != case.label):
+        margin = case.plain.margin(case.label, target)
+        low, high = first[0].copy(), first[1].copy()
+        split = int(np.argmin(np.abs(np.median(seen[:, network.layers[0]], axis=0))))
+        sign, zeros = np.zeros(len(low), dtype=np.int8), np.zeros(len(low))
+        sign[split], low[split] = 1, 0.0
+        found = propagation.margin_bound(
+            network, region, margin, low, high, sign, (high > -low).astype(float), zeros, 6
+        )
+        row, constant = found.row, found.constant
+        inside = seen[(points @ row + constant >= 0) & (seen[:, split] >= 0)]
+        plain_width = float((high - low).sum())
+        crossed = hidden.strengthen(
+            network, region, (row, constant), low, high, sign, np.ones(len(low), dtype=np.bool_), 40
+        )
+        if len(inside):
+            checked += 1
+            assert not crossed
+            assert float((high - low).sum()) < plain_width
+            assert (inside >= low).all()
+            assert (inside <= high).all()
+    assert checked
+
+
+def test_without_time_no_bound_is_strengthened() -> None:
+    case = dense(1)
+    network = propagation.DenseNetwork.of(case.plain)
+    region = regions.Region.ball(Norm.LINF, case.centre, 0.5)
+    low, high = cuts.first_bounds(network, region)
+    before = low.copy(), high.copy()
+    sign, useful = np.zeros(len(low), dtype=np.int8), np.ones(len(low), dtype=np.bool_)
+    hidden.strengthen(network, region, (np.zeros(6), 1.0), low, high, sign, useful, 40, lambda: False)
+    assert (low == before[0]).all()
+    assert (high == before[1]).all()
+
+
+@pytest.mark.parametrize("norm", [Norm.L1, Norm.L2, Norm.LINF], ids=lambda norm: norm.value)
+def test_a_search_that_branches_on_hidden_units_at_once_is_exact(norm: Norm, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[int] = []
+    original = hidden.strengthen
+
+    def counted(*arguments: Any) -> bool:
+        calls.append(1)
+        return original(*arguments)
+
+    monkeypatch.setattr(search, "strengthen", counted)
+    monkeypatch.setattr(
+        verifier, "DenseEffort", lambda: DenseEffort(root_rounds=0, node_rounds=1, parts=(2, 8), worth=0.0)
+    )
+    for seed in range(6):
+        lower, upper = dense(seed).bound(norm)
+        optimum = solved(seed, norm)
+        assert lower <= optimum * (1 + 1e-9)
+        assert upper == pytest.approx(optimum, rel=3e-4)
+        assert lower >= upper * (1 - 2e-4)
+    assert calls
+
+
+def test_a_longer_attack_finds_what_a_short_one_misses() -> None:
+    network = zoo("MLP_d")
+    images, labels = mnist(8)
+    label = int(labels[7])
+    close = Incumbent(in_double(network), images[7], label, Norm.LINF, unit_domain((1, 28, 28), 10))
+    targets = [target for target in range(10) if target != label]
+    attack(close, targets, close.centre.repeat(9, 1), 60)
+    short = close.distance
+    attack_around(close, targets)
+    assert close.distance < 0.95 * short
+    assert close.candidate is not None
+    assert Norm.LINF.of((close.candidate - close.centre.numpy())[None])[0] == close.distance
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -20,6 +20,8 @@ class DenseEffort:
         candidates: units that filtered smart branching compares.
         trial_steps: Adam steps for each child that branching compares.
         growth: ratio of a radius to the one tried before it.
+        parts: into how many parts a root's region is split to bound a hidden unit, one after the other; empty for never.
+        worth: that is done when a target has so many nodes for each part.
     """
 
     root_rounds: int = 24
@@ -29,6 +31,8 @@ class DenseEffort:
     candidates: int = 4
     trial_steps: int = 3
     growth: float = 1.1
+    parts: tuple[int, ...] = (16, 64, 256, 1024)
+    worth: float = 0.5
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,9 @@ from bench.problem import InUnitBox
 
 _BISECTIONS = 26
 
+_LONG, _STARTS = 200, 4
+"""Steps of a long attack, and random points for each class that it starts from."""
+
 
 class Incumbent:
     """The nearest adversarial example of one image so far.
@@ -148,6 +151,26 @@ def attack(incumbent: Incumbent, targets: list[int], starts: Tensor, steps: int)
         delta = torch.clamp(centre + delta, 0.0, 1.0) - centre
     if bool(best.isfinite().any()):
         incumbent.propose(kept[best.isfinite()])
+
+
+def attack_around(incumbent: Incumbent, targets: list[int]) -> None:
+    """Look at length for nearer adversarial examples: from the image, then from random points as far as the nearest one.
+
+    Where a search up to the exact distance follows, every example that is nearer saves much of it. The points are the
+    same for every call.
+
+    Args:
+        incumbent: where to keep them.
+        targets: classes to move towards.
+    """
+    centre = incumbent.centre
+    attack(incumbent, targets, centre.repeat(len(targets), 1), _LONG)
+    if not np.isfinite(incumbent.distance):
+        return
+    repeated = targets * _STARTS
+    moves = np.random.default_rng(0).standard_normal((len(repeated), len(centre)))
+    moves *= incumbent.distance / incumbent.norm.of(moves)[:, None]
+    attack(incumbent, repeated, (centre + torch.from_numpy(moves)).clamp(0.0, 1.0), _LONG)
 
 
 def _onto_l1_ball(moves: Tensor, radius: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -14,7 +14,7 @@ from bench.certify import cost
 from bench.certify.dense.propagation import DenseNetwork
 from bench.certify.dense.search import Bounder, Search
 from bench.certify.effort import QUICK, DenseEffort, PooledEffort
-from bench.certify.incumbent import Incumbent, attack
+from bench.certify.incumbent import Incumbent, attack, attack_around
 from bench.certify.l0.pairs import PairSearch
 from bench.certify.l0.pixels import PixelSearch, greedy
 from bench.certify.l0.sweep import LineSweep
@@ -169,11 +169,13 @@ def _by_signs(
     spec: VerifierSpec, dense: DenseNetwork, incumbent: Incumbent, targets: list[int], in_time: Callable[[], bool]
 ) -> float:
     """L1, L2 and Linf, dense: branch and bound over the signs of ReLUs."""
-    bounder = Bounder(dense, incumbent, DenseEffort())
+    exact = spec.kind is Kind.EXACT
+    if exact:
+        attack_around(incumbent, targets)
+    bounder = Bounder(dense, incumbent, DenseEffort() if exact else replace(DenseEffort(), parts=()))
     outer = _outer(incumbent)
     start = bounder.root_radius(targets, min(outer, incumbent.distance), in_time)
-    search = Search(bounder, targets, spec.gap, start, outer)
-    exact = spec.kind is Kind.EXACT
+    search = Search(bounder, targets, spec.gap, start, outer, in_time)
     while in_time() and (exact or search.nodes < _ROOT_NODES[spec.norm]):
         if not search.step():
             break

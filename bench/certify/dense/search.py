@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
@@ -18,6 +19,7 @@ import torch
 
 from bench.certify.dense import leaves
 from bench.certify.dense.cuts import first_bounds, tighten
+from bench.certify.dense.hidden import strengthen
 from bench.certify.dense.propagation import DenseNetwork, MarginBound, SignArray, margin_bound
 from bench.certify.effort import DenseEffort
 from bench.certify.incumbent import Incumbent, attack
@@ -135,6 +137,28 @@ class Bounder:
         node.alpha, node.beta = found.alpha, found.beta
         return None if found.value < 0 else found
 
+    def strengthen(
+        self, region: Region, node: Node, parts: int, going: Callable[[], bool] = lambda: True
+    ) -> MarginBound | None:
+        """Bound hidden units by branching, then try to close a node again; its bounds change in place.
+
+        Args:
+            region: the ball.
+            node: the node.
+            parts: into how many parts the region may be split for each bound.
+            going: asked again and again whether there is time; bounds that there is none for stay as they are.
+
+        Returns:
+            The last margin bound, or None where the node is closed.
+        """
+        found = self.margin(region, node, self.effort.steps)
+        cut, useful = (found.row, found.constant), self.useful(node)
+        if found.value < 0 or strengthen(
+            self.network, region, cut, node.low, node.high, node.sign, useful, parts, going
+        ):
+            return None
+        return self.close(region, node, self.effort.root_rounds)
+
     def useful(self, node: Node) -> BoolArray:
         """(N,) the units whose bounds the margin's bound depends on.
 
@@ -193,7 +217,10 @@ class Search:
         nodes: how many nodes were bounded.
         heap: open nodes, that of the smallest certified radius first.
         numbers: break ties in the heap: the older node first.
+        going: whether there is time for more work on the roots.
+        worked: how many nodes of each target were bounded.
         roots: the roots bounded so far, by target and radius; None where the root closes.
+        strengthened: how often each of them was bounded by branching on hidden units.
         radii: the radii to try, ascending; after them comes ``top``.
         attack_starts: targets and points to attack from next.
         attack_after: attack when there are so many.
@@ -205,10 +232,13 @@ class Search:
     gap: float
     start: float
     outer: float
+    going: Callable[[], bool] = lambda: True
     nodes: int = 0
+    worked: Counter[int] = field(default_factory=Counter)
     heap: list[tuple[float, int, Node]] = field(default_factory=list)
     numbers: itertools.count[int] = field(default_factory=itertools.count)
     roots: dict[tuple[int, float], Node | None] = field(default_factory=dict)
+    strengthened: Counter[tuple[int, float]] = field(default_factory=Counter)
     radii: list[float] = field(default_factory=list)
     attack_starts: list[tuple[int, FloatArray]] = field(default_factory=list)
     attack_after: int = 12
@@ -246,6 +276,7 @@ class Search:
         radius = next((radius for radius in self.radii if node.reached < radius < self.top), self.top)
         region = self.bounder.region(radius)
         self.nodes += 1
+        self.worked[node.target] += 1
         found = self._bound(node, radius, region)
         if found is None:
             node.reached = radius
@@ -259,24 +290,32 @@ class Search:
 
     def _bound(self, node: Node, radius: float, region: Region) -> MarginBound | None:
         """Bounds of a node for a radius; None where it closes."""
-        effort = self.bounder.effort
+        root = self._root(node.target, radius)
+        if root is None:
+            return None
         if node.radius != radius:
-            root = self._root(node.target, radius)
-            if root is None:
-                return None
             self._at_radius(node, root, radius)
-            if node.crossed():
-                return None
-        return self.bounder.close(region, node, effort.node_rounds)
+        else:
+            # The root may have been strengthened since.
+            np.maximum(node.low, root.low, out=node.low)
+            np.minimum(node.high, root.high, out=node.high)
+        return None if node.crossed() else self.bounder.close(region, node, self.bounder.effort.node_rounds)
 
     def _root(self, target: int, radius: float) -> Node | None:
-        """A target's root for a radius, tightened by cuts; None where it closes."""
-        key = target, radius
+        """A target's root for a radius, tightened by cuts, and the more the larger its tree is; None where it closes."""
+        key, effort = (target, radius), self.bounder.effort
+        region = self.bounder.region(radius)
         if key not in self.roots:
-            region = self.bounder.region(radius)
-            root = self.bounder.root(target, radius, first_bounds(self.bounder.network, region))
-            closed = self.bounder.close(region, root, self.bounder.effort.root_rounds) is None
-            self.roots[key] = None if closed else root
+            fresh = self.bounder.root(target, radius, first_bounds(self.bounder.network, region))
+            closed = self.bounder.close(region, fresh, effort.root_rounds) is None
+            self.roots[key] = None if closed else fresh
+        for parts in effort.parts[self.strengthened[key] :]:
+            root = self.roots[key]
+            if root is None or self.worked[target] < effort.worth * parts:
+                break
+            self.strengthened[key] += 1
+            if self.bounder.strengthen(region, root, parts, self.going) is None:
+                self.roots[key] = None
         return self.roots[key]
 
     def _at_radius(self, node: Node, root: Node, radius: float) -> None:
