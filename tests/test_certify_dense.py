@@ -98,7 +98,7 @@ def _least_and_largest(case: Instance, region: regions.Region) -> tuple[FloatArr
                     b_ub=sign * bias,
                     bounds=[*zip(region.low, region.high, strict=True)],
                 )
-                if result.status == 0:
+                if result.status == 0 and result.fun is not None:
                     value = turn * result.fun + (row * active) @ bias + constant
                     ends[side][unit] = (min, max)[side](ends[side][unit], value)
     return ends[0], ends[1]

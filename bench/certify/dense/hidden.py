@@ -14,16 +14,13 @@ from typing import Self
 
 import numpy as np
 
-from bench.certify.dense.propagation import DenseNetwork, SignArray, forward_kernel, margin_kernel
+from bench.certify.dense.propagation import DenseNetwork, SignArray, _forward, _margin
 from bench.certify.layers import FloatArray, IntArray
 from bench.certify.regions import BoolArray, Region, jit
 
 _FIRST_STEPS, _STEPS = 6, 1
 """Steps of Adam for the whole region, and for each part of it, which starts from the multipliers of what it is part of."""
 
-
-_AT_ONCE = 8
-"""Units bounded between two looks at the clock."""
 
 _TINY = 1e-9
 """A cut whose row is no larger than this is not scaled."""
@@ -50,7 +47,7 @@ def strengthen(
         sign: (N,) int8, +1 or -1 where a unit's sign is fixed, else 0.
         useful: (N,) the units to look at.
         parts: into how many parts the region may be split for each bound.
-        going: asked before every few units whether there is time for them.
+        going: asked before each unit whether there is time for it.
 
     Returns:
         Whether a unit's bounds crossed: then no adversarial example is left in the region.
@@ -59,20 +56,18 @@ def strengthen(
         units = network.layers[index]
         unstable = units.start + np.flatnonzero((useful & (low < 0) & (high > 0))[units])
         before = _Before.layer(network, index, cut, low, high, sign)
-        for at in np.array_split(unstable, range(_AT_ONCE, len(unstable), _AT_ONCE)):
-            if not len(at) or not going():
+        for unit in unstable:
+            if not going():
                 break
-            weight = np.zeros((2 * len(at), before.sizes[-1]))
-            weight[: len(at), : len(before.last)] = network.weights[index][np.ix_(at - units.start, before.last)]
-            weight[len(at) :] = -weight[: len(at)]
-            values = _branched(
-                before.packed, before.sizes, before.bias, region.centre, weight,
-                np.concatenate([network.bias[at], -network.bias[at]]), before.low, before.high, before.sign,
-                *region.arguments, parts,
+            row = np.zeros(before.sizes[-1])
+            row[: len(before.last)] = network.weights[index][unit - units.start, before.last]
+            bias = network.bias[unit]
+            upper, lower = _branched(
+                before.packed, before.sizes, before.bias, region.centre, np.vstack([row, -row]), np.array([bias, -bias]),
+                before.low, before.high, before.sign, *region.arguments, parts,
             )  # fmt: skip
-            high[at] = np.minimum(high[at], values[: len(at)])
-            low[at] = np.maximum(low[at], -values[len(at) :])
-            if (low[at] > high[at]).any():
+            high[unit], low[unit] = min(high[unit], upper), max(low[unit], -lower)
+            if low[unit] > high[unit]:
                 return True
     return False
 
@@ -149,7 +144,7 @@ def _branched(  # type: ignore[no-untyped-def]  # compiled
                 for i in range(total):
                     part_low[i] = max(low[i], 0.0) if signs[at, i] > 0 else low[i]
                     part_high[i] = min(high[i], 0.0) if signs[at, i] < 0 else high[i]
-                value, _, _, move, alpha, beta, coefficients = margin_kernel(
+                value, _, _, move, alpha, beta, coefficients = _margin(
                     packed,
                     sizes,
                     bias,
@@ -169,7 +164,7 @@ def _branched(  # type: ignore[no-untyped-def]  # compiled
                     steps,
                 )
                 alphas[at], betas[at], bounds[at] = alpha, beta, min(bounds[at], value)
-                forward_kernel(packed, sizes, bias, centre + move, part_low, part_high, alpha, coefficients, units)
+                _forward(packed, sizes, bias, centre + move, part_low, part_high, alpha, coefficients, units)
                 splits[at] = _loosest(part_low, part_high, alpha, coefficients, units)
                 if count == 1:
                     break

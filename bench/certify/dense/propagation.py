@@ -154,7 +154,7 @@ def margin_bound(
     Returns:
         The best bound met.
     """
-    value, row, constant, move, alpha, beta, coefficients = margin_kernel(
+    value, row, constant, move, alpha, beta, coefficients = _margin(
         network.packed, network.sizes, network.bias, region.centre, *margin,
         low, high, sign, alpha, beta, *region.arguments, steps,
     )  # fmt: skip
@@ -207,7 +207,7 @@ def _combination(rows, factors):  # type: ignore[no-untyped-def]  # compiled
 
 
 @jit
-def forward_kernel(packed, sizes, bias, values, low, high, alpha, coefficients, units_seen):  # type: ignore[no-untyped-def]  # compiled
+def _forward(packed, sizes, bias, values, low, high, alpha, coefficients, units_seen):  # type: ignore[no-untyped-def]  # compiled
     """Values of the units, and of the lines in their place, at the point where the bound is largest."""
     unit = weight = 0
     for layer in range(1, len(sizes)):
@@ -244,7 +244,7 @@ def _adam(values, gradients, first, second, step, rate, most):  # type: ignore[n
 
 
 @jit
-def margin_kernel(  # type: ignore[no-untyped-def]  # compiled
+def _margin(  # type: ignore[no-untyped-def]  # compiled
     packed, sizes, bias, centre, margin_row, margin_constant, low, high, sign, alpha_start, beta_start,
     code, region_low, region_high, size, chosen, steps,
 ):  # fmt: skip
@@ -272,7 +272,7 @@ def margin_kernel(  # type: ignore[no-untyped-def]  # compiled
         if best < 0.0 or step == steps:
             break
         # A minimum over the multipliers of a maximum over x: at the maximiser the slopes can be read off.
-        forward_kernel(packed, sizes, bias, centre + move, low, high, alpha, coefficients, units)
+        _forward(packed, sizes, bias, centre + move, low, high, alpha, coefficients, units)
         for i in range(total):
             free = low[i] < 0.0 and high[i] > 0.0 and coefficients[i] < 0.0
             gradients[0, i] = coefficients[i] * units[i] if free else 0.0
