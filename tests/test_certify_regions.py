@@ -80,7 +80,7 @@ def test_cuts_are_valid_where_the_cut_holds(norm: Norm, seed: int) -> None:
     sampled = in_ball(norm, region.centre, region.radius, 400, seed % 1000) - region.centre
     # A cut that some points keep and others do not.
     offset = -float(np.quantile(sampled @ cut, 0.7))
-    values = regions.cut_suprema(*region.arguments, matrix, constants, cut, offset, np.zeros(5), 12)
+    values = regions.cut_suprema(region.arguments, matrix, constants, cut, offset, np.zeros(5), 12)
     kept = sampled[sampled @ cut + offset >= 0]
     assert len(kept)
     assert (values >= (kept @ matrix.T + constants).max(axis=0)).all()
@@ -96,7 +96,7 @@ def test_kept_kernels_depend_on_every_kernel() -> None:
     """A kernel that is kept on disk calls kernels of other files: it must not outlive a change of theirs."""
     stamps = {
         kernel._cache._cache_file._source_stamp  # type: ignore[attr-defined]
-        for kernel in (propagation._margin, regions.cut_suprema, windows.fit_planes, pixels._lost)
+        for kernel in (propagation.best_margin, regions.cut_suprema, windows.fit_planes, pixels._lost)
         if hasattr(getattr(kernel, "_cache", None), "_cache_file")
     }
     assert stamps in (set(), {compiled.sources()})

@@ -71,7 +71,7 @@ def tighten(
             )
             multipliers = gamma[:, at].ravel()
             values = cut_suprema(
-                *region.arguments, rows, constants + rows @ region.centre, row, cut_constant, multipliers, evaluations
+                region.arguments, rows, constants + rows @ region.centre, row, cut_constant, multipliers, evaluations
             )
             gamma[:, at] = multipliers.reshape(2, -1)
             high[at] = np.minimum(high[at], values[: len(free)])

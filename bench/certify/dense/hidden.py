@@ -1,8 +1,8 @@
 """Bounds of hidden units by branch and bound of their own, over the signs of the units before them.
 
 A unit of a second or later hidden layer is a small network itself, whose margin is the unit. Its linear bound is loose
-by what the chords of earlier units cost at the point where it is largest; splitting those units one after the other, a
-hundred parts for each bound, removes more than half of that. All parts together hold every image, so the largest of their
+by what the chords of earlier units cost at the point where it is largest; splitting those units one after the other, up
+to a thousand parts for each bound, removes about half of that. All parts together hold every image, so the largest of their
 bounds is valid whatever was split. The bounds serve a whole search: every node inherits them from its root.
 """
 
@@ -14,7 +14,7 @@ from typing import Self
 
 import numpy as np
 
-from bench.certify.dense.propagation import DenseNetwork, SignArray, _forward, _margin
+from bench.certify.dense.propagation import DenseNetwork, Multipliers, Packed, Units, best_margin, forward
 from bench.certify.layers import FloatArray, IntArray
 from bench.certify.regions import BoolArray, Region, jit
 
@@ -30,9 +30,7 @@ def strengthen(
     network: DenseNetwork,
     region: Region,
     cut: tuple[FloatArray, float],
-    low: FloatArray,
-    high: FloatArray,
-    sign: SignArray,
+    known: Units,
     useful: BoolArray,
     parts: int,
     going: Callable[[], bool] = lambda: True,
@@ -43,8 +41,7 @@ def strengthen(
         network: the network.
         region: where the image may be.
         cut: (inputs,) row and constant of a function that is not negative at any adversarial example.
-        low, high: (N,) bounds, overwritten where tighter ones are found.
-        sign: (N,) int8, +1 or -1 where a unit's sign is fixed, else 0.
+        known: of the units; bounds are overwritten where tighter ones are found.
         useful: (N,) the units to look at.
         parts: into how many parts the region may be split for each bound.
         going: asked before each unit whether there is time for it.
@@ -52,19 +49,20 @@ def strengthen(
     Returns:
         Whether a unit's bounds crossed: then no adversarial example is left in the region.
     """
+    low, high, _ = known
     for index in range(1, len(network.layers)):
         units = network.layers[index]
         unstable = units.start + np.flatnonzero((useful & (low < 0) & (high > 0))[units])
-        before = _Before.layer(network, index, cut, low, high, sign)
+        before = _Before.layer(network, index, cut, known)
         for unit in unstable:
             if not going():
                 break
-            row = np.zeros(before.sizes[-1])
+            row = np.zeros(before.packed.sizes[-1])
             row[: len(before.last)] = network.weights[index][unit - units.start, before.last]
             bias = network.bias[unit]
             upper, lower = _branched(
-                before.packed, before.sizes, before.bias, region.centre, np.vstack([row, -row]), np.array([bias, -bias]),
-                before.low, before.high, before.sign, *region.arguments, parts,
+                before.packed, region.centre, np.vstack([row, -row]), np.array([bias, -bias]),
+                before.known, region.arguments, parts,
             )  # fmt: skip
             high[unit], low[unit] = min(high[unit], upper), max(low[unit], -lower)
             if low[unit] > high[unit]:
@@ -79,17 +77,13 @@ class _Before:
     The multiplier beta of its sign is then the cut's multiplier.
 
     Attributes:
-        packed, sizes, bias: as in :class:`DenseNetwork`.
-        low, high, sign: of the units.
+        packed: the layers.
+        known: of their units.
         last: which units of the last layer are left.
     """
 
-    packed: FloatArray
-    sizes: IntArray
-    bias: FloatArray
-    low: FloatArray
-    high: FloatArray
-    sign: SignArray
+    packed: Packed
+    known: Units
     last: IntArray
 
     @classmethod
@@ -98,11 +92,10 @@ class _Before:
         network: DenseNetwork,
         index: int,
         cut: tuple[FloatArray, float],
-        low: FloatArray,
-        high: FloatArray,
-        sign: SignArray,
+        known: Units,
     ) -> Self:
         """The layers before that of an index."""
+        low, high, sign = known
         lives = [np.flatnonzero(high[units] > 0) for units in network.layers[:index]]
         kept = np.concatenate([units.start + live for units, live in zip(network.layers, lives, strict=False)])
         # A cut of the size of the unit's own rows has a multiplier of the size of weights.
@@ -113,23 +106,22 @@ class _Before:
             weights.append(np.zeros((len(rows), weights[-1].shape[0])))
             weights[-1][:, : len(columns)] = weight[np.ix_(rows, columns)]
         place = len(lives[0])
-        return cls(
+        packed = Packed(
             np.concatenate([weight.ravel() for weight in weights]),
             np.array([network.plain.inputs, *(len(weight) for weight in weights)], dtype=np.int64),
             np.insert(network.bias[kept], place, scale * cut[1]),
-            np.insert(low[kept], place, 0.0),
-            np.insert(high[kept], place, np.inf),
-            np.insert(sign[kept], place, 1),
-            lives[-1],
         )
+        units = Units(
+            np.insert(low[kept], place, 0.0), np.insert(high[kept], place, np.inf), np.insert(sign[kept], place, 1)
+        )
+        return cls(packed, units, lives[-1])
 
 
 @jit
-def _branched(  # type: ignore[no-untyped-def]  # compiled
-    packed, sizes, bias, centre, rows, constants, low, high, sign, code, region_low, region_high, size, chosen, parts
-):
+def _branched(packed, centre, rows, constants, known, ball, parts):  # type: ignore[no-untyped-def]  # compiled
     """Upper bounds of ``row . relu(z) + constant`` over a region, slack included: the largest of its parts."""
-    total = len(bias)
+    low, high, sign = known
+    total = len(low)
     values, bounds = np.empty(len(rows)), np.empty(parts)
     signs, splits = np.zeros((parts, total), dtype=np.int8), np.empty(parts, dtype=np.int64)
     alphas, betas = np.empty((parts, total)), np.empty((parts, total))
@@ -144,27 +136,13 @@ def _branched(  # type: ignore[no-untyped-def]  # compiled
                 for i in range(total):
                     part_low[i] = max(low[i], 0.0) if signs[at, i] > 0 else low[i]
                     part_high[i] = min(high[i], 0.0) if signs[at, i] < 0 else high[i]
-                value, _, _, move, alpha, beta, coefficients = _margin(
-                    packed,
-                    sizes,
-                    bias,
-                    centre,
-                    rows[r],
-                    constants[r],
-                    part_low,
-                    part_high,
-                    signs[at],
-                    alphas[at],
-                    betas[at],
-                    code,
-                    region_low,
-                    region_high,
-                    size,
-                    chosen,
-                    steps,
+                part = Units(part_low, part_high, signs[at])
+                start = Multipliers(alphas[at], betas[at])
+                value, _, _, move, alpha, beta, coefficients = best_margin(
+                    packed, centre, rows[r], constants[r], part, start, ball, steps
                 )
                 alphas[at], betas[at], bounds[at] = alpha, beta, min(bounds[at], value)
-                _forward(packed, sizes, bias, centre + move, part_low, part_high, alpha, coefficients, units)
+                forward(packed, centre + move, part, alpha, coefficients, units)
                 splits[at] = _loosest(part_low, part_high, alpha, coefficients, units)
                 if count == 1:
                     break

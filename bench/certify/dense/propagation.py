@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
-from typing import Self
+from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,45 @@ SignArray = NDArray[np.int8]
 _ALPHA_RATE, _BETA_RATE, _DECAY = 0.3, 0.1, 0.93
 
 
+class Packed(NamedTuple):
+    """The hidden layers of a network, as kernels take them.
+
+    Attributes:
+        weights: (sum of units * inputs,) float64, the weights of all layers, row by row, one after another.
+        sizes: (hidden layers + 1,) int64: inputs, then the units of each layer.
+        bias: (N,) float64, of all hidden units.
+    """
+
+    weights: FloatArray
+    sizes: IntArray
+    bias: FloatArray
+
+
+class Units(NamedTuple):
+    """What is known of the hidden units in a part of a region.
+
+    Attributes:
+        low, high: (N,) float64 bounds.
+        sign: (N,) int8, +1 or -1 where a unit's sign is fixed, else 0.
+    """
+
+    low: FloatArray
+    high: FloatArray
+    sign: SignArray
+
+
+class Multipliers(NamedTuple):
+    """What the bound of a margin may choose.
+
+    Attributes:
+        alpha: (N,) float64 in [0, 1], slopes of the lines below.
+        beta: (N,) float64, not negative, of the signs that are fixed.
+    """
+
+    alpha: FloatArray
+    beta: FloatArray
+
+
 @dataclass(frozen=True, slots=True)
 class DenseNetwork:
     """A network of dense layers, each followed by a ReLU, and a last affine map.
@@ -36,16 +75,14 @@ class DenseNetwork:
         weights: for each hidden layer (units, inputs) float64.
         bias: (N,) float64, of all hidden units.
         layers: where each layer's units stand among them.
-        sizes: (hidden layers + 1,) int64: inputs, then the units of each layer.
-        packed: the weights of all layers, row by row, one after another.
+        packed: all of them, as kernels take them.
     """
 
     plain: PlainNetwork
     weights: tuple[FloatArray, ...]
     bias: FloatArray
     layers: tuple[slice, ...]
-    sizes: IntArray
-    packed: FloatArray
+    packed: Packed
 
     @classmethod
     def of(cls, plain: PlainNetwork) -> Self:
@@ -58,7 +95,7 @@ class DenseNetwork:
         # An empty array in front: a linear network has no hidden layers to join.
         packed = np.concatenate([np.zeros(0), *(weight.ravel() for weight in weights)])
         bias = np.concatenate([np.zeros(0), *(stage.bias for stage in plain.stages)])
-        return cls(plain, weights, bias, layers, sizes, packed)
+        return cls(plain, weights, bias, layers, Packed(packed, sizes, bias))
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,11 +170,8 @@ def margin_bound(
     network: DenseNetwork,
     region: Region,
     margin: tuple[FloatArray, float],
-    low: FloatArray,
-    high: FloatArray,
-    sign: SignArray,
-    alpha: FloatArray,
-    beta: FloatArray,
+    units: Units,
+    multipliers: Multipliers,
     steps: int,
 ) -> MarginBound:
     """An upper bound of the margin, alpha and beta improved by Adam.
@@ -146,25 +180,26 @@ def margin_bound(
         network: the network.
         region: where the image may be.
         margin: row and constant on the last hidden layer.
-        low, high: (N,) bounds of the hidden units.
-        sign: (N,) int8, +1 or -1 where a unit's sign is fixed, else 0.
-        alpha, beta: (N,) multipliers to start from.
+        units: what is known of the hidden units.
+        multipliers: to start from.
         steps: how many steps to take; it stops early once the bound is negative.
 
     Returns:
         The best bound met.
     """
-    value, row, constant, move, alpha, beta, coefficients = _margin(
-        network.packed, network.sizes, network.bias, region.centre, *margin,
-        low, high, sign, alpha, beta, *region.arguments, steps,
-    )  # fmt: skip
+    value, row, constant, move, alpha, beta, coefficients = best_margin(
+        network.packed, region.centre, *margin, units, multipliers, region.arguments, steps
+    )
     return MarginBound(value, row, constant, region.centre + move, alpha, beta, coefficients)
 
 
 @jit
-def _backward(packed, sizes, bias, row, constant, low, high, sign, alpha, beta, coefficients):  # type: ignore[no-untyped-def]  # compiled
+def _backward(packed, row, constant, known, multipliers, coefficients):  # type: ignore[no-untyped-def]  # compiled
     """The margin's line in the image: carried through every layer, the last first."""
-    unit, weight = len(bias), len(packed)
+    weights, sizes, bias = packed
+    low, high, sign = known
+    alpha, beta = multipliers
+    unit, weight = len(bias), len(weights)
     for layer in range(len(sizes) - 1, 0, -1):
         units, inputs = sizes[layer], sizes[layer - 1]
         unit -= units
@@ -185,7 +220,7 @@ def _backward(packed, sizes, bias, row, constant, low, high, sign, alpha, beta, 
             slope += beta[i] * sign[i]
             constant += slope * bias[i]
             slopes[j] = slope
-        row = _combination(packed[weight : weight + units * inputs].reshape((units, inputs)), slopes)
+        row = _combination(weights[weight : weight + units * inputs].reshape((units, inputs)), slopes)
     return row, constant
 
 
@@ -207,12 +242,14 @@ def _combination(rows, factors):  # type: ignore[no-untyped-def]  # compiled
 
 
 @jit
-def _forward(packed, sizes, bias, values, low, high, alpha, coefficients, units_seen):  # type: ignore[no-untyped-def]  # compiled
-    """Values of the units, and of the lines in their place, at the point where the bound is largest."""
+def forward(packed, values, known, alpha, coefficients, units_seen):  # type: ignore[no-untyped-def]  # compiled
+    """Values of the units, and of the lines in their place, at the point where the bound is largest; they are written."""
+    weights, sizes, bias = packed
+    low, high, _ = known
     unit = weight = 0
     for layer in range(1, len(sizes)):
         units, inputs = sizes[layer], sizes[layer - 1]
-        z = np.dot(packed[weight : weight + units * inputs].reshape((units, inputs)), values)
+        z = np.dot(weights[weight : weight + units * inputs].reshape((units, inputs)), values)
         following = np.empty(units)
         for j in range(units):
             i = unit + j
@@ -244,13 +281,22 @@ def _adam(values, gradients, first, second, step, rate, most):  # type: ignore[n
 
 
 @jit
-def _margin(  # type: ignore[no-untyped-def]  # compiled
-    packed, sizes, bias, centre, margin_row, margin_constant, low, high, sign, alpha_start, beta_start,
-    code, region_low, region_high, size, chosen, steps,
-):  # fmt: skip
-    """The best bound met, its row and constant, the move that reaches it, and its alpha, beta and coefficients."""
-    total = len(bias)
-    alpha, beta = alpha_start.copy(), beta_start.copy()
+def best_margin(packed, centre, margin_row, margin_constant, known, start, ball, steps):  # type: ignore[no-untyped-def]  # compiled
+    """The best bound met, its row and constant, the move that reaches it, and its alpha, beta and coefficients.
+
+    Args:
+        packed: the :class:`Packed` network.
+        centre: (inputs,) float64, the image.
+        margin_row, margin_constant: on the last hidden layer.
+        known: the :class:`Units`.
+        start: the :class:`Multipliers` to start from.
+        ball: the :class:`bench.certify.regions.support.Ball`.
+        steps: of Adam.
+    """
+    low, high, sign = known
+    total = len(packed.bias)
+    alpha, beta = start.alpha.copy(), start.beta.copy()
+    multipliers = Multipliers(alpha, beta)
     first, second, gradients = np.zeros((2, total)), np.zeros((2, total)), np.empty((2, total))
     coefficients, units = np.empty(total), np.empty(total)
     move = np.empty(len(centre))
@@ -259,10 +305,8 @@ def _margin(  # type: ignore[no-untyped-def]  # compiled
     best_alpha, best_beta, best_coefficients = alpha.copy(), beta.copy(), coefficients.copy()
     rate = 1.0
     for step in range(steps + 1):
-        row, constant = _backward(
-            packed, sizes, bias, margin_row, margin_constant, low, high, sign, alpha, beta, coefficients
-        )
-        value = supremum(code, region_low, region_high, size, chosen, row, move)
+        row, constant = _backward(packed, margin_row, margin_constant, known, multipliers, coefficients)
+        value = supremum(ball, row, move)
         value += np.dot(row, centre) + constant
         value += SLACK * (1.0 + size_of(row) + abs(constant))
         if value < best:
@@ -272,7 +316,7 @@ def _margin(  # type: ignore[no-untyped-def]  # compiled
         if best < 0.0 or step == steps:
             break
         # A minimum over the multipliers of a maximum over x: at the maximiser the slopes can be read off.
-        _forward(packed, sizes, bias, centre + move, low, high, alpha, coefficients, units)
+        forward(packed, centre + move, known, alpha, coefficients, units)
         for i in range(total):
             free = low[i] < 0.0 and high[i] > 0.0 and coefficients[i] < 0.0
             gradients[0, i] = coefficients[i] * units[i] if free else 0.0

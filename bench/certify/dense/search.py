@@ -20,7 +20,7 @@ import torch
 from bench.certify.dense import leaves
 from bench.certify.dense.cuts import first_bounds, tighten
 from bench.certify.dense.hidden import strengthen
-from bench.certify.dense.propagation import DenseNetwork, MarginBound, SignArray, margin_bound
+from bench.certify.dense.propagation import DenseNetwork, MarginBound, Multipliers, SignArray, Units, margin_bound
 from bench.certify.effort import DenseEffort
 from bench.certify.incumbent import Incumbent, attack
 from bench.certify.layers import FloatArray, IntArray
@@ -60,6 +60,11 @@ class Node:
     alpha: FloatArray
     beta: FloatArray
     sign: SignArray
+
+    @property
+    def units(self) -> Units:
+        """What is known of the hidden units: the same arrays."""
+        return Units(self.low, self.high, self.sign)
 
     def unstable(self) -> BoolArray:
         """(N,) bool: the units that can still have either sign."""
@@ -116,7 +121,7 @@ class Bounder:
     def margin(self, region: Region, node: Node, steps: int) -> MarginBound:
         """The margin's bound at a node."""
         margin = self.network.plain.margin(self.incumbent.label, node.target)
-        return margin_bound(self.network, region, margin, node.low, node.high, node.sign, node.alpha, node.beta, steps)
+        return margin_bound(self.network, region, margin, node.units, Multipliers(node.alpha, node.beta), steps)
 
     def close(self, region: Region, node: Node, rounds: int) -> MarginBound | None:
         """Try to close a node by rounds of cuts, until little is gained; its bounds change in place.
@@ -153,9 +158,7 @@ class Bounder:
         """
         found = self.margin(region, node, self.effort.steps)
         cut, useful = (found.row, found.constant), self.useful(node)
-        if found.value < 0 or strengthen(
-            self.network, region, cut, node.low, node.high, node.sign, useful, parts, going
-        ):
+        if found.value < 0 or strengthen(self.network, region, cut, node.units, useful, parts, going):
             return None
         return self.close(region, node, self.effort.root_rounds)
 

@@ -17,7 +17,6 @@ from bench.certify.regions.support import (
     L1,
     L2,
     LINF,
-    Ball,
     first_l2,
     l0,
     l1,
@@ -52,15 +51,13 @@ NOWHERE = Tangent(-1.0, 0.0, 0.0)
 
 
 @jit
-def cut_suprema(  # type: ignore[no-untyped-def]  # compiled
-    code, low, high, size, chosen, rows, constants, cut, cut_constant, gammas, evaluations
-):
+def cut_suprema(ball, rows, constants, cut, cut_constant, gammas, evaluations):  # type: ignore[no-untyped-def]  # compiled
     """Upper bounds of ``row.d + constant`` over the part of a ball where ``cut.d + cut_constant >= 0``.
 
     The search stops early once a bound is negative: the sign is then known.
 
     Args:
-        code, low, high, size, chosen: the :class:`bench.certify.regions.support.Ball`.
+        ball: the :class:`bench.certify.regions.support.Ball`.
         rows: (n, pixels) float64.
         constants: (n,) float64, the rows' values at the image.
         cut: (pixels,) float64.
@@ -71,7 +68,7 @@ def cut_suprema(  # type: ignore[no-untyped-def]  # compiled
     Returns:
         (n,) float64 upper bounds, slack included.
     """
-    ball = Ball(code, low, high, size, chosen)
+    code, low, high, _, _ = ball
     move, clipped, largest = np.empty(len(cut)), np.zeros(len(cut)), largest_of(ball)
     values, cut_size = np.empty(len(rows)), size_of(cut)
     for r in range(len(rows)):

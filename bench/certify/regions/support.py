@@ -267,15 +267,15 @@ def size_of(row):  # type: ignore[no-untyped-def]  # compiled
 
 
 @jit
-def supremum(code, low, high, size, chosen, row, move):  # type: ignore[no-untyped-def]  # compiled
+def supremum(ball, row, move):  # type: ignore[no-untyped-def]  # compiled
     """An upper bound of ``row.d`` over a ball, without slack; the ``move`` that (nearly) reaches it is written.
 
     Args:
-        code, low, high, size, chosen: the :class:`Ball`.
+        ball: the :class:`Ball`.
         row: (pixels,) float64.
         move: (pixels,) float64, written.
     """
-    ball = Ball(code, low, high, size, chosen)
+    code, low, high, _, _ = ball
     if code == LINF:
         return linf(row, row, 0.0, low, high, move)[0]
     if code == L2:
@@ -313,5 +313,5 @@ def suprema(ball, rows, moves):  # type: ignore[no-untyped-def]  # compiled
     """The same for (n, pixels) rows: (n,) upper bounds, without slack; (n, pixels) moves are written."""
     values = np.empty(len(rows))
     for r in range(len(rows)):
-        values[r] = supremum(ball.code, ball.low, ball.high, ball.size, ball.chosen, rows[r], moves[r])
+        values[r] = supremum(ball, rows[r], moves[r])
     return values
