@@ -513,6 +513,16 @@ def _aliased_by_a_view(net: Any, x: Any) -> Any:
     return net.layer1(row + functional.relu(out, inplace=True).flatten(1))
 
 
+def _returned_after_overwriting(net: Any, x: Any) -> Any:
+    out = net.layer1(x.flatten(1)) + 100.0  # so large that no logit shows it
+    out.relu_()
+    return out
+
+
+def _overwrites_a_constant(net: Any, x: Any) -> Any:
+    return net.layer1(torch.zeros(1, *SHAPE).add_(x).flatten(1))
+
+
 def _decides(net: Any, x: Any) -> Any:
     return net.layer1((net.layer0(x) if x.relu() else x).flatten(1))
 
@@ -543,6 +553,8 @@ REFUSED: dict[str, tuple[Callable[[Any, Any], Any], str]] = {
     "unequal parts": (lambda net, x: net.layer1(functional.adaptive_avg_pool2d(x, 3).flatten(1)), "adaptive average pooling to 3 x 3"),
     "overwritten": (_aliased, "add reads what iadd has overwritten; possible without"),
     "overwritten through a view": (_aliased_by_a_view, "reads what relu has overwritten"),
+    "returned and overwritten": (_returned_after_overwriting, r"return reads what \.relu_\(\) has overwritten"),
+    "a constant overwritten": (_overwrites_a_constant, "overwrites a constant with what depends on the image"),
     "a dict": (lambda net, x: {"logits": net.layer1(x.flatten(1))}, "does not return a tensor of logits alone"),
     "images": (lambda net, x: net.layer0(x), "a network whose logits have shape"),
     "two arguments": (lambda net, x: net.layer1(x.flatten(1), x), "calls layer1 with anything but one tensor|cannot be followed"),

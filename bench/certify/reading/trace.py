@@ -48,6 +48,7 @@ def trace(network: nn.Module, shape: tuple[int, ...]) -> tuple[Steps, Value]:
     found = tracer.found.get(output) if isinstance(output, fx.Node) else None
     if not isinstance(found, Value):
         raise Unsupported(f"no verifier for {name}: its forward does not return a tensor of logits alone")
+    tracer.check_kept("return", found)
     return tracer.steps, found
 
 
@@ -131,18 +132,30 @@ class _Tracer(fx.Tracer):
             return proxy
         return found
 
+    def check_kept(self, name: str, *arguments: Any) -> None:
+        """See that what is read is still what it was when it was computed.
+
+        Args:
+            name: of what reads it.
+            arguments: of that, values among them.
+
+        Raises:
+            Unsupported: one of them was overwritten since.
+        """
+        for argument in arguments:
+            if isinstance(argument, Value) and argument.step in self._overwritten:
+                raise Unsupported(
+                    f"no verifier for a forward in which {name} reads what {self._overwritten[argument.step]} has "
+                    "overwritten; possible without overwriting: x = x + y in place of x += y, inplace=False"
+                )
+
     def _read(self, node: fx.Node) -> Any:
         arguments: Any = fx.node.map_arg(node.args, self._argument)
         named: dict[str, Any] = dict(fx.node.map_arg(node.kwargs, self._argument))
         if node.op == "placeholder":
             return self.steps.image(self._shape)
         name = _name(node)
-        for argument in (*arguments, *named.values()):
-            if isinstance(argument, Value) and argument.step in self._overwritten:
-                raise Unsupported(
-                    f"no verifier for a forward in which {name} reads what {self._overwritten[argument.step]} has "
-                    "overwritten; possible without overwriting: x = x + y in place of x += y, inplace=False"
-                )
+        self.check_kept(name, *arguments, *named.values())
         if node.op == "call_module":
             layer = self.root.get_submodule(str(node.target))
             overwrites = getattr(layer, "inplace", False)
@@ -151,9 +164,19 @@ class _Tracer(fx.Tracer):
             function: Any = getattr(Tensor, str(node.target), None) if node.op == "call_method" else node.target
             overwrites = named.pop("inplace", False) or function in known.OVERWRITE
             found = self._of_function(name, function, arguments, named)
-        if overwrites and isinstance(arguments[0], Value) and arguments[0].step != getattr(found, "step", None):
-            self._overwritten[arguments[0].step] = name
+        if overwrites:
+            self._overwrite(name, arguments[0], found)
         return found
+
+    def _overwrite(self, name: str, operand: Any, found: Any) -> None:
+        """Remember that an operand is now what was found; where it is the same, nothing has changed."""
+        if not isinstance(operand, Value):
+            raise Unsupported(
+                f"no verifier for a forward in which {name} overwrites a constant with what depends on the image; possible "
+                "without overwriting: x = constant + x"
+            )
+        if operand.step != getattr(found, "step", None):
+            self._overwritten[operand.step] = name
 
     def _argument(self, node: fx.Node) -> Any:
         return self.found[node] if node in self.found else operator.attrgetter(str(node.target))(self.root)
