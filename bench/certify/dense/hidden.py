@@ -21,7 +21,6 @@ from bench.certify.regions import BoolArray, Region, jit
 _FIRST_STEPS, _STEPS = 6, 1
 """Steps of Adam for the whole region, and for each part of it, which starts from the multipliers of what it is part of."""
 
-
 _TINY = 1e-9
 """A cut whose row is no larger than this is not scaled."""
 

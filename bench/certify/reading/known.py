@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from bench.certify.layers import FloatArray
 from bench.certify.reading import sliding
-from bench.certify.reading.sliding import afford, pair
+from bench.certify.reading.sliding import Window, afford, pair
 from bench.certify.reading.steps import Matrix, Steps, Value
 from bench.problem import Standardised, Unsupported
 
@@ -59,11 +59,11 @@ def _convolution(steps: Steps, layer: nn.Conv2d, value: Value) -> Value:
         raise Unsupported(f"no verifier for Conv2d with padding mode {layer.padding_mode!r}")
     _check_channels("Conv2d", value, layer.in_channels)
     groups, channels = layer.groups, layer.out_channels // layer.groups
-    window = layer.kernel_size, layer.stride, layer.dilation, sliding.padding_of(layer)
-    size = sliding.outputs(value.shape, *window)
+    window = Window(layer.kernel_size, layer.stride, layer.dilation, sliding.padding_of(layer))
+    size = sliding.outputs(value.shape, window)
     taps = value.shape[0] // groups * math.prod(layer.kernel_size)
     afford("Conv2d", value.shape, layer.out_channels * math.prod(size) * taps)
-    seen = sliding.places(value.shape, *window)
+    seen = sliding.places(value.shape, window)
     kernel = layer.weight.reshape(groups, channels, len(seen) // groups).numpy()
     bias = np.zeros(layer.out_channels) if layer.bias is None else layer.bias.numpy()
     weight = sliding.matrix(seen, kernel, value.size)
@@ -76,9 +76,9 @@ def _max_pool(steps: Steps, layer: nn.MaxPool2d, value: Value) -> Value:
         raise Unsupported("no verifier for MaxPool2d that returns indices")
     kernel, stride, dilation = (pair(v) for v in (layer.kernel_size, layer.stride, layer.dilation))
     top, left = pair(layer.padding)
-    window = kernel, stride, dilation, (left, left, top, top)
-    size = _pooled("MaxPool2d", layer, value, *window)
-    seen, channels = sliding.places(value.shape, *window), value.shape[0]
+    window = Window(kernel, stride, dilation, (left, left, top, top))
+    size = _pooled("MaxPool2d", layer, value, window)
+    seen, channels = sliding.places(value.shape, window), value.shape[0]
     members = seen.reshape(channels, -1, seen.shape[1]).transpose(0, 2, 1)
     windows = members.reshape(-1, members.shape[2])
     return steps.maximum(value, windows, rectified=False, shape=(channels, *size))
@@ -88,10 +88,10 @@ def _average_pool(steps: Steps, layer: nn.AvgPool2d, value: Value) -> Value:
     _check_channels("AvgPool2d", value)
     kernel, stride = pair(layer.kernel_size), pair(layer.stride)
     top, left = pair(layer.padding)
-    window = kernel, stride, (1, 1), (left, left, top, top)
+    window = Window(kernel, stride, (1, 1), (left, left, top, top))
     channels, taps = value.shape[0], math.prod(kernel)
-    size = _pooled("AvgPool2d", layer, value, *window)
-    weight = sliding.matrix(sliding.places(value.shape, *window), np.ones((channels, 1, taps)), value.size)
+    size = _pooled("AvgPool2d", layer, value, window)
+    weight = sliding.matrix(sliding.places(value.shape, window), np.ones((channels, 1, taps)), value.size)
     counted = np.diff(weight.indptr) if not layer.count_include_pad else np.full(weight.shape[0], taps)
     divisors = np.full(len(counted), layer.divisor_override) if layer.divisor_override else counted
     weight.data /= np.repeat(divisors, np.diff(weight.indptr))
@@ -314,18 +314,10 @@ def _check_channels(name: str, value: Value, channels: int | None = None) -> Non
         raise Unsupported(f"no verifier for {name} on inputs of shape {value.shape}")
 
 
-def _pooled(
-    name: str,
-    layer: nn.MaxPool2d | nn.AvgPool2d,
-    value: Value,
-    kernel: tuple[int, int],
-    stride: tuple[int, int],
-    dilation: tuple[int, int],
-    padding: tuple[int, int, int, int],
-) -> tuple[int, int]:
+def _pooled(name: str, layer: nn.MaxPool2d | nn.AvgPool2d, value: Value, window: Window) -> tuple[int, int]:
     """Height and width of what a pooling layer gives; refused where it is too large or its windows leave the image."""
-    height, width = sliding.outputs(value.shape, kernel, stride, dilation, padding)
-    afford(name, value.shape, value.shape[0] * height * width * math.prod(kernel))
+    height, width = sliding.outputs(value.shape, window)
+    afford(name, value.shape, value.shape[0] * height * width * math.prod(window.kernel))
     with torch.no_grad():
         expected = layer.forward(torch.zeros((1, *value.shape), dtype=torch.float64)).shape[2:]
     if tuple(expected) != (height, width):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import torch
 from scipy import sparse
@@ -13,6 +15,20 @@ from bench.problem import Unsupported
 
 _MOST_ENTRIES = 32_000_000
 """The largest matrix, in numbers stored, that is made of a layer; 12 bytes each."""
+
+
+class Window(NamedTuple):
+    """How a kernel slides.
+
+    Attributes:
+        kernel, stride, dilation: along height and width.
+        padding: left, right, top, bottom.
+    """
+
+    kernel: tuple[int, ...]
+    stride: tuple[int, ...]
+    dilation: tuple[int, ...]
+    padding: tuple[int, int, int, int]
 
 
 def afford(name: str, shape: tuple[int, ...], entries: int) -> None:
@@ -33,38 +49,25 @@ def afford(name: str, shape: tuple[int, ...], entries: int) -> None:
         )
 
 
-def places(
-    shape: tuple[int, ...],
-    kernel: tuple[int, ...],
-    stride: tuple[int, ...],
-    dilation: tuple[int, ...],
-    padding: tuple[int, int, int, int],
-) -> IntArray:
+def places(shape: tuple[int, ...], window: Window) -> IntArray:
     """Which input each kernel tap sees.
 
     Args:
         shape: channels, height and width.
-        kernel, stride, dilation: along height and width.
-        padding: left, right, top, bottom.
+        window: how the kernel slides.
 
     Returns:
         (channels * taps, positions) int64; -1 on padding.
     """
     numbers = torch.arange(1, int(np.prod(shape)) + 1, dtype=torch.float64).reshape(1, *shape)
-    seen = functional.unfold(
-        functional.pad(numbers, padding), pair(kernel), dilation=pair(dilation), stride=pair(stride)
-    )
+    kernel, stride, dilation = (pair(part) for part in window[:3])
+    seen = functional.unfold(functional.pad(numbers, window.padding), kernel, dilation=dilation, stride=stride)
     return seen[0].numpy().astype(np.int64) - 1
 
 
-def outputs(
-    shape: tuple[int, ...],
-    kernel: tuple[int, ...],
-    stride: tuple[int, ...],
-    dilation: tuple[int, ...],
-    padding: tuple[int, int, int, int],
-) -> tuple[int, int]:
+def outputs(shape: tuple[int, ...], window: Window) -> tuple[int, int]:
     """Height and width of what comes out, the arguments being those of :func:`places`."""
+    kernel, stride, dilation, padding = window
     padded = (shape[1] + padding[2] + padding[3], shape[2] + padding[0] + padding[1])
     height, width = (
         (full - d * (k - 1) - 1) // s + 1 for full, k, d, s in zip(padded, kernel, dilation, stride, strict=True)
