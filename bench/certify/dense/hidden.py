@@ -14,7 +14,7 @@ from typing import Self
 
 import numpy as np
 
-from bench.certify.dense.propagation import DenseNetwork, Multipliers, Packed, Units, best_margin, forward
+from bench.certify.dense.propagation import DenseNetwork, Multipliers, Packed, Units, best_margin, excesses, forward
 from bench.certify.layers import FloatArray, IntArray
 from bench.certify.regions import BoolArray, Region, jit
 
@@ -142,7 +142,9 @@ def _branched(packed, centre, rows, constants, known, ball, parts):  # type: ign
                 )
                 alphas[at], betas[at], bounds[at] = alpha, beta, min(bounds[at], value)
                 forward(packed, centre + move, part, alpha, coefficients, units)
-                splits[at] = _loosest(part_low, part_high, alpha, coefficients, units)
+                # The unit whose line is furthest from the ReLU there; none where all are exact.
+                excess = excesses(part, alpha, coefficients, units)
+                splits[at] = np.argmax(excess) if excess.max() > 0.0 else -1
                 if count == 1:
                     break
             worst = int(np.argmax(bounds[:count]))
@@ -155,16 +157,3 @@ def _branched(packed, centre, rows, constants, known, ball, parts):  # type: ign
             count, steps = count + 1, _STEPS
         values[r] = bounds[worst]
     return values
-
-
-@jit
-def _loosest(low, high, alpha, coefficients, units):  # type: ignore[no-untyped-def]  # compiled
-    """The unit whose line is furthest from the ReLU at a point, weighted by its coefficient; -1 where all are exact."""
-    best, place = 0.0, -1
-    for i in range(len(units)):
-        if low[i] < 0.0 and high[i] > 0.0:
-            line = high[i] / (high[i] - low[i]) * (units[i] - low[i]) if coefficients[i] > 0.0 else alpha[i] * units[i]
-            excess = abs(coefficients[i] * (line - max(units[i], 0.0)))
-            if excess > best:
-                best, place = excess, i
-    return place

@@ -269,6 +269,18 @@ def forward(packed, values, known, alpha, coefficients, units_seen):  # type: ig
 
 
 @jit
+def excesses(known, alpha, coefficients, units):  # type: ignore[no-untyped-def]  # compiled
+    """By how much the line in place of each ReLU lies off it at some values, weighted by its coefficient; 0 where it is stable."""
+    low, high, _ = known
+    found = np.zeros(len(units))
+    for i in range(len(units)):
+        if low[i] < 0.0 and high[i] > 0.0:
+            line = high[i] / (high[i] - low[i]) * (units[i] - low[i]) if coefficients[i] > 0.0 else alpha[i] * units[i]
+            found[i] = abs(coefficients[i] * (line - max(units[i], 0.0)))
+    return found
+
+
+@jit
 def _adam(values, gradients, first, second, step, rate, most):  # type: ignore[no-untyped-def]  # compiled
     """One step of Adam, downwards and held within [0, most]; without branches, for the processor's vector units."""
     correct_first, correct_second = 1.0 - 0.8 ** (step + 1), 1.0 - 0.9 ** (step + 1)

@@ -20,7 +20,16 @@ import torch
 from bench.certify.dense import leaves
 from bench.certify.dense.cuts import first_bounds, tighten
 from bench.certify.dense.hidden import strengthen
-from bench.certify.dense.propagation import DenseNetwork, MarginBound, Multipliers, SignArray, Units, margin_bound
+from bench.certify.dense.propagation import (
+    DenseNetwork,
+    MarginBound,
+    Multipliers,
+    SignArray,
+    Units,
+    excesses,
+    forward,
+    margin_bound,
+)
 from bench.certify.effort import DenseEffort
 from bench.certify.incumbent import Incumbent, attack
 from bench.certify.layers import FloatArray, IntArray
@@ -344,16 +353,9 @@ class Search:
 
     def _candidates(self, node: Node, found: MarginBound) -> IntArray:
         """The units whose lines are furthest from the ReLU at the point where the bound is largest."""
-        network, relus, low, high = self.bounder.network, found.point, node.low, node.high
-        free = node.unstable()
-        chord = np.where(free, high / np.where(free, high - low, 1.0), 1.0)
-        score = np.empty_like(low)
-        for weight, at in zip(network.weights, network.layers, strict=True):
-            units = weight @ relus + network.bias[at]
-            coefficient = found.coefficients[at]
-            line = np.where(coefficient > 0, chord[at] * (units - low[at]), found.alpha[at] * units)
-            relus = np.where(free[at], line, np.where(low[at] >= 0, units, 0.0))
-            score[at] = np.abs(coefficient * (relus - np.maximum(units, 0.0)))
+        free, units = node.unstable(), np.empty_like(node.low)
+        forward(self.bounder.network.packed, found.point, node.units, found.alpha, found.coefficients, units)
+        score = excesses(node.units, found.alpha, found.coefficients, units)
         order = np.argsort(np.where(free, -score, 1.0), kind="stable")
         return order[: min(self.bounder.effort.candidates, int(free.sum()))]
 
